@@ -1,0 +1,52 @@
+# Short names for what stands in scripts/; none of it needs make.
+
+PYTHON_OF_VENV = $${VENV:-.venv}/bin/python
+
+.PHONY: help demo test quick cluster keycloak soak style format types docs bench ci
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
+
+demo: ## the example under gunicorn, at 127.0.0.1:8000
+	@sh scripts/run-example
+
+test: ## every stage of the tests
+	@sh scripts/run-tests
+
+quick: ## the tests without servers
+	@sh scripts/run-tests --quick
+
+cluster: ## the example as a cluster on this machine
+	@sh scripts/run-cluster
+
+keycloak: ## a real Keycloak and an app whose logins are its, to click through
+	@sh scripts/run-keycloak
+
+soak: ## every stage, with many more rounds
+	@sh scripts/run-tests --soak
+
+style: ## what ruff has to say
+	@sh scripts/venv check
+	@$(PYTHON_OF_VENV) -m ruff check .
+	@$(PYTHON_OF_VENV) -m ruff format --check .
+
+format: ## let ruff put it right
+	@sh scripts/venv check
+	@$(PYTHON_OF_VENV) -m ruff check --fix .
+	@$(PYTHON_OF_VENV) -m ruff format .
+
+types: ## what mypy has to say
+	@sh scripts/venv check
+	@$(PYTHON_OF_VENV) -m mypy
+
+docs: ## the docs, into build/docs
+	@sh scripts/venv check
+	@$(PYTHON_OF_VENV) -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "Open build/docs/index.html"
+
+bench: ## the benchmarks
+	@sh scripts/venv bench
+	@$(PYTHON_OF_VENV) -m benchmarks
+
+ci: ## all that has to pass before a change lands
+	@bash .ci/run
