@@ -1,0 +1,127 @@
+"""The one cookie: read from an environ, written as a header.
+
+The names ``__Host-`` and ``__Secure-`` are promises that browsers enforce (rfc6265bis): the
+cookie came over HTTPS and, with ``__Host-``, from this host alone. Servers must compare the
+exact name; browsers compare the prefix without regard to case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from werkzeug.http import dump_cookie
+
+from .errors import ConfigurationError, ValueTooLarge
+
+#: Bytes of name and value together that browsers keep (rfc6265bis).
+COOKIE_LIMIT = 4096
+
+#: Values under our name that are looked at: more is an attack, not a browser.
+CANDIDATES = 4
+
+SameSite = Literal["Lax", "Strict", "None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """Name and attributes, with the prefix that they allow already in the name."""
+
+    name: str = "clustertoken"
+    domain: str | None = None
+    path: str = "/"
+    secure: bool = True
+    httponly: bool = True
+    samesite: SameSite = "Lax"
+    partitioned: bool = False
+
+    def __post_init__(self) -> None:
+        host = self.secure and self.domain is None and self.path == "/"
+        # Browsers hold a name to its prefix however it is spelled.
+        lowered = self.name.lower()
+        if lowered.startswith("__host-") and not host:
+            raise ConfigurationError(
+                "COOKIE_NAME",
+                f"{self.name!r} needs a secure cookie for this host and path / only.",
+                "Set COOKIE_SECURE, leave COOKIE_DOMAIN and COOKIE_PATH out, or rename it.",
+            )
+        if lowered.startswith("__secure-") and not self.secure:
+            raise ConfigurationError(
+                "COOKIE_NAME", f"{self.name!r} needs COOKIE_SECURE.", "Set it, or rename it."
+            )
+        if (self.partitioned or self.samesite == "None") and not self.secure:
+            raise ConfigurationError(
+                "COOKIE_SECURE",
+                "a partitioned cookie, or one with SameSite=None, must be secure.",
+                "Set COOKIE_SECURE.",
+            )
+        if self.secure and not lowered.startswith(("__host-", "__secure-")):
+            object.__setattr__(self, "name", ("__Host-" if host else "__Secure-") + self.name)
+
+    def values(self, environ: dict[str, Any]) -> list[str]:
+        """What the request carries under our exact name, at most :data:`CANDIDATES` of them.
+
+        Cut by hand: one cookie by search costs 0.4 µs, parsing them all 4 to 20 (measured).
+        """
+        header: str = environ.get("HTTP_COOKIE", "")
+        wanted = self.name + "="
+        start = header.find(wanted)
+        found: list[str] = []
+        while start >= 0 and len(found) < CANDIDATES:
+            end = header.find(";", start)
+            if _begins(header, start):
+                value = header[start + len(wanted) : end if end >= 0 else None].strip(" \t")
+                if value not in found:
+                    found.append(value)
+            start = header.find(wanted, end) if end >= 0 else -1
+        return found
+
+    def header(self, value: str, max_age: int | None) -> str:
+        """The ``Set-Cookie`` header; *max_age* ``None`` ends with the browser.
+
+        Raises :class:`ValueTooLarge` where a browser would silently drop it.
+        """
+        size = len(self.name) + len(value)
+        if size > COOKIE_LIMIT:
+            raise ValueTooLarge(
+                "the login token's cookie",
+                size,
+                COOKIE_LIMIT,
+                "Put less into the claims, or use TOKEN_STORE='session', which keeps them in "
+                "the cluster store.",
+            )
+        return dump_cookie(
+            self.name,
+            value,
+            max_age=max_age,
+            domain=self.domain,
+            path=self.path,
+            secure=self.secure,
+            httponly=self.httponly,
+            samesite=self.samesite,
+            partitioned=self.partitioned,
+            max_size=0,
+        )
+
+    def clearing_header(self) -> str:
+        """Removes the cookie: the same attributes, or the browser would keep it."""
+        return dump_cookie(
+            self.name,
+            "",
+            max_age=0,
+            expires=0,
+            domain=self.domain,
+            path=self.path,
+            secure=self.secure,
+            httponly=self.httponly,
+            samesite=self.samesite,
+            partitioned=self.partitioned,
+        )
+
+
+def _begins(header: str, start: int) -> bool:
+    """Whether a cookie begins at *start*, and not in the middle of another one's name."""
+    before = start - 1
+    while before >= 0 and header[before] in " \t":
+        before -= 1
+    return before < 0 or header[before] == ";"

@@ -1,0 +1,116 @@
+"""The family of errors, drawn::
+
+    ClusterTokenError
+    ├── ConfigurationError      a setting is unknown, wrong or contradicts another
+    │   └── MissingDriver       an optional package is not installed
+    ├── StoreError              the cluster store could not do it: trouble, never absence
+    │   ├── StoreUnavailable    unreachable, refused, or slower than its deadline
+    │   ├── StoreDamaged        what is stored cannot be trusted
+    │   ├── StoreNotOpen        sealed by a migration, or not filled yet
+    │   └── NotAnnounced        this node has no presence entry (any more)
+    ├── Conflict                a conditional change did not hold; nothing was written
+    ├── ValueTooLarge           more bytes than the cookie or the store can carry
+    ├── NotMade                 no token was handed out
+    │   ├── RevokedMeanwhile    a revocation covers the login that was being made
+    │   └── TokenLimitReached   the subject has as many tokens as it may have
+    └── NotAllowed              the token that was presented may not do this
+
+That a token is absent, expired or revoked is *not* an error: it is an answer, a
+:class:`~flask_clustertoken.tokens.Refusal`. No message of these errors ever holds a
+token or a secret.
+"""
+
+from __future__ import annotations
+
+
+class ClusterTokenError(Exception):
+    """The root: catch it to catch everything that this library raises on purpose."""
+
+
+class ConfigurationError(ClusterTokenError):
+    """A setting stops the start. *setting* names it, *remedy* says what to do."""
+
+    def __init__(self, setting: str, problem: str, remedy: str = "") -> None:
+        self.setting = setting
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(setting, problem, remedy)
+
+    def __str__(self) -> str:
+        return f"{self.setting}: {self.problem}" + (f" {self.remedy}" if self.remedy else "")
+
+    def with_prefix(self, prefix: str) -> ConfigurationError:
+        """This very error, its setting named as the app's configuration names it."""
+        if self.setting.isupper() and not self.setting.startswith(prefix):
+            self.setting = prefix + self.setting
+        return self
+
+
+class MissingDriver(ConfigurationError):
+    """An optional package is needed for what was asked and is not installed."""
+
+    def __init__(self, setting: str, package: str, extra: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(
+            setting,
+            f"the package {package!r} is not installed.",
+            f'Install it with: pip install "Flask-ClusterToken[{extra}]"',
+        )
+
+
+class StoreError(ClusterTokenError):
+    """The cluster store could not do what was asked; the driver's error is the cause."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached, refused, or did not answer within its deadline.
+
+    Whether a write that ended so was carried out is unknown.
+    """
+
+
+class StoreDamaged(StoreError):
+    """What is stored cannot be read or is not ours; nothing in it is believed."""
+
+
+class StoreNotOpen(StoreError):
+    """The store is sealed (its contents moved elsewhere) or still being filled."""
+
+
+class NotAnnounced(StoreError):
+    """A node tried to prove its freshness without a presence entry of its own."""
+
+
+class Conflict(ClusterTokenError):
+    """A conditional change did not hold, so nothing of its transaction was written."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(f"the condition on {key!r} did not hold")
+
+
+class ValueTooLarge(ClusterTokenError):
+    """The value has *size* bytes where *limit* are allowed."""
+
+    def __init__(self, what: str, size: int, limit: int, remedy: str = "") -> None:
+        self.size = size
+        self.limit = limit
+        message = f"{what} has {size} bytes, {limit} are allowed."
+        super().__init__(f"{message} {remedy}".strip())
+
+
+class NotMade(ClusterTokenError):
+    """No token was handed out."""
+
+
+class RevokedMeanwhile(NotMade):
+    """A revocation that arrived while the login was being made covers it."""
+
+
+class TokenLimitReached(NotMade):
+    """The subject already has ``TOKEN_LIMIT`` tokens and ``WHEN_LIMIT`` is ``refuse``."""
+
+
+class NotAllowed(ClusterTokenError):
+    """The token that was presented may not do this (an API token makes no tokens)."""

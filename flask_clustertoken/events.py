@@ -1,0 +1,111 @@
+"""What happened: frozen records, and whoever listens to them.
+
+The core announces; the Flask layer turns each into a blinker signal. A listener that raises
+is logged and changes nothing: an exception in a hook authenticates nobody and loses nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from .notices import Notice
+    from .refusals import Refusal
+    from .tokens import Token
+
+logger = logging.getLogger("flask_clustertoken")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIssued:
+    """A login or API token was handed out by this process."""
+
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRenewed:
+    """A login token got a later expiry; everything else of it is unchanged."""
+
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRevoked:
+    """This process asked for a revocation, and the store has acknowledged it as *seq*."""
+
+    seq: int
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationApplied:
+    """This node has learnt the revocation *seq* and refuses what it covers from here on.
+
+    *covers* says of a :class:`~flask_clustertoken.tokens.Token` whether it is covered: what a
+    WebSocket server needs to close the right connections.
+    """
+
+    seq: int
+    notice: Notice
+    covers: Callable[[Token], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRefused:
+    """A text that was presented was not accepted."""
+
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStale:
+    """This node's view is not vouched for any more; *reason* says why, as far as known."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFresh:
+    """This node's view is vouched for (again)."""
+
+    applied: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoginEnding:
+    """A login is being ended by its own user, before the store is told."""
+
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLeaving:
+    """This process leaves the cluster; its store is still open, for the last time."""
+
+
+E = TypeVar("E")
+
+
+class Events:
+    """The listeners of one authority."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[type[Any], list[Callable[[Any], None]]] = {}
+
+    def listen(self, event_type: type[E], listener: Callable[[E], None]) -> None:
+        self._listeners.setdefault(event_type, []).append(listener)
+
+    def heard(self, event_type: type[Any]) -> bool:
+        """Whether anyone listens: building an event for nobody can be left out."""
+        return event_type in self._listeners
+
+    def announce(self, event: object) -> None:
+        for listener in self._listeners.get(type(event), ()):
+            try:
+                listener(event)
+            except Exception:
+                logger.exception("a listener to %s failed", type(event).__name__)

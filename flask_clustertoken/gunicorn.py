@@ -1,0 +1,31 @@
+"""Hooks for a ``gunicorn.conf.py``: each worker is ready early and leaves cleanly.
+
+::
+
+    from flask_clustertoken.gunicorn import post_worker_init, worker_exit
+
+Without them everything still holds: a worker joins at its first look at a token, and what a
+killed worker leaves behind is swept. With them the first request does not wait, and the list
+of nodes shows no worker that left.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .membership import members
+
+
+def post_worker_init(worker: Any) -> None:
+    """The application is loaded: open the store and take up the feed in this worker."""
+    for member in members():
+        if member.active:
+            readiness = member.readiness()
+            if not readiness.fresh:
+                worker.log.warning("tokens: this worker is not fresh yet: %s", readiness.trouble)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Give the lease up first, then leave the list of nodes."""
+    for member in members():
+        member.close()

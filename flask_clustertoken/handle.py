@@ -1,0 +1,323 @@
+"""Handle: one request's token, looked at once and on demand.
+
+It lies under ``environ["clustertoken"]`` and is what an application asks, and what the
+middleware asks in the end which cookie to send.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from .authority import IssuedToken
+from .caching import for_one_reader
+from .confirmation import Revocation
+from .errors import NotAllowed, StoreUnavailable
+from .events import LoginEnding, TokenRefused
+from .origin import ORIGIN_KEYS, is_cross_origin
+from .refusals import MISSING, Refusal
+from .tokens import Token
+
+if TYPE_CHECKING:
+    from .middleware import ClusterTokenMiddleware
+
+logger = logging.getLogger("flask_clustertoken")
+
+#: The environ key of the handle.
+ENVIRON_KEY = "clustertoken"
+
+#: Judges a bearer text that is not ours; ``None``: not mine, ask the next one.
+BearerVerifier = Callable[[str, "dict[str, Any]"], "Token | Refusal | None"]
+
+#: What a look asks of the request.
+ASKED = (
+    "REQUEST_METHOD",
+    "HTTP_COOKIE",
+    "HTTP_AUTHORIZATION",
+    *ORIGIN_KEYS,
+)
+
+#: Why a cookie was not looked at.
+CROSS_ORIGIN = Refusal("invalid", "an unsafe request from a page of another origin")
+
+
+class Handle:
+    """One request's token: looked at once, on demand."""
+
+    __slots__ = (
+        "_authority",
+        "_environ",
+        "_found",
+        "_middleware",
+        "_set_cookie",
+        "_since",
+        "_slide",
+        "_strict",
+        "_text",
+    )
+
+    def __init__(self, middleware: ClusterTokenMiddleware, environ: dict[str, Any]) -> None:
+        self._middleware = middleware
+        self._authority = middleware.authority
+        self._environ = environ
+        self._found: Token | Refusal | None = None
+        #: The cookie's text that was accepted.
+        self._text: str | None = None
+        self._since: int | None = None
+        self._slide = True
+        self._strict = False
+        self._set_cookie: str | None = None
+
+    # looking
+
+    @property
+    def token(self) -> Token | Refusal:
+        """The request's token, or why there is none. Never raises for a store."""
+        found = self._found
+        if found is None:
+            found = self._found = self._look()
+        return found
+
+    @property
+    def looked(self) -> bool:
+        """Whether anybody has looked at the token yet."""
+        return self._found is not None
+
+    def policy(self, *, slide: bool | None = None, strict: bool | None = None) -> None:
+        """This request's switches: *slide* renews the login, *strict* asks the store itself."""
+        if slide is not None:
+            self._slide = slide
+        if strict and not self._strict:
+            self._strict = True
+            if self._found and self._set_cookie is None:
+                # (A login that this very request made came from the store.)
+                self._found = self._look()
+
+    @property
+    def _by_bearer(self) -> bool:
+        authorization: str | None = self._environ.get("HTTP_AUTHORIZATION")
+        return authorization is not None and authorization[:7].lower() == "bearer "
+
+    def _look(self) -> Token | Refusal:
+        try:
+            if self._by_bearer:
+                found = self._bearer(self._environ["HTTP_AUTHORIZATION"][7:].strip())
+            else:
+                found = self._cookie(self._middleware.cookie.values(self._environ))
+            if self._since is None:
+                self._since = self._authority.glimpse(judged=self._text is not None)
+        except Exception as error:
+            # Whatever failed in here, it authenticates nobody; that the token is bad is not
+            # known either. The error's own text is left out: it may quote what it read.
+            logger.error(
+                "a token could not be judged: %s\n%s",
+                type(error).__name__,
+                "".join(traceback.format_tb(error.__traceback__)),
+            )
+            return Refusal("stale", "an error while it was judged", cause=error)
+        return found
+
+    def _is_cross_origin(self) -> bool:
+        return is_cross_origin(self._environ, self._middleware.trusted_origins)
+
+    def _bearer(self, text: str) -> Token | Refusal:
+        if self._authority.wire.looks_like_api(text):
+            return self._authority.authenticate(text, "api", strict=self._strict)
+        for verify in self._middleware.bearer_verifiers:
+            found = verify(text, self._environ)
+            if found is not None:
+                return found
+        return self._authority.authenticate(text, "api", strict=self._strict)
+
+    def _cookie(self, values: list[str]) -> Token | Refusal:
+        if not values:
+            return MISSING
+        if self._is_cross_origin():
+            self._authority.events.announce(TokenRefused(CROSS_ORIGIN))
+            return CROSS_ORIGIN
+        # Several under one name: a parent domain's, or an attack. One at most is honoured.
+        refusal: Refusal | None = None
+        for text in values:
+            found = self._authority.authenticate(text, "login", strict=self._strict)
+            if isinstance(found, Token):
+                self._text = text
+                return found
+            if refusal is None or _telling(found) > _telling(refusal):
+                refusal = found
+        return MISSING if refusal is None else refusal
+
+    # making and ending logins
+
+    def begin(self) -> int:
+        """Before credentials are checked: a revocation from here on wins over the login."""
+        self._since = self._authority.begin()
+        return self._since
+
+    def login(
+        self,
+        subject: str,
+        claims: Mapping[str, Any] | None = None,
+        *,
+        since: int | None = None,
+        remember: bool | None = None,
+        labels: Sequence[str] = (),
+        authenticated_at: float | None = None,
+    ) -> Token:
+        """Issue a login token, set the cookie, end the login token that came with the request.
+
+        *remember* ``False``: the cookie ends with the browser. Raises
+        :class:`~flask_clustertoken.errors.NotMade`, :class:`~flask_clustertoken.errors.NotAllowed`
+        (an API token makes no tokens, a page of another origin no logins),
+        :class:`~flask_clustertoken.errors.ValueTooLarge` or
+        :class:`~flask_clustertoken.errors.StoreError`; then nothing was handed out.
+        """
+        if isinstance(labels, str):
+            raise TypeError('labels is a list of texts: labels=["provider:session"]')
+        current = self.token
+        self._refuse_others()
+        if not current and current.reason == "stale" and current.token_id is not None:
+            self._authority.revoke_ids([current.token_id])
+        issued = self._authority.issue_login(
+            subject,
+            claims,
+            since=since if since is not None else self._since,
+            persistent=remember is not False,
+            labels=labels,
+            authenticated_at=authenticated_at,
+            replaces=current if isinstance(current, Token) else None,
+            check=self._check_size,
+        )
+        self._send(issued)
+        return issued.token
+
+    def logout(self) -> Revocation | None:
+        """Clear the cookie, then end the login in the store; ``None`` where nobody is logged in.
+
+        Where the store is in trouble the cookie is cleared all the same, and the
+        :class:`~flask_clustertoken.errors.StoreError` is raised.
+        """
+        current = self.token
+        self._refuse_others()
+        self._clear()
+        if isinstance(current, Token):
+            self._found = MISSING
+            self._authority.events.announce(LoginEnding(current))
+            return self._authority.revoke_ids([current.id])
+        if current.reason == "stale":
+            if current.token_id is None:
+                self._not_ended(current)
+            return self._authority.revoke_ids([current.token_id])
+        return None
+
+    def logout_everywhere(self, keep_current: bool = False) -> Revocation | None:
+        """End every login of this subject; *keep_current* gives this browser a new token.
+
+        ``None`` where nobody is logged in; :class:`~flask_clustertoken.errors.StoreUnavailable`
+        where that cannot be known now.
+        """
+        current = self.token
+        self._refuse_others()
+        if not isinstance(current, Token):
+            if not keep_current:
+                self._clear()
+            if current.reason == "stale":
+                self._not_ended(current)
+            return None
+        if not keep_current:
+            self._clear()
+            self._found = MISSING
+            self._authority.events.announce(LoginEnding(current))
+            return self._authority.revoke_subject(current.subject)
+        revocation = self._authority.revoke_subject(current.subject)
+        self._send(
+            self._authority.issue_login(
+                current.subject,
+                current.claims,
+                since=revocation.seq,
+                persistent=current.persistent,
+                labels=current.labels,
+                authenticated_at=current.authenticated_at,
+                check=self._check_size,
+            )
+        )
+        return revocation
+
+    def _refuse_others(self) -> None:
+        if self._by_bearer:
+            raise NotAllowed("a bearer token neither makes nor ends logins")
+        # Also without a cookie. SameSite holds it back, and the answer would all the same put
+        # the account of whoever wrote that page into this browser, or throw its user out.
+        if self._is_cross_origin():
+            raise NotAllowed(
+                "the request came from a page of another origin; TRUSTED_ORIGINS can allow it"
+            )
+
+    def _not_ended(self, current: Refusal) -> NoReturn:
+        """Whoever logs out must not be told that it worked where nothing was ended."""
+        raise StoreUnavailable(
+            "this login cannot be checked at the moment, so it was not ended"
+        ) from current.cause
+
+    def _check_size(self, issued: IssuedToken) -> None:
+        self._middleware.cookie.header(issued.text, None)
+
+    def _send(self, issued: IssuedToken) -> None:
+        self._found, self._text = issued.token, issued.text
+        self._set_cookie = self._header(issued)
+
+    def _clear(self) -> None:
+        self._set_cookie = self._middleware.cookie.clearing_header()
+        self._text = None
+
+    def _header(self, issued: IssuedToken) -> str:
+        token = issued.token
+        max_age = None
+        if token.persistent and token.expires_at is not None:
+            max_age = max(0, token.expires_at - int(self._authority.clock.time()))
+        return self._middleware.cookie.header(issued.text, max_age)
+
+    # answering
+
+    def let_go(self) -> None:
+        """The answer begins: keep only what a late look would ask of the request.
+
+        The environ holds this handle; as long as the handle holds the environ, neither is
+        freed before the garbage collector comes round, and it would come round for them often.
+        """
+        environ = self._environ
+        self._environ = {key: environ[key] for key in ASKED if key in environ}
+
+    def finish(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The response's headers with what the look at the token demands of them."""
+        found = self._found
+        if found is None:
+            return headers
+        set_cookie = self._set_cookie
+        if set_cookie is None and self._text is not None and self._slide:
+            # Kept: start_response may be called again, with an error.
+            set_cookie = self._set_cookie = self._renewed(found)
+        elif set_cookie is None and not found and found.garbled and not self._by_bearer:
+            set_cookie = self._middleware.cookie.clearing_header()
+        return for_one_reader(headers, set_cookie)
+
+    def _renewed(self, found: Token | Refusal) -> str | None:
+        if not isinstance(found, Token) or not self._authority.renewal_due(found):
+            return None
+        assert self._text is not None
+        try:
+            issued = self._authority.renew(self._text, found)
+            # (Too big for a cookie now, perhaps: another key's name may be longer.)
+            return self._header(issued) if issued is not None else None
+        except Exception:
+            # The answer is ready and good; the next request tries again.
+            logger.warning("a login could not be renewed", exc_info=True)
+            return None
+
+
+def _telling(refusal: Refusal) -> int:
+    """Of several refused cookies, which one decides: what may still be good, then what was."""
+    if refusal.reason == "stale":
+        return 3
+    return 2 if refusal.reason in ("expired", "revoked") else int(not refusal.garbled)

@@ -1,0 +1,310 @@
+"""Issuing: tokens are made, and renewed while they are used.
+
+An issue ends like a validation: a revocation that arrives while a token is being made wins.
+A renewal creates nothing: it moves an expiry on, if what it belongs to still lives.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .clock import SKEW
+from .errors import RevokedMeanwhile, StoreError, StoreUnavailable, TokenLimitReached
+from .events import TokenIssued, TokenRenewed, TokenRevoked
+from .follower import Follower
+from .listing import Lister
+from .membership import logger
+from .recall import Seen
+from .refusals import Refusal
+from .stores.base import Add, Delete
+from .tokens import Claims, Token, TokenKind, new_id, to_record
+
+#: Seconds within which logins of one subject count as simultaneous.
+SAME_MOMENT = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A token and its text. The text is shown once; ``repr`` hides it."""
+
+    token: Token
+    text: str
+
+    def __repr__(self) -> str:
+        return f"IssuedToken({self.token!r}, text=<hidden>)"
+
+
+class Issuer(Lister):
+    """Makes and renews tokens."""
+
+    def begin(self) -> int:
+        """The feed's number before credentials are checked: a later revocation wins."""
+        self.follower()
+        return self.store.head()
+
+    def issue_login(
+        self,
+        subject: str,
+        claims: Mapping[str, Any] | None = None,
+        *,
+        since: int | None = None,
+        persistent: bool = True,
+        labels: Sequence[str] = (),
+        authenticated_at: float | None = None,
+        replaces: Token | None = None,
+        check: Callable[[IssuedToken], None] | None = None,
+    ) -> IssuedToken:
+        """A new login token; the one that it *replaces* ends in the same step.
+
+        *check* may raise before anything is written (the text does not fit into a cookie).
+        Raises :class:`RevokedMeanwhile` if a revocation appended after *since* covers it,
+        :class:`TokenLimitReached`, or a :class:`StoreError`; then nothing was handed out.
+        """
+        follower = self.follower()
+        if since is None:
+            since = self.begin()
+        if not follower.clock_steady:
+            # Its expiry would lie too late, and the token outlive its own revocation.
+            raise StoreUnavailable("this node's clock differs from the store's")
+        if not follower.lifetime_announced():
+            raise StoreUnavailable("this node could not announce the lifetime of its tokens")
+        now = int(self.clock.time())
+        life = self.settings.lifetime
+        if self.settings.absolute_lifetime is not None:
+            life = min(life, self.settings.absolute_lifetime)
+        token = Token(
+            id=new_id(_subject(subject)),
+            subject=subject,
+            kind="login",
+            issued_at=now,
+            authenticated_at=int(authenticated_at) if authenticated_at is not None else now,
+            expires_at=now + life,
+            claims=_claims(claims),
+            labels=tuple(labels),
+            since=since,
+            epoch=self._known_epoch(),
+            persistent=persistent,
+            key_id=self.keys.signing()[0],
+            made_at=self.clock.time(),
+        )
+        issued = IssuedToken(token, self.wire.write(token))
+        if check is not None:
+            check(issued)
+        recorded = self.settings.token_store == "session"
+        if recorded:
+            self._add(token, self._record_ends(token), replaces)
+        elif replaces is not None:
+            self.revoke_ids([replaces.id])
+        self._still_wanted(token, follower, recorded)
+        if recorded and self.settings.token_limit is not None:
+            try:
+                self._enforce_limit(token)
+            except StoreError:
+                # It was not handed out, so it must not count next time.
+                self._withdraw_record(token)
+                raise
+        self._handed_out(issued, recorded)
+        return issued
+
+    def issue_api_token(
+        self,
+        subject: str,
+        name: str,
+        scopes: Sequence[str] = (),
+        lifetime: float | None = None,
+        created_by: str = "",
+    ) -> IssuedToken:
+        """A new API token; it never expires unless *lifetime* (seconds) is given."""
+        follower = self.follower()
+        since = self.begin()
+        now = int(self.clock.time())
+        token = Token(
+            id=new_id(_subject(subject)),
+            subject=subject,
+            kind="api",
+            issued_at=now,
+            authenticated_at=now,
+            expires_at=None if lifetime is None else now + int(lifetime),
+            scopes=tuple(scopes),
+            name=name,
+            created_by=created_by or subject,
+            since=since,
+            epoch=self._known_epoch(),
+            key_id=self.keys.signing()[0],
+        )
+        issued = IssuedToken(token, self.wire.write(token))
+        self._add(token, None if token.expires_at is None else token.expires_at + SKEW)
+        self._still_wanted(token, follower, recorded=True)
+        self._handed_out(issued, recorded=True)
+        return issued
+
+    def _known_epoch(self) -> str:
+        if not self._epoch:
+            # A token of no epoch would be refused everywhere, for ever.
+            raise StoreUnavailable("this node had no contact with the store yet")
+        return self._epoch
+
+    def _record_ends(self, token: Token) -> float | None:
+        """A record lives a little longer than its token, so that few renewals write to it."""
+        if token.expires_at is None:
+            return None
+        return token.expires_at + self.settings.renew_after / 4 + SKEW
+
+    def _add(self, token: Token, expires_at: float | None, replaces: Token | None = None) -> None:
+        key = token.record_key
+        if replaces is None:
+            if not self.store.add(key, to_record(token), expires_at):
+                raise StoreUnavailable("the store already has a token of this random id")
+            return
+        notice = self._ids_notice([replaces.id], recorded=True)
+        seq = self._append(
+            notice, [Add(key, to_record(token), expires_at), Delete(replaces.record_key)]
+        )
+        self.events.announce(TokenRevoked(seq, notice))
+
+    def _still_wanted(self, token: Token, follower: Follower, recorded: bool) -> None:
+        """The end of an issue is a validation: after the record is acknowledged, look again."""
+        try:
+            head = self.store.head()
+            caught_up = follower.reach(head)
+            covered = follower.view.covers(token)
+        except StoreError:
+            if recorded:
+                self._withdraw_record(token)
+            raise
+        if token.since > head:
+            if recorded:
+                self._withdraw_record(token)
+            raise ValueError("since is not what login_begins() of this store returned")
+        if covered or not caught_up:
+            if recorded:
+                self._withdraw_record(token)
+            raise RevokedMeanwhile(
+                "a revocation arrived while this token was being made"
+                if covered
+                else "this node could not catch up with the revocations"
+            )
+
+    def _withdraw_record(self, token: Token) -> None:
+        try:
+            self.store.delete(token.record_key)
+        except StoreError:
+            # Its text is never handed out, so the record is only litter.
+            logger.info("the record of a token that was not handed out stays until it expires")
+
+    def _handed_out(self, issued: IssuedToken, recorded: bool) -> None:
+        seen = Seen(issued.token, recorded=recorded, ends_at=self._ends_at(issued.token))
+        self._recall.put(issued.text, seen, self.keys.generation)
+        self.events.announce(TokenIssued(issued.token))
+
+    def _enforce_limit(self, token: Token) -> None:
+        """Whoever scans after its own add sees all others that may have been added before."""
+        limit = self.settings.token_limit or 0
+        alive = [one for one in self.tokens_of(token.subject) if one.kind == "login"]
+        if len(alive) <= limit:
+            return
+        if self.settings.when_limit == "refuse":
+            self._withdraw_record(token)
+            raise TokenLimitReached(f"this subject already has {limit} login tokens")
+        doomed = _oldest(alive, token, len(alive) - limit)
+        self.revoke_ids([one.id for one in doomed])
+        if any(one.id == token.id for one in doomed):
+            raise TokenLimitReached("other logins of the same moment took all the places")
+
+    # -- renew -------------------------------------------------------------------------
+
+    def renewal_due(self, token: Token) -> bool:
+        """Whether *token* is a login token whose expiry should move on now."""
+        if token.kind != "login" or token.expires_at is None:
+            return False
+        settings = self.settings
+        left = token.expires_at - self.clock.time()
+        if left >= settings.lifetime - settings.renew_after and not settings.always_renew:
+            return False
+        return self._renewed_until(token) > token.expires_at
+
+    def _renewed_until(self, token: Token) -> int:
+        until = int(self.clock.time()) + self.settings.lifetime
+        absolute = self.settings.absolute_lifetime
+        return until if absolute is None else min(until, token.issued_at + absolute)
+
+    def renew(self, text: str, token: Token) -> IssuedToken | None:
+        """*token* with a later expiry, or nothing. Creates nothing, revives nothing.
+
+        The whole test is repeated first, and never passes on a stale view: a copy renewed in
+        a race carries the same id and sequence, so the same revocation covers it.
+        """
+        follower = self.follower()
+        found = self._judge(text, "login", strict=False)
+        if isinstance(found, Refusal) or not follower.fresh or not follower.clock_steady:
+            return None
+        if not self.renewal_due(found):
+            return None
+        if not follower.lifetime_announced():
+            return None
+        renewed = replace(found, expires_at=self._renewed_until(found))
+        recorded = self.settings.token_store == "session"
+        seen = self._recall.get(text, self.keys.generation)
+        record_ends = seen.record_ends if seen is not None else None
+        if recorded and (record_ends is None or (renewed.expires_at or 0) + SKEW > record_ends):
+            record_ends = self._record_ends(renewed)
+            if not self.store.touch(renewed.record_key, record_ends):
+                return None
+        renewed = replace(renewed, key_id=self.keys.signing()[0])
+        issued = IssuedToken(renewed, self.wire.write(renewed))
+        copy = Seen(renewed, recorded=recorded, ends_at=self._ends_at(renewed))
+        copy.record_ends = record_ends
+        if seen is not None:
+            # The same record: what was known of it is known of the copy, and no longer.
+            copy.known_until = seen.known_until
+        self._recall.put(issued.text, copy, self.keys.generation)
+        self.events.announce(TokenRenewed(renewed))
+        return issued
+
+
+def _oldest(alive: list[Token], mine: Token, count: int) -> list[Token]:
+    """The *count* tokens to end for *mine*, which counts as the newest.
+
+    Only among logins of the same few seconds, each of which may be doing the same at the
+    moment, the order is one that all of them find: or they would end each other.
+    """
+
+    def place(one: Token) -> tuple[bool, float, str]:
+        return (abs(one.made_at - mine.made_at) < SAME_MOMENT, one.made_at, one.id)
+
+    return sorted(alive, key=place)[:count]
+
+
+def _subject(subject: Any) -> str:
+    if not isinstance(subject, str) or not subject or len(subject) > 1024:
+        raise TypeError("a subject is a text of 1 to 1024 characters; convert the user's id to one")
+    return subject
+
+
+def _claims(claims: Mapping[str, Any] | None) -> Claims:
+    if claims is None:
+        return Claims()
+    try:
+        fixed = json.loads(json.dumps(dict(claims), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"claims must be what JSON can hold: {error}") from error
+    return Claims(fixed)
+
+
+def acting_token(
+    subject: str, claims: Mapping[str, Any], kind: TokenKind, scopes: Sequence[str]
+) -> Token:
+    """A token that no store knows and no text spells: for tests of views."""
+    return Token(
+        id=new_id(_subject(subject)),
+        subject=subject,
+        kind=kind,
+        issued_at=0,
+        authenticated_at=0,
+        expires_at=None,
+        claims=_claims(claims),
+        scopes=tuple(scopes),
+    )

@@ -1,0 +1,213 @@
+"""Judging: is this text a token, and is it good? The five steps of every request.
+
+The one place where a token is judged. A seen token touches neither network nor disk nor
+cryptography: a dictionary, three clocks, one number of the view.
+"""
+
+from __future__ import annotations
+
+import json
+
+from .clock import SKEW
+from .errors import ClusterTokenError, StoreError
+from .events import TokenRefused
+from .follower import Follower
+from .recall import Seen
+from .refusals import Refusal
+from .revoking import Revoker
+from .tokens import NewerForm, Token, TokenKind, from_record, record_key, with_record
+
+
+class Judge(Revoker):
+    """Authenticates texts."""
+
+    def authenticate(
+        self, text: str, kind: TokenKind = "login", *, strict: bool = False
+    ) -> Token | Refusal:
+        """The token that *text* spells, or why it is refused. Never raises for a store.
+
+        Five steps, the lease's end taken before them and compared with the clock after them.
+        *strict* asks the store itself, also for what was seen before.
+        """
+        try:
+            found = self._judge(text, kind, strict)
+            if (
+                isinstance(found, Refusal)
+                and found.token_id
+                and found.reason == "stale"
+                and self.store.embedded
+            ):
+                # One host: whoever can look at the database can vouch for itself. (Only for a
+                # text whose signature held: nobody else makes us ask the store.)
+                self.follower().step_now()
+                found = self._judge(text, kind, strict)
+        except StoreError as error:
+            found = Refusal("stale", f"the store is in trouble: {error}", cause=error)
+        except ClusterTokenError as error:
+            found = Refusal("stale", str(error), cause=error)
+        if isinstance(found, Refusal):
+            self._refused(found)
+        return found
+
+    def judge_foreign(self, token: Token) -> Token | Refusal:
+        """Whether *token*, made by somebody else and verified by the caller, still stands.
+
+        For an adapter that accepts an identity provider's own tokens: the view is asked for its
+        id and labels. Marks go by the feed's numbers, which such a token does not carry: with
+        :data:`~flask_clustertoken.tokens.UNNUMBERED` as *since* it is covered by none.
+        """
+        try:
+            found = self._not_revoked(token)
+            if isinstance(found, Refusal) and found.reason == "stale" and self.store.embedded:
+                self.follower().step_now()
+                found = self._not_revoked(token)
+        except ClusterTokenError as error:
+            found = Refusal("stale", str(error), token.id, token.subject, cause=error)
+        if isinstance(found, Refusal):
+            self._refused(found)
+        return found
+
+    def _not_revoked(self, token: Token) -> Token | Refusal:
+        follower = self.follower()
+        lease_end = follower.lease_end
+        view = follower.view
+        if (
+            self.store.embedded
+            and self.store.position() != view.applied
+            and not follower.reach(self.store.position())
+        ):
+            return Refusal("stale", "the feed has not been read to its end", token.id)
+        if view.covers(token):
+            return Refusal("revoked", "a revocation covers it", token.id, token.subject)
+        if self.clock.monotonic() >= lease_end and not self._accepts_when_stale(follower):
+            why = follower.trouble or "the view is not vouched for"
+            return Refusal("stale", why, token.id, token.subject)
+        return token
+
+    def _refused(self, refusal: Refusal) -> None:
+        if refusal.reason == "stale" and self._follower is not None:
+            self._follower.note_state()
+        if self.events.heard(TokenRefused):
+            self.events.announce(TokenRefused(refusal))
+
+    def _judge(self, text: str, kind: TokenKind, strict: bool) -> Token | Refusal:
+        follower = self._follower or self.follower()
+        clock = self.clock
+        lease_end = follower.lease_end
+        now, moment = clock.time(), clock.monotonic()
+        # 1 seen before?
+        keys = self.keys.generation
+        seen = self._recall.get(text, keys)
+        if seen is None or seen.token.kind != kind:
+            found = self._first_sight(text, kind, follower)
+            if isinstance(found, Refusal):
+                return found
+            seen = found
+        token = seen.token
+        # 2 alive?
+        if not follower.steady_at(now, moment):
+            return Refusal("stale", "this node's clock is wrong", token.id, token.subject)
+        if token.expires_at is not None and now >= seen.ends_at:
+            return Refusal("expired", "", token.id, token.subject, token.expires_at)
+        # 3 known?
+        if strict and not follower.reach(self.store.head()):
+            return Refusal("stale", "the feed has not been read to its end", token.id)
+        if seen.recorded and (strict or moment >= seen.known_until):
+            refusal = self._ask(seen, follower)
+            if refusal is not None:
+                return refusal
+            token = seen.token
+        # (an embedded store: nothing was appended that this node has not read)
+        view = follower.view
+        if self.store.embedded and self.store.position() != view.applied:
+            read_on = follower.reach(self.store.position())
+            if not read_on:
+                return Refusal("stale", "the feed has not been read to its end", token.id)
+            if self.keys.generation != keys:
+                # What was read is that a key was dropped, perhaps the one of this text.
+                return self._judge(text, kind, strict)
+        # 5 revoked? (4, fresh, is compared last)
+        generation = view.generation
+        if seen.checked != generation:
+            if view.covers(token, seen.keys):
+                return Refusal("revoked", "a revocation covers it", token.id, token.subject)
+            seen.checked = generation
+        # 4 view fresh?
+        if clock.monotonic() >= lease_end and not self._accepts_when_stale(follower):
+            why = follower.trouble or "the view is not vouched for"
+            return Refusal("stale", why, token.id, token.subject)
+        return token
+
+    def _accepts_when_stale(self, follower: Follower) -> bool:
+        """Where that was set; but not with a view that was never filled, nor after the end."""
+        return self.settings.when_stale == "accept" and follower.confirmed and not self.closed
+
+    def _first_sight(self, text: str, kind: TokenKind, follower: Follower) -> Seen | Refusal:
+        generation = self.keys.generation
+        token = self.wire.read(text, kind)
+        if isinstance(token, Refusal):
+            return token
+        if not self._epoch:
+            return Refusal("stale", follower.trouble, token.id, token.subject)
+        if token.epoch != self._epoch:
+            return Refusal(
+                "revoked", "issued before the store was replaced", token.id, token.subject
+            )
+        if token.since > follower.view.applied and not self._caught_up(token.since, follower):
+            return Refusal("stale", "the token is ahead of this node", token.id, token.subject)
+        seen = Seen(
+            token,
+            recorded=kind == "api" or self.settings.token_store == "session",
+            ends_at=self._ends_at(token),
+        )
+        self._recall.put(text, seen, generation)
+        return seen
+
+    def _ends_at(self, token: Token) -> float:
+        """When *token* is over by our clock: its expiry, or the end of all renewals."""
+        if token.expires_at is None:
+            return float("inf")
+        end = float(token.expires_at)
+        absolute = self.settings.absolute_lifetime
+        if token.kind == "login" and absolute is not None:
+            end = min(end, token.issued_at + absolute)
+        return end + SKEW
+
+    def _caught_up(self, seq: int, follower: Follower) -> bool:
+        """A login on another node 5 ms ago is normal: wait for the feed a moment."""
+        follower.met(seq)
+        follower.wake.set()
+        return follower.reach(seq)
+
+    def _ask(self, seen: Seen, follower: Follower) -> Refusal | None:
+        """Look for the record of *seen* in the store; remember a yes, never a no."""
+        token = seen.token
+        generation = follower.view.generation
+        doubts = self._recall.doubts
+        asked_at = self.clock.monotonic()
+        record = self.store.get(token.record_key)
+        if record is None:
+            return Refusal("revoked", "the store has no record of it", token.id, token.subject)
+        try:
+            known = with_record(token, from_record(record.value, token.expires_at))
+        except NewerForm as error:
+            return Refusal("stale", str(error), token.id, token.subject)
+        except ValueError:
+            known = None
+        if known is None:
+            return Refusal("invalid", "the record is another token's", token.id, token.subject)
+        seen.token = known
+        seen.record_ends = record.expires_at
+        if generation == follower.view.generation and doubts == self._recall.doubts:
+            # Else a revocation was learnt between the read and here.
+            seen.known_until = asked_at + self.settings.record_cache
+        if token.kind == "api":
+            follower.soon(lambda: self._note_use(token.id))
+        return None
+
+    def _note_use(self, token_id: str) -> None:
+        key = "used/" + record_key(token_id).removeprefix("token/")
+        now = self.clock.time()
+        last = self.store.get(key)
+        if last is None or now - json.loads(last.value) > 3600:
+            self.store.put(key, json.dumps(int(now)).encode(), now + 400 * 86_400)

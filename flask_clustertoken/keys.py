@@ -1,0 +1,280 @@
+"""Keys: which secrets this node holds, and which of them signs.
+
+Files and settings hold the keys; the cluster store holds only their fingerprints with a
+state. The one marked ``signing`` signs; without any mark the first one does. A text names
+its key by the fingerprint, so that no key has to be tried in vain.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal
+
+from .clock import Clock
+from .errors import ClusterTokenError, ConfigurationError, StoreDamaged
+from .refusals import Refusal
+from .tokens import TokenKind
+
+logger = logging.getLogger("flask_clustertoken")
+
+#: Where the store keeps the states.
+RING_KEY = "keys/ring"
+
+#: Seconds between two looks at the file because of a key that we do not know.
+LOOK_AGAIN = 1.0
+
+#: A key with fewer characters is warned about.
+ADVISED_LENGTH = 32
+
+KeyState = Literal["staged", "signing", "verifying", "api", "dropped"]
+STATES: tuple[KeyState, ...] = ("staged", "signing", "verifying", "api", "dropped")
+
+
+class KeyMissing(ClusterTokenError):
+    """The key that the cluster signs with is not on this node."""
+
+
+def fingerprint(secret: str | bytes) -> str:
+    """48 bits that name a key and say nothing about it."""
+    raw = secret.encode() if isinstance(secret, str) else secret
+    return blake2b(raw, digest_size=6, person=b"ctoken-key").hexdigest()
+
+
+def new_secret() -> str:
+    """A key of 256 random bits."""
+    return secrets.token_hex(32)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A file with one key a line, the first one signing unless the store says otherwise."""
+
+    path: Path
+
+    def read(self) -> tuple[str, ...]:
+        """The keys, or nothing where the file does not exist."""
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                "SECRET_FILE", f"{self.path} cannot be read ({error}).", "Check its rights."
+            ) from error
+        lines = [line.strip() for line in text.splitlines()]
+        found = tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+        if any(len(one) < 8 for one in found):
+            raise ConfigurationError(
+                "SECRET_FILE",
+                f"{self.path} holds a key shorter than 8 characters.",
+                "Make one with: flask tokens keys stage",
+            )
+        return found
+
+    def stamp(self) -> tuple[int, int, int]:
+        """Changes whenever the file does."""
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return (0, 0, 0)
+        return (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+
+    def create(self) -> tuple[str, ...]:
+        """Write a new key where no file is; of two processes that try, both get one key."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
+        self._write(draft, (new_secret(),))
+        try:
+            # A link fails where the name exists, and never shows half a file.
+            os.link(draft, self.path)
+            logger.info("wrote a new key to %s", self.path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+        return self.read()
+
+    def append(self, secret: str) -> None:
+        """Add *secret* as the last line, by replacing the file in one step."""
+        draft = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
+        old = self.path.stat() if self.path.exists() else None
+        self._write(draft, (*self.read(), secret))
+        if old is not None and os.geteuid() == 0:
+            os.chown(draft, old.st_uid, old.st_gid)
+        os.replace(draft, self.path)
+
+    def remove(self, key_id: str) -> bool:
+        """Take the key with this fingerprint out; ``False`` where it is not in the file."""
+        kept = tuple(one for one in self.read() if fingerprint(one) != key_id)
+        if len(kept) == len(self.read()):
+            return False
+        draft = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
+        old = self.path.stat()
+        self._write(draft, kept)
+        if os.geteuid() == 0:
+            os.chown(draft, old.st_uid, old.st_gid)
+        os.replace(draft, self.path)
+        return True
+
+    @staticmethod
+    def _write(path: Path, keys: tuple[str, ...]) -> None:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write("".join(f"{one}\n" for one in keys))
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class KeyRing:
+    """The keys of one node and what the cluster says of them.
+
+    :attr:`generation` moves whenever the set of keys or their states change: whatever was
+    remembered of a verified text is worth nothing then.
+    """
+
+    def __init__(
+        self, secrets_: tuple[str, ...] = (), file: KeyFile | None = None, *, clock: Clock
+    ) -> None:
+        self.file = file
+        self.generation = 0
+        self._clock = clock
+        self._states: dict[str, KeyState] = {}
+        self._stamp = (0, 0, 0)
+        self._looked = clock.monotonic() - LOOK_AGAIN
+        self._keys: dict[str, bytes] = {}
+        self._take(secrets_)
+        self.reread()
+
+    def _take(self, keys: tuple[str, ...]) -> None:
+        found = {fingerprint(one): one.encode() for one in keys}
+        if list(found) == list(self._keys):
+            return
+        for key_id, secret in found.items():
+            if len(secret) < ADVISED_LENGTH:
+                logger.warning(
+                    "key %s has fewer than %d characters; replace it by one made with "
+                    "'flask tokens keys stage'",
+                    key_id,
+                    ADVISED_LENGTH,
+                )
+        self._keys = found
+        self.generation += 1
+
+    def reread(self) -> None:
+        """Read the file again if it changed. What is unreadable leaves the keys as they are."""
+        if self.file is None or (stamp := self.file.stamp()) == self._stamp:
+            return
+        try:
+            found = self.file.read()
+        except ConfigurationError as error:
+            if not self._keys:
+                raise
+            logger.error("the keys stay as they were: %s", error)
+            found = ()
+        if found or not self._keys:
+            self._take(found)
+        self._stamp = stamp
+
+    def create(self) -> None:
+        """First start on an embedded store: write a key if there is none."""
+        if not self._keys:
+            if self.file is not None:
+                self._take(self.file.create())
+                self._stamp = self.file.stamp()
+            else:
+                self._take((new_secret(),))
+
+    def load_states(self, ring: bytes | None) -> None:
+        """Take over the states that the store holds (``None``: it holds none)."""
+        states = ring_states(ring)
+        if states != self._states:
+            self._states = states
+            self.generation += 1
+
+    @property
+    def states(self) -> Mapping[str, KeyState]:
+        return self._states
+
+    @property
+    def held(self) -> list[str]:
+        """The fingerprints of the keys on this node."""
+        return list(self._keys)
+
+    def signing(self) -> tuple[str, bytes]:
+        """Id and secret of the signing key; :class:`KeyMissing` where it is not here."""
+        marked = [key_id for key_id, state in self._states.items() if state == "signing"]
+        usable = marked or [one for one in self._keys if one not in self._states] or [""]
+        key_id = usable[0]
+        if key_id not in self._keys:
+            self.reread()
+        if key_id not in self._keys:
+            raise KeyMissing(
+                f"the signing key {key_id} is not on this node; copy the key file from a host "
+                "that has it"
+                if key_id
+                else "this node has no key; set SECRET or SECRET_FILE"
+            )
+        return key_id, self._keys[key_id]
+
+    def verifying(self, key_id: str, kind: TokenKind) -> bytes | Refusal:
+        """The secret to check a text with, or why such texts are refused.
+
+        An unknown key makes this node read its file again, at most once a second; a key that
+        stays unknown is ``stale``, since it may be one that has not been copied here yet.
+        """
+        secret = self._keys.get(key_id)
+        if secret is None and self._may_look():
+            self.reread()
+            secret = self._keys.get(key_id)
+        state = self._states.get(key_id)
+        if state == "dropped":
+            return Refusal("invalid", f"key {key_id} was dropped")
+        if secret is None:
+            return Refusal("stale", f"key {key_id} is not on this node")
+        if state == "api" and kind != "api":
+            return Refusal("invalid", f"key {key_id} verifies API tokens only")
+        return secret
+
+    def _may_look(self) -> bool:
+        now = self._clock.monotonic()
+        if self.file is None or now - self._looked < LOOK_AGAIN:
+            return False
+        self._looked = now
+        return True
+
+
+def ring_states(ring: bytes | None) -> dict[str, KeyState]:
+    """The states in a stored ring, in their order."""
+    if ring is None:
+        return {}
+    try:
+        states = dict(json.loads(ring)["states"])
+    except (ValueError, TypeError, KeyError) as error:
+        # Not "no states": a key that was dropped would sign and verify again.
+        raise StoreDamaged("the states of the keys in the store cannot be read") from error
+    return {key_id: state for key_id, state in states.items() if state in STATES}
+
+
+def ring_since(ring: bytes | None) -> dict[str, float]:
+    """Since when (wall clock, seconds) each key has had its state, as far as it is known."""
+    return {} if ring is None else dict(json.loads(ring).get("since", {}))
+
+
+def ring_change(ring: bytes | None) -> int:
+    """How often the ring was changed: what a conditional change goes by."""
+    return 0 if ring is None else int(json.loads(ring).get("change", 0))
+
+
+def ring_bytes(
+    states: Mapping[str, KeyState], since: Mapping[str, float] | None = None, change: int = 0
+) -> bytes:
+    """What the store keeps: the states, since when each holds, and the number of this change."""
+    body = {"format": 1, "states": dict(states), "since": dict(since or {}), "change": change}
+    return json.dumps(body).encode()

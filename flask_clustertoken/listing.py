@@ -1,0 +1,68 @@
+"""Listing: the recorded tokens, read in pages, never all at once unless somebody asks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+from .clock import SKEW
+from .judging import Judge
+from .stores.base import Record
+from .tokens import Token, from_record, record_key, records_of
+
+
+class Lister(Judge):
+    """Finds tokens by their subject or id."""
+
+    def tokens_of(self, subject: str) -> Iterator[Token]:
+        """The live recorded tokens of *subject*, API and login; pages are read as needed.
+
+        With the token store ``cookie`` logins are not recorded: :attr:`records_logins`.
+        """
+        return (one for one in self._walk(records_of(subject)) if one.subject == subject)
+
+    def tokens(self) -> Iterator[Token]:
+        """Every live recorded token of the realm; pages are read as needed."""
+        return self._walk("token/")
+
+    @property
+    def records_logins(self) -> bool:
+        """Whether lists show login tokens at all."""
+        return self.settings.token_store == "session"
+
+    def token(self, token_id: str) -> Token | None:
+        """The live recorded token with this id, if there is one."""
+        key = record_key(token_id)
+        self.follower().follow()
+        record = self.store.get(key)
+        return self._listed(record) if record is not None else None
+
+    def _walk(self, prefix: str) -> Iterator[Token]:
+        self.follower().follow()
+        after = ""
+        while page := self.store.scan(prefix, after):
+            after = page[-1][0]
+            for _, record in page:
+                token = self._listed(record)
+                if token is not None:
+                    yield token
+
+    def _listed(self, record: Record) -> Token | None:
+        ends = record.expires_at
+        try:
+            token = from_record(record.value, None)
+        except ValueError:
+            return None
+        if ends is not None:
+            spare = SKEW + (self.settings.renew_after / 4 if token.kind == "login" else 0.0)
+            token = replace(token, expires_at=int(ends - spare))
+        view = self.follower().view
+        return None if token.epoch != self._epoch or view.covers(token) else token
+
+    # -- an API token's last use -------------------------------------------------------
+
+    def last_used(self, token_id: str) -> int | None:
+        """When an API token was last used, to about an hour; ``None``: not known."""
+        record = self.store.get("used/" + record_key(token_id).removeprefix("token/"))
+        return int(json.loads(record.value)) if record is not None else None

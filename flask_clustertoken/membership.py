@@ -1,0 +1,329 @@
+"""Membership: one process's part in the cluster.
+
+What belongs to a process and not to a realm: its keys, its handle on the store, its follower,
+and what it remembers. All of it begins at the first use, after any fork and monkey-patching;
+a fork's child begins with nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from . import nodes as _nodes
+from . import notices
+from .clock import Clock, SystemClock
+from .errors import ClusterTokenError, ConfigurationError, StoreError
+from .events import Events, NodeLeaving
+from .follower import Follower, FollowerThread, Hooks
+from .housekeeping import Housekeeping
+from .keys import RING_KEY, KeyFile, KeyRing
+from .notices import Notice
+from .recall import Recall
+from .settings import PREFIX, Settings
+from .stores import open_store
+from .stores.base import Change, ClusterStore, Entry
+from .tokens import Wire
+
+logger = logging.getLogger("flask_clustertoken")
+
+_members: weakref.WeakSet[Membership] = weakref.WeakSet()
+
+
+def members() -> list[Membership]:
+    """Every membership of this process that was not closed."""
+    return [one for one in _members if not one.closed]
+
+
+def _forget_all() -> None:
+    _locks.clear()
+    for member in list(_members):
+        member.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
+
+_locks: dict[str, threading.Lock] = {}
+
+
+def _joining() -> threading.Lock:
+    # Made at first use, so that a monkey-patched process gets a lock that its greenlets know;
+    # in one step, so that two threads which come first at once get the same one.
+    return _locks.get("joining") or _locks.setdefault("joining", threading.Lock())
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What ``/readyz`` says: whether this process may vouch for tokens at the moment."""
+
+    fresh: bool
+    store: str
+    staleness: float | None
+    applied: int
+    trouble: str
+
+
+class Membership:
+    """This process in one realm. Opens nothing before its first use.
+
+    *active* ``False`` is for command lines: it follows the feed but is no node.
+    Raises :class:`ConfigurationError` where a setting is wrong.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        instance_path: str = "",
+        clock: Clock | None = None,
+        store: ClusterStore | None = None,
+        active: bool = True,
+        threaded: bool | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.events = Events()
+        self.active = active
+        try:
+            self.store = store or open_store(
+                settings.store,
+                realm=settings.realm,
+                instance_path=instance_path,
+                options=settings.store_options,
+                clock=self.clock,
+            )
+        except ConfigurationError as error:
+            raise error.with_prefix(PREFIX) from error.__cause__
+        self.keys = self._key_ring(instance_path)
+        self.wire = Wire(
+            self.keys,
+            realm=settings.realm,
+            token_store=settings.token_store,
+            api_prefix=settings.api_prefix,
+        )
+        self._threaded = self.store.shared and active if threaded is None else threaded
+        self._started_at = self.clock.time()
+        self._epoch = ""
+        self._follower: Follower | None = None
+        self._thread: FollowerThread | None = None
+        self._chores: Housekeeping | None = None
+        self._compared = False
+        self._recall = Recall()
+        self.closed = False
+        _members.add(self)
+
+    def _key_ring(self, instance_path: str) -> KeyRing:
+        settings = self.settings
+        if settings.secret:
+            return KeyRing(settings.secret, clock=self.clock)
+        path = settings.secret_file or (
+            os.path.join(instance_path, "token_secret") if instance_path else ""
+        )
+        if not path and self.store.shared:
+            raise ConfigurationError(
+                PREFIX + "SECRET", "there is no key.", "Set SECRET, or SECRET_FILE."
+            )
+        file = KeyFile(Path(path)) if path and self.store.shared else None
+        ring = KeyRing(file=file, clock=self.clock)
+        if not ring.held and not self.store.embedded:
+            raise ConfigurationError(
+                PREFIX + "SECRET",
+                f"there is no key, and {path} does not exist.",
+                "All hosts need the same one: copy the file here, or set SECRET.",
+            )
+        return ring
+
+    # -- this process's part -----------------------------------------------------------
+
+    def follower(self) -> Follower:
+        """This process's follower; the first call opens the store and does the first round."""
+        follower = self._follower
+        return follower if follower is not None else self._join()
+
+    def _join(self) -> Follower:
+        if self.closed:
+            raise ClusterTokenError("this authority was closed")
+        # Made here, not at construction: after any fork and any monkey-patching.
+        with _joining():
+            if self._follower is not None:
+                return self._follower
+            follower = Follower(
+                self.store,
+                clock=self.clock,
+                events=self.events,
+                describe=self._describe,
+                hooks=Hooks(
+                    forget=self._forget_answers,
+                    keys=self._load_keys,
+                    epoch=self._take_epoch,
+                    chores=self._do_chores,
+                ),
+                max_staleness=self.settings.max_staleness,
+                lifetime=self.settings.lifetime,
+            )
+            self._recall = Recall()
+            self._chores = Housekeeping(self.store, follower, self.clock)
+            if self.active:
+                follower.step()
+                if self._threaded:
+                    self._thread = FollowerThread(follower)
+                    self._thread.start()
+                atexit.register(self.close)
+            else:
+                self._take_epoch(self.store.root().epoch)
+                self._load_keys()
+                follower.follow()
+            self._follower = follower
+            return follower
+
+    def _describe(self, follower: Follower) -> bytes:
+        self.keys.reread()
+        settings = self.settings
+        try:
+            signing = self.keys.signing()[0]
+        except ClusterTokenError:
+            signing = ""
+        return _nodes.Node(
+            id=follower.node_id,
+            host=_nodes.this_host(),
+            pid=_nodes.this_process(),
+            version=_nodes.library_version(),
+            started_at=self._started_at,
+            applied=follower.view.applied,
+            seen=follower.seen,
+            max_staleness=settings.max_staleness,
+            accepts_when_stale=settings.when_stale == "accept",
+            deployment=settings.deployment,
+            keys=tuple(self.keys.held),
+            signing=signing,
+            realm_settings=settings.to_agree_in_realm(),
+            settings=settings.to_agree_in_deployment(),
+            reads=notices.FORMAT,
+        ).encode()
+
+    def _do_chores(self) -> None:
+        self.keys.reread()
+        if not self._compared and self.active:
+            self._compared = True
+            self._name_drift()
+        if self._chores is not None:
+            self._chores.run()
+
+    def _name_drift(self) -> None:
+        """Once, at the start: say loudly where this node and the others differ."""
+        present = _nodes.listed(self.store.nodes(), self.clock.time())
+        for one in _nodes.drift([node.node for node in present if not node.silent]):
+            logger.warning("nodes of one realm must agree, but %s", one)
+
+    def _take_epoch(self, epoch: str) -> None:
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._recall.clear()
+
+    def _forget_answers(self) -> None:
+        self._recall.doubt()
+
+    def _load_keys(self) -> None:
+        self.keys.reread()
+        if self.store.embedded:
+            # Only now that the store is open: who may not open it leaves no key file either.
+            self.keys.create()
+        record = self.store.get(RING_KEY)
+        self.keys.load_states(record.value if record else None)
+
+    def forget(self) -> None:
+        """In a fork's child: the parent's lease and answers are not ours."""
+        if self._follower is not None:
+            self._follower.disown()
+        self._follower = None
+        self._thread = None
+        self._compared = False
+        self._recall = Recall()
+
+    def close(self) -> None:
+        """Give the lease up, leave the list of nodes, close the store. Twice is fine."""
+        if self.closed:
+            return
+        self.closed = True
+        atexit.unregister(self.close)
+        if self._follower is not None:
+            self.events.announce(NodeLeaving())
+        if self._thread is not None:
+            self._thread.stop()
+        if self._follower is not None:
+            try:
+                self._follower.withdraw()
+            except Exception as error:
+                # The lease is given up; what stays in the list is swept.
+                logger.info("this node could not leave the list of nodes: %s", error)
+        self.store.close()
+
+    def readiness(self) -> Readiness:
+        """Whether this process is fresh, starting it if need be; never raises."""
+        try:
+            follower = self.follower()
+        except (StoreError, ClusterTokenError) as error:
+            return Readiness(False, self.store.url, None, 0, str(error))
+        if self.store.embedded:
+            follower.step_now()
+        return Readiness(
+            follower.fresh,
+            self.store.url,
+            follower.staleness,
+            follower.view.applied,
+            follower.trouble,
+        )
+
+    def glimpse(self, *, judged: bool = False) -> int | None:
+        """The number at which this node stands, without asking a server; ``None``: not started.
+
+        Exact on an embedded store (where a token was just *judged*, its position was compared
+        already). Elsewhere it may lag: a login that goes by it may be covered by a revocation
+        of a moment *before* it, never miss one of after.
+        """
+        follower = self._follower
+        if follower is None:
+            return None
+        try:
+            return (
+                self.store.position()
+                if self.store.embedded and not judged
+                else follower.view.applied
+            )
+        except StoreError:
+            return None
+
+    def _append(
+        self,
+        notice: Notice,
+        changes: Sequence[Change] = (),
+        entry_id: str | None = None,
+        *,
+        above: int = 0,
+    ) -> int:
+        follower = self.follower()
+        notice = replace(notice, format=self._form())
+        notice = replace(notice, at=max(notice.at, follower.store_time()))
+        # What this node's own tokens may live counts even before its announcement is read.
+        longest = max(follower.view.longest(notice.at), float(self.settings.lifetime))
+        new = notice.entry(longest, entry_id)
+        seq = self.store.append([new], changes, above=above)[0]
+        follower.learn_own(Entry(seq, 0, new.id, new.body, new.keep_until), notice)
+        return seq
+
+    def _form(self) -> int:
+        """The highest form of entries that every node in the list reads."""
+        if notices.FORMAT == notices.OLDEST_FORMAT:
+            return notices.FORMAT
+        present = (_nodes.Node.decode(one).reads for one in self.store.nodes())
+        return min(present, default=notices.FORMAT)
+
+    def announce_notice(self, notice: Notice, changes: Sequence[Change] = ()) -> int:
+        """Append what is no revocation (a barrier, new states of the keys) and make *changes*."""
+        return self._append(notice, changes)

@@ -1,0 +1,33 @@
+"""Refusal: why a text was not accepted as a token. An answer, not an error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+#: What is said outwardly. ``expired`` and ``revoked`` only once the signature held.
+Reason = Literal["missing", "invalid", "expired", "revoked", "stale"]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Falsy. *reason* may be told to anyone; *detail* is for logs and signals alone.
+
+    *expired_at* is set where a text was genuine and too old; *subject* and *token_id* where
+    the signature held. Neither the text nor a secret is ever part of it.
+    """
+
+    reason: Reason
+    detail: str = ""
+    token_id: str | None = None
+    subject: str | None = None
+    expired_at: int | None = None
+    cause: BaseException | None = None
+    #: The text is no token at all: the only one whose cookie a refusal clears.
+    garbled: bool = False
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+
+MISSING = Refusal("missing", "the request carries no token")

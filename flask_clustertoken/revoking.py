@@ -1,0 +1,91 @@
+"""Revoking: what ends tokens, each as one acknowledged entry of the feed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .confirmation import Revocation
+from .events import TokenRevoked
+from .membership import Membership
+from .nodes import Node
+from .notices import Notice, digests
+from .stores.base import Change, Delete
+from .tokens import TokenKind, record_key
+
+#: The kinds of token that "log out everywhere" ends unless asked otherwise.
+LOGINS: tuple[TokenKind, ...] = ("login",)
+
+
+class Revoker(Membership):
+    """Ends tokens. Each method raises a :class:`~flask_clustertoken.errors.StoreError` where
+    the store did not acknowledge it; whether it is in force is then unknown."""
+
+    def revoke_ids(self, token_ids: Sequence[str]) -> Revocation:
+        """End these tokens. Raises :class:`ValueError` for what is no token id."""
+        keys = {token_id: record_key(token_id) for token_id in token_ids}
+        self.follower()
+        found = self.store.get_many(list(keys.values()))
+        notice = self._ids_notice(token_ids, recorded=len(found) == len(keys))
+        return self._revoke(notice, [Delete(key) for key in keys.values()])
+
+    def _ids_notice(self, token_ids: Sequence[str], *, recorded: bool) -> Notice:
+        return Notice("ids", self.clock.time(), digests=digests("id", token_ids), recorded=recorded)
+
+    def revoke_labels(
+        self, labels: Sequence[str], *, changes: Sequence[Change] = (), entry_id: str | None = None
+    ) -> Revocation:
+        """End every token with one of these labels, also one that is issued later.
+
+        *changes* are made in the same step, and *entry_id* makes a repetition harmless: what an
+        adapter needs to record the message that asked for it.
+        """
+        notice = Notice("labels", self.clock.time(), digests=digests("label", labels))
+        return self._revoke(notice, changes, entry_id)
+
+    def revoke_subject(
+        self,
+        subject: str,
+        kinds: Sequence[TokenKind] = LOGINS,
+        *,
+        changes: Sequence[Change] = (),
+        entry_id: str | None = None,
+    ) -> Revocation:
+        """End every token of *subject* issued before now, of these kinds."""
+        marks = tuple(digests(f"subject:{kind}", [subject])[0] for kind in kinds)
+        notice = Notice("subject", self.clock.time(), digests=marks, kinds=tuple(kinds))
+        return self._revoke(notice, changes, entry_id)
+
+    def revoke_all(
+        self,
+        kinds: Sequence[TokenKind] = LOGINS,
+        *,
+        changes: Sequence[Change] = (),
+        entry_id: str | None = None,
+    ) -> Revocation:
+        """End every token of the realm issued before now, of these kinds."""
+        notice = Notice("realm", self.clock.time(), kinds=tuple(kinds))
+        return self._revoke(notice, changes, entry_id)
+
+    def not_before(self, when: float, kinds: Sequence[TokenKind] = LOGINS) -> Revocation:
+        """End every token issued before the time *when*, now and later; it only ever rises."""
+        notice = Notice("not_before", self.clock.time(), kinds=tuple(kinds), value=float(when))
+        return self._revoke(notice)
+
+    def restored(self, kinds: Sequence[TokenKind] = LOGINS) -> Revocation:
+        """After a restore from backup: end what was issued before, above any number ever seen."""
+        self.follower()
+        seen = max((Node.decode(one).seen for one in self.store.nodes()), default=0)
+        notice = Notice("restored", self.clock.time(), kinds=tuple(kinds))
+        return self._revoke(notice, above=seen)
+
+    def _revoke(
+        self,
+        notice: Notice,
+        changes: Sequence[Change] = (),
+        entry_id: str | None = None,
+        *,
+        above: int = 0,
+    ) -> Revocation:
+        seq = self._append(notice, changes, entry_id, above=above)
+        self.events.announce(TokenRevoked(seq, notice))
+        return Revocation(seq, self)

@@ -1,0 +1,164 @@
+"""A realm as one process has it: its connection, what it last saw, the terms of a change."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..clock import Clock
+from ..errors import StoreDamaged, StoreNotOpen
+from ._zk_client import Deadline, Line, Op, Refused, Rejected
+from ._zk_codec import Head, pack_head, pack_root, unpack_root
+from ._zk_connect import Options, Place
+from ._zk_feed import Feed
+from ._zk_load import Loader
+from ._zk_records import Records
+from ._zk_site import Beaten, Raced, Site, create, get, gone, stat
+from ._zk_sweep import Sweeper
+from .base import NewEntry, Root
+
+
+class Realm:
+    """Made in the process that uses it; dropped in a child after a fork."""
+
+    def __init__(
+        self, place: Place, options: Options, name: str, clock: Clock, timeout: float
+    ) -> None:
+        self.line = Line(place, options, timeout, self._changed)
+        self.site = Site(self.line, place.root, name, clock)
+        self.records = Records(self.site)
+        self.feed = Feed(self.site)
+        self.sweeper = Sweeper(self.site, self.feed)
+        self.loader = Loader(self.site, self.feed)
+        self._root: tuple[Root, int] | None = None
+        self._made: int | None = None
+        self._moved: Callable[[], None] | None = None
+
+    # -- being woken -------------------------------------------------------------------
+
+    def watch(self, moved: Callable[[], None]) -> None:
+        self._moved = moved
+        self.feed.watch = self._on_head
+
+    def _changed(self, connected: bool) -> None:
+        """The connection was made, lost or made again; runs on kazoo's callback thread."""
+        self.feed.unsure()
+        self._root = None
+        if connected:
+            self._arm()
+        if self._moved is not None:
+            self._moved()
+
+    def _on_head(self, event: Any) -> None:
+        """The head changed, or the watch on it was lost with the line."""
+        # Armed again before anybody is woken: the reading that follows goes through the same
+        # client and comes after it, so no change falls between the two.
+        self.feed.unsure()
+        if event.type != "NONE":
+            self._arm()
+        if self._moved is not None:
+            self._moved()
+
+    def _arm(self) -> None:
+        if self.feed.watch is not None:
+            self.line.post(stat(self.site.head, self.feed.watch))
+
+    # -- the root ----------------------------------------------------------------------
+
+    def root(self, deadline: Deadline, *, anew: bool = False) -> tuple[Root, int]:
+        """The root and its znode's version; makes the realm's place if it is not there."""
+        known = self._root
+        if known is not None and not anew:
+            return known
+        site = self.site
+        (answer,) = site.line.ask(deadline, get(site.root))
+        if answer is Refused.ABSENT:
+            if self._made is not None:
+                raise gone(site.root)
+            # Behind our own attempt to make it, which is a write, the answer is sure.
+            self._settle(deadline)
+            (answer,) = site.line.ask(deadline, get(site.root))
+            if answer is Refused.ABSENT:
+                raise gone(site.root)
+        data, state = answer
+        if self._made not in (None, state.czxid):
+            # Deleted and made again: what stood in the old one is not in this one.
+            raise StoreDamaged(f"{site.root} is another store's than when this process began")
+        self._made = state.czxid
+        found = self._root = unpack_root(data), state.version
+        return found
+
+    def _settle(self, deadline: Deadline) -> None:
+        """Make the realm's place, the root last; of several at once, the epoch of one holds."""
+        site = self.site
+        site.make_parents(deadline, site.root)
+        places = (
+            site.scratch,
+            site.records,
+            site.nodes,
+            site.feed,
+            site.pages,
+            site.ids,
+            site.queue,
+        )
+        site.line.ask(deadline, *map(create, places), create(site.head, pack_head(Head())))
+        site.line.ask_many(deadline, [create(path) for path in site.id_shards()])
+        root = Root(epoch=secrets.token_hex(8))
+        site.line.ask(deadline, create(site.root, pack_root(root)))
+
+    def unsealed(self, deadline: Deadline, sure: bool) -> Op:
+        """The part of a transaction that fails once the store is sealed."""
+        root, version = self.root(deadline)
+        if root.state == "sealed":
+            self._root = None
+            if not sure:
+                raise Raced("the root")
+            raise StoreNotOpen(f"this store was moved to {root.moved_to}")
+        return Op("check", self.site.root, version=version)
+
+    def change_root(self, deadline: Deadline, old: Root, new: Root, entry: NewEntry | None) -> bool:
+        """Replace *old* by *new* with *entry* appended; ``False`` if it is not *old* any more."""
+        site, feed = self.site, self.feed
+        tried = False
+
+        def step(sure: bool) -> bool:
+            nonlocal tried
+            root, version = self.root(deadline, anew=True)
+            if root != old:
+                if not sure:
+                    raise Raced("the root")
+                # Ours, if an earlier try was carried out and only its answer was lost.
+                return tried and root == new
+            seen = feed.look(deadline) if entry else None
+            ops = [Op("set", site.root, pack_root(new), version)]
+            if seen is not None and entry is not None:
+                ops += feed.plan(deadline, seen, feed.number(seen.head, [entry], 0))
+            tried = True
+            self.commit(deadline, ops)
+            self._root = None
+            return True
+
+        return site.again(deadline, step)
+
+    # -- changes -----------------------------------------------------------------------
+
+    def commit(self, deadline: Deadline, ops: Sequence[Op]) -> list[Any]:
+        """Carry out *ops*; :class:`Raced` where what they rest on has changed."""
+        try:
+            return self.line.multi(deadline, ops)
+        except Rejected as error:
+            op = error.op
+            if op.path == self.site.root:
+                if error.why is Refused.ABSENT:
+                    raise gone(op.path) from error
+                self._root = None
+            elif op.path == self.site.head:
+                if error.why is Refused.ABSENT:
+                    raise gone(op.path) from error
+                raise Beaten(str(error)) from error
+            elif op.what == "create" and error.why is Refused.ABSENT:
+                makes = (one.path for one in ops if one.what == "create")
+                for path in {path.rpartition("/")[0]: path for path in makes}.values():
+                    self.site.make_parents(deadline, path)
+            raise Raced(str(error)) from error

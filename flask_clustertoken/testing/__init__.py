@@ -1,0 +1,1 @@
+"""Tests for those who write a cluster store of their own: :mod:`.contract`."""
