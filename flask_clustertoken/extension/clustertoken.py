@@ -1,0 +1,298 @@
+"""ClusterToken: the extension object. It builds the parts and keeps no app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flask import Flask, current_app
+
+from ..authority import IssuedToken, TokenAuthority
+from ..clock import Clock, SystemClock
+from ..confirmation import Revocation
+from ..errors import ConfigurationError, NotAllowed
+from ..issuing import acting_token
+from ..membership import Readiness
+from ..middleware import ClusterTokenMiddleware
+from ..revoking import LOGINS
+from ..settings import PREFIX, Settings
+from ..shared import SharedData
+from ..tokens import Token, TokenKind
+from . import signals
+from .globals import current, current_token
+from .neighbours import warn_of_flask_login
+from .responses import ANSWERS, Answer
+from .state import (
+    EXTENSION_KEY,
+    AppState,
+    UnauthorizedHandler,
+    UserLoader,
+    acting,
+    current_state,
+    own_handle,
+)
+
+if TYPE_CHECKING:
+    from flask.typing import ResponseReturnValue
+
+Loader = TypeVar("Loader", bound=UserLoader)
+Handler = TypeVar("Handler", bound=UnauthorizedHandler)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPages(Iterable[Token]):
+    """Tokens, read in pages as they are asked for.
+
+    *recorded* ``False``: logins are not recorded (``TOKEN_STORE="cookie"``), so only API tokens
+    are among them.
+    """
+
+    _tokens: Iterator[Token]
+    recorded: bool
+
+    def __iter__(self) -> Iterator[Token]:
+        return self._tokens
+
+
+class ClusterToken:
+    """Login tokens for Flask apps; ``ClusterToken(app)`` or ``init_app(app)``, for any number.
+
+    *clock* is for tests. Raises :class:`~flask_clustertoken.errors.ConfigurationError` where a
+    ``CLUSTERTOKEN_`` setting is unknown or wrong. Opens no store and starts no thread before the
+    first look at a token.
+    """
+
+    def __init__(self, app: Flask | None = None, *, clock: Clock | None = None) -> None:
+        self._clock = clock
+        self.load_user: UserLoader | None = None
+        self.handle_unauthorized: UnauthorizedHandler | None = None
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Read the app's settings and wrap its ``wsgi_app``."""
+        if EXTENSION_KEY in app.extensions:
+            raise ConfigurationError("init_app", "this app has a ClusterToken already.")
+        given = _ours(app)
+        settings = Settings.from_mapping(given)
+        authority = TokenAuthority(settings, instance_path=app.instance_path, clock=self._clock)
+        middleware = ClusterTokenMiddleware(app.wsgi_app, authority)
+        middleware.before_first = lambda: _before_first(app, given, settings)
+        app.wsgi_app = middleware  # type: ignore[method-assign]
+        app.extensions[EXTENSION_KEY] = AppState(self, settings, authority, middleware)
+        app.jinja_env.globals["current_token"] = current_token
+        _answer_errors(app)
+        signals.connect(app, authority.events)
+        _add_commands(app)
+
+    # making and ending logins
+
+    def login_begins(self) -> int:
+        """Before credentials are checked or a code is exchanged: pass it on as *since*.
+
+        A revocation that falls between this and :meth:`login` wins: "log out everywhere" also
+        ends the login that is just being made with the old password.
+        """
+        return own_handle().begin()
+
+    def login(
+        self,
+        subject: str,
+        claims: Mapping[str, Any] | None = None,
+        *,
+        since: int | None = None,
+        remember: bool | None = None,
+        labels: Sequence[str] = (),
+        authenticated_at: float | datetime | None = None,
+    ) -> Token:
+        """Log *subject* in: issue a token, set the cookie, end the login that the request had.
+
+        *remember* ``False``: the cookie ends with the browser. *labels* are the realm's to end
+        (a provider's session id, with the provider's name in front). Raises
+        :class:`~flask_clustertoken.errors.RevokedMeanwhile`,
+        :class:`~flask_clustertoken.errors.TokenLimitReached`,
+        :class:`~flask_clustertoken.errors.ValueTooLarge`,
+        :class:`~flask_clustertoken.errors.NotAllowed` with a bearer token, and
+        :class:`~flask_clustertoken.errors.StoreError`, which is answered by 503.
+        """
+        return own_handle().login(
+            subject,
+            claims,
+            since=since,
+            remember=remember,
+            labels=labels,
+            authenticated_at=_epoch(authenticated_at),
+        )
+
+    def logout(self) -> Revocation | None:
+        """Clear the cookie, then end this login everywhere; ``None`` where nobody is logged in.
+
+        With the store in trouble the cookie is cleared all the same and the error is raised.
+        """
+        return own_handle().logout()
+
+    def logout_everywhere(self, keep_current: bool = False) -> Revocation | None:
+        """End every login of the current subject.
+
+        *keep_current* gives this browser a *new* token, issued after the mark. Raises
+        :class:`~flask_clustertoken.errors.NotAllowed` with a bearer token.
+        """
+        return own_handle().logout_everywhere(keep_current)
+
+    # revoking
+
+    def revoke(self, token_id: str) -> Revocation:
+        """End one token, login or API. :class:`ValueError` for what is no token id."""
+        return current_state().authority.revoke_ids([token_id])
+
+    def revoke_label(self, label: str) -> Revocation:
+        """End every token with this label, also one that is issued later."""
+        return current_state().authority.revoke_labels([label])
+
+    def revoke_subject(self, subject: str, kinds: Sequence[TokenKind] = LOGINS) -> Revocation:
+        """End every token of *subject* issued before now; API tokens only if *kinds* say so."""
+        return current_state().authority.revoke_subject(subject, kinds)
+
+    def revoke_all(self, kinds: Sequence[TokenKind] = LOGINS) -> Revocation:
+        """End every token of the realm issued before now."""
+        return current_state().authority.revoke_all(kinds)
+
+    def not_before(self, when: float | datetime) -> Revocation:
+        """End every login token issued before the time *when*; it only ever rises."""
+        return current_state().authority.not_before(_epoch(when) or 0.0)
+
+    # listing and API tokens
+
+    def tokens_of(self, subject: str) -> TokenPages:
+        """The live tokens of *subject*."""
+        authority = current_state().authority
+        return TokenPages(authority.tokens_of(subject), authority.records_logins)
+
+    def last_used(self, token_id: str) -> int | None:
+        """When an API token was last used, to about an hour; ``None``: not known."""
+        return current_state().authority.last_used(token_id)
+
+    def issue_api_token(
+        self,
+        subject: str,
+        name: str,
+        scopes: Sequence[str] = (),
+        lifetime: float | timedelta | None = None,
+    ) -> IssuedToken:
+        """A token for programs; its text is shown once. It never expires unless *lifetime* is set.
+
+        Raises :class:`~flask_clustertoken.errors.NotAllowed` in a request that was itself made
+        with an API token.
+        """
+        if isinstance(scopes, str):
+            raise TypeError('scopes is a list of texts: scopes=["read"]')
+        maker = current()
+        if isinstance(maker, Token) and maker.kind == "api":
+            raise NotAllowed("an API token cannot make tokens")
+        seconds = lifetime.total_seconds() if isinstance(lifetime, timedelta) else lifetime
+        return current_state().authority.issue_api_token(
+            subject,
+            name,
+            scopes,
+            seconds,
+            created_by=maker.subject if isinstance(maker, Token) else subject,
+        )
+
+    # the rest
+
+    def shared(self, name: str) -> SharedData:
+        """The deployment's shared data called *name*."""
+        return current_state().authority.shared(name)
+
+    def readiness(self) -> Readiness:
+        """Whether this process may vouch for tokens now; for ``/readyz``. Never raises."""
+        return current_state().authority.readiness()
+
+    def user_loader(self, load: Loader) -> Loader:
+        """Decorator: gives ``current_token.user`` for a token."""
+        self.load_user = load
+        return load
+
+    def unauthorized_handler(self, handler: Handler) -> Handler:
+        """Decorator: answers instead of a 401; gets the refusal."""
+        self.handle_unauthorized = handler
+        return handler
+
+    @contextmanager
+    def acting_as(
+        self,
+        subject: str,
+        claims: Mapping[str, Any] | None = None,
+        *,
+        kind: TokenKind = "login",
+        scopes: Sequence[str] = (),
+    ) -> Iterator[Token]:
+        """For tests: *subject* has just logged in, within a ``test_request_context``.
+
+        A request that comes through the app, as a test client's does, is judged by what it
+        carries: for those there is :class:`~flask_clustertoken.extension.testing.TokenClient`.
+        """
+        now = int((self._clock or SystemClock()).time())
+        token = acting_token(subject, claims or {}, kind, scopes)
+        token = replace(token, issued_at=now, authenticated_at=now)
+        reset = acting.set(token)
+        try:
+            yield token
+        finally:
+            acting.reset(reset)
+
+
+def _ours(app: Flask) -> dict[str, Any]:
+    return {key: value for key, value in app.config.items() if key.startswith(PREFIX)}
+
+
+def _answer_errors(app: Flask) -> None:
+    """Answer the library's errors as HTTP errors, where the app has no handler of its own.
+
+    The answer goes through the app's and the blueprint's handlers of 401, 403 and 503.
+    """
+
+    def handler(answer: Answer) -> Callable[[Exception], ResponseReturnValue]:
+        return lambda error: current_app.handle_http_exception(answer(error))
+
+    theirs = app.error_handler_spec[None][None]
+    for error, answer in ANSWERS.items():
+        if error not in theirs:
+            app.register_error_handler(error, handler(answer))
+
+
+def _before_first(app: Flask, given: Mapping[str, Any], settings: Settings) -> None:
+    """With the first request, when the app is complete: is what it says still so?"""
+    _unchanged(app, given)
+    view = settings.login_view
+    if view and not view.startswith(".") and view not in app.view_functions:
+        raise ConfigurationError(
+            PREFIX + "LOGIN_VIEW",
+            f"this app has no endpoint {view!r}.",
+            "Write the name of the view's function, behind its blueprint's name and a dot.",
+        )
+    warn_of_flask_login(app)
+
+
+def _unchanged(app: Flask, given: Mapping[str, Any]) -> None:
+    now = _ours(app)
+    for key in {*given, *now}:
+        if key not in given or key not in now or given[key] != now[key]:
+            raise ConfigurationError(
+                key,
+                "it was changed after init_app, which nobody would have noticed.",
+                "Set it before init_app(app) is called.",
+            )
+
+
+def _epoch(when: float | datetime | None) -> float | None:
+    return when.timestamp() if isinstance(when, datetime) else when
+
+
+def _add_commands(app: Flask) -> None:
+    from ..cli.group import tokens_group
+
+    app.cli.add_command(tokens_group)

@@ -1,0 +1,106 @@
+"""``current_token``: whoever is logged in with this request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import has_request_context, request
+
+from ..refusals import MISSING, Refusal
+from ..tokens import Token, TokenKind
+from .state import acting, current_handle, current_state
+
+_USER_KEY = "clustertoken.user"
+
+
+def current() -> Token | Refusal:
+    """The request's token, or why there is none. Outside a request there is none."""
+    handle = current_handle()
+    if handle is not None:
+        return handle.token
+    token = acting.get()
+    return token if token is not None else MISSING
+
+
+class CurrentToken:
+    """The request's token; falsy when nobody is logged in, and then its fields are ``None``.
+
+    The first look at it, once a request, judges what the request carries. Never raises for a
+    store in trouble: then it is falsy and :attr:`refusal` says ``stale``.
+    """
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return isinstance(current(), Token)
+
+    def __repr__(self) -> str:
+        return f"<current_token {current()!r}>"
+
+    @property
+    def token(self) -> Token | None:
+        """The :class:`~flask_clustertoken.tokens.Token` itself."""
+        found = current()
+        return found if isinstance(found, Token) else None
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Why what was presented was not accepted; ``None`` when somebody is logged in."""
+        found = current()
+        return found if isinstance(found, Refusal) else None
+
+    @property
+    def id(self) -> str | None:
+        return None if (token := self.token) is None else token.id
+
+    @property
+    def subject(self) -> str | None:
+        return None if (token := self.token) is None else token.subject
+
+    @property
+    def kind(self) -> TokenKind | None:
+        return None if (token := self.token) is None else token.kind
+
+    @property
+    def claims(self) -> Mapping[str, Any]:
+        return {} if (token := self.token) is None else token.claims
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return () if (token := self.token) is None else token.labels
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return () if (token := self.token) is None else token.scopes
+
+    @property
+    def issued_at(self) -> int | None:
+        return None if (token := self.token) is None else token.issued_at
+
+    @property
+    def authenticated_at(self) -> int | None:
+        return None if (token := self.token) is None else token.authenticated_at
+
+    @property
+    def expires_at(self) -> int | None:
+        return None if (token := self.token) is None else token.expires_at
+
+    @property
+    def user(self) -> Any:
+        """What the ``user_loader`` gives for this token, asked once a request; else ``None``."""
+        token = self.token
+        if token is None or not has_request_context():
+            return None
+        # In the request's own dictionary: `g` is shared by all requests that a test makes
+        # within one application context.
+        loaded_for, user = request.environ.get(_USER_KEY, (None, None))
+        if loaded_for != token.id:
+            load = current_state().extension.load_user
+            user = load(token) if load is not None else None
+            request.environ[_USER_KEY] = (token.id, user)
+        return user
+
+
+#: Whoever is logged in with this request; also in templates.
+current_token = CurrentToken()

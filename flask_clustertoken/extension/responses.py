@@ -1,0 +1,158 @@
+"""What a refusal answers: HTTP exceptions, as JSON or HTML by ``Accept``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from werkzeug.datastructures import Headers, MIMEAccept
+from werkzeug.exceptions import Forbidden, HTTPException, ServiceUnavailable, Unauthorized
+from werkzeug.http import parse_accept_header, quote_header_value
+from werkzeug.wrappers import Response
+
+from ..errors import ConfigurationError, NotAllowed, NotMade, RevokedMeanwhile, StoreError
+from ..keys import KeyMissing
+from ..refusals import Refusal
+
+logger = logging.getLogger("flask_clustertoken")
+
+#: Seconds after which a client may ask a stale node again.
+RETRY_AFTER = 2
+
+
+def wants_html(environ: dict[str, Any]) -> bool:
+    """Whether HTML is preferred; ``*/*`` and nothing at all mean JSON."""
+    accept = parse_accept_header(environ.get("HTTP_ACCEPT", "*/*"), MIMEAccept)
+    return accept.best_match(["application/json", "text/html"], "application/json") == "text/html"
+
+
+def _challenge(**parameters: str) -> tuple[str, str]:
+    """A bearer challenge. RFC 9110, 11.5: a realm is always written in quotes."""
+    said = {"realm": "tokens", **parameters}
+    quoted = (f"{name}={quote_header_value(said[name], allow_token=False)}" for name in said)
+    return "WWW-Authenticate", f"Bearer {', '.join(quoted)}"
+
+
+class TokenRefused(HTTPException):
+    """The root of what the decorators raise; :attr:`reason` may be shown to anyone."""
+
+    error = "refused"
+
+    def __init__(self, refusal: Refusal | None = None, description: str | None = None) -> None:
+        super().__init__(description or self.description)
+        self.refusal = refusal
+        self.reason = refusal.reason if refusal is not None else ""
+
+    def extra_headers(self) -> list[tuple[str, str]]:
+        return []
+
+    def get_response(self, environ: Any = None, scope: Any = None) -> Any:
+        if self.response is not None:
+            return self.response
+        if environ is not None and not isinstance(environ, dict):
+            environ = environ.environ
+        headers = Headers(self.extra_headers())
+        # A refusal is for this very request: it is kept by no cache, and read as what it is.
+        headers["Cache-Control"] = "no-store"
+        headers["X-Content-Type-Options"] = "nosniff"
+        if environ is not None and wants_html(environ):
+            body, mimetype = self.get_body(environ), "text/html"
+        else:
+            body, mimetype = json.dumps(self.to_json()) + "\n", "application/json"
+        return Response(body, self.code, headers, mimetype=mimetype)
+
+    def to_json(self) -> dict[str, Any]:
+        body: dict[str, Any] = {"error": self.error, "message": self.description}
+        if self.reason:
+            body["reason"] = self.reason
+        return body
+
+
+class TokenMissing(TokenRefused, Unauthorized):
+    """401: nobody is logged in, or what was presented was not accepted."""
+
+    error = "unauthorized"
+    #: The error code of the challenge, where credentials were presented.
+    challenge = "invalid_token"
+    description = "You need to be logged in."
+
+    def extra_headers(self) -> list[tuple[str, str]]:
+        # RFC 6750: no error code where no credentials were presented, one for all refusals.
+        if self.reason in ("", "missing"):
+            return [_challenge()]
+        return [_challenge(error=self.challenge)]
+
+
+class LoginNotFresh(TokenMissing):
+    """401: the credentials were last checked too long ago for this view."""
+
+    error = "fresh_login_required"
+    challenge = "insufficient_user_authentication"  # RFC 9470
+    description = "Please enter your password again."
+
+
+class NotEnough(TokenRefused, Forbidden):
+    """403: the token is good, and of the wrong kind or without the scope that is needed."""
+
+    error = "insufficient_scope"
+    description = "The token does not allow this."
+
+    def __init__(self, scopes: tuple[str, ...] = (), description: str | None = None) -> None:
+        super().__init__(None, description)
+        self.scopes = scopes
+
+    def extra_headers(self) -> list[tuple[str, str]]:
+        scope = {"scope": " ".join(self.scopes)} if self.scopes else {}
+        return [_challenge(error="insufficient_scope", **scope)]
+
+
+class CrossOrigin(TokenRefused, Forbidden):
+    """403: an unsafe request with a cookie, sent by a page of another origin."""
+
+    error = "cross_origin"
+    description = (
+        "The request was sent by a page of another origin. "
+        "Its origin can be allowed with CLUSTERTOKEN_TRUSTED_ORIGINS."
+    )
+
+
+class NodeNotFresh(TokenRefused, ServiceUnavailable):
+    """503: this server cannot vouch for the token at the moment; the cookie is kept."""
+
+    error = "unavailable"
+    description = "The login cannot be checked at the moment. Please try again."
+
+    def extra_headers(self) -> list[tuple[str, str]]:
+        return [("Retry-After", str(RETRY_AFTER))]
+
+
+class StoreInTrouble(NodeNotFresh):
+    """503: the cluster store could not do what was asked."""
+
+    description = "The login server cannot be reached at the moment. Please try again."
+
+
+def _not_made(error: Exception) -> TokenRefused:
+    if isinstance(error, RevokedMeanwhile):
+        return TokenMissing(Refusal("revoked"), "The login was ended meanwhile. Please try again.")
+    return NotEnough(description=str(error))
+
+
+def _misconfigured(error: Exception) -> TokenRefused:
+    # Found out at the first use: the folder is no folder, or lies on a network file system.
+    logger.error("the store cannot be used as it is set: %s", error)
+    return StoreInTrouble()
+
+
+Answer = Callable[[Exception], TokenRefused]
+
+#: What the library's own errors answer where an app does not handle them itself.
+ANSWERS: dict[type[Exception], Answer] = {
+    StoreError: lambda error: StoreInTrouble(),
+    ConfigurationError: _misconfigured,
+    KeyMissing: lambda error: StoreInTrouble(),
+    NotAllowed: lambda error: NotEnough(description=str(error)),
+    NotMade: _not_made,
+}
