@@ -1,0 +1,48 @@
+"""Asking before what cannot be taken back, and the options that many commands share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from .values import Duration, Kinds
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+json_option: Decorator = click.option(
+    "--json", "json_too", is_flag=True, help="JSON for programs on stdout, and nothing else."
+)
+yes_option: Decorator = click.option("--yes", is_flag=True, help="Do not ask first.")
+kinds_option: Decorator = click.option(
+    "--kinds",
+    type=Kinds(),
+    default="login",
+    show_default=True,
+    help="Which tokens end: login, api, or login,api.",
+)
+
+
+def wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--wait`` and ``--timeout``."""
+    command = click.option(
+        "--timeout",
+        type=Duration(),
+        default="15s",
+        show_default=True,
+        help="How long --wait waits.",
+    )(command)
+    return click.option(
+        "--wait", is_flag=True, help="Wait until every node has answered; 1 if one has not in time."
+    )(command)
+
+
+def be_sure(question: str, yes: bool) -> None:
+    """Ask on the terminal unless *yes*. Without a terminal nobody can answer: that is an error."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("this asks first, and there is no terminal to ask on; add --yes")
+    click.confirm(question, abort=True, err=True)

@@ -1,0 +1,329 @@
+"""The commands on the cluster: nodes, purge, restored, doctor, migrate."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from ..clock import SKEW
+from ..diagnosis import diagnose, store_time, worst
+from ..housekeeping import Housekeeping
+from ..migration import Migration, Progress, migrate
+from ..nodes import ListedNode, drift
+from ..removal import remove_node
+from ..tokens import TokenKind
+from .asking import be_sure, json_option, kinds_option, wait_options, yes_option
+from .door import Door, read_options, with_door
+from .failures import NOT_AS_IT_SHOULD_BE, Failure, explained
+from .output import as_json, clean, span, table
+from .waiting import ProgressLine, report
+
+
+@click.command("nodes")
+@click.option("--remove", metavar="NODE", help="Take a node that is gone out of the list.")
+@json_option
+@with_door
+@explained
+def nodes_command(door: Door, remove: str | None, json_too: bool) -> None:
+    """List the nodes (worker processes), what each has applied, and where settings differ.
+
+    --remove takes the node's id, the beginning of it, or host:pid. It watches the entry for as
+    long as the node may still accept tokens, and refuses if it shows a sign of life. Nodes that
+    are gone are also swept up by themselves.
+
+    \b
+    Examples:
+      flask tokens nodes
+      flask tokens nodes --remove web2:4711
+    """
+    with door.authority() as authority:
+        if remove is not None:
+            line = ProgressLine()
+            try:
+                gone = remove_node(
+                    authority.store,
+                    authority.clock,
+                    remove,
+                    progress=lambda left: line.say(f"watching it for another {span(left)}"),
+                )
+            finally:
+                line.end()
+            if json_too:
+                as_json({"removed": gone.id, "name": gone.name})
+            else:
+                click.echo(f"Removed {clean(gone.name)}; it can accept nothing any more.")
+            return
+        found = authority.nodes()
+        head = authority.follower().view.applied
+    live = [one.node for one in found if not one.silent]
+    differing = drift(live)
+    hosts = {node.host for node in live}
+    missing = [host for host in door.settings.expected_nodes if host not in hosts]
+    if json_too:
+        as_json(
+            {
+                "nodes": [_node_facts(one) for one in found],
+                "drift": [
+                    {
+                        "setting": one.setting,
+                        "nodes": list(one.nodes),
+                        "theirs": one.theirs,
+                        "usual": one.usual,
+                    }
+                    for one in differing
+                ],
+                "missing_hosts": missing,
+                "head": head,
+            }
+        )
+    else:
+        rows = (
+            (
+                one.node.id[:12],
+                one.node.name,
+                one.node.deployment,
+                one.node.version,
+                f"silent for {span(one.quiet_for)}" if one.silent else "alive",
+                # (In its first moments a node has published no number yet.)
+                one.node.applied or "–",
+                one.node.signing or "?",
+            )
+            for one in found
+        )
+        heads = ("ID", "NAME", "DEPLOYMENT", "VERSION", "STATE", "APPLIED", "SIGNS WITH")
+        table(heads, rows, "No nodes.")
+        for one in differing:
+            click.echo(f"DIFFERS: {clean(one)}", err=True)
+        for host in missing:
+            click.echo(f"MISSING: {clean(host)} is expected, and no node of it is alive", err=True)
+    if differing or missing:
+        click.get_current_context().exit(NOT_AS_IT_SHOULD_BE)
+
+
+def _node_facts(one: ListedNode) -> dict[str, Any]:
+    node = one.node
+    return {
+        "id": node.id,
+        "name": node.name,
+        "host": node.host,
+        "pid": node.pid,
+        "deployment": node.deployment,
+        "version": node.version,
+        "started_at": node.started_at,
+        "silent": one.silent,
+        "quiet_for": round(one.quiet_for, 3),
+        "applied": node.applied,
+        "max_staleness": node.max_staleness,
+        "accepts_when_stale": node.accepts_when_stale,
+        "keys": list(node.keys),
+        "signing": node.signing,
+        "settings": {**node.realm_settings, **node.settings},
+    }
+
+
+@click.command("purge")
+@json_option
+@with_door
+@explained
+def purge_command(door: Door, json_too: bool) -> None:
+    """Delete what was over a day ago: records, and entries of the feed.
+
+    The nodes do this by themselves; nothing depends on it. Refused where this host's clock
+    differs from the store's.
+
+    \b
+    Example:
+      flask tokens purge
+    """
+    with door.authority() as authority:
+        store, clock = authority.store, authority.clock
+        if not store.embedded and abs(store_time(store, clock)) > SKEW:
+            raise Failure(
+                "This host's clock differs from the store's by more than "
+                f"{SKEW:.0f} s: what looks over may be alive. Set the clock first."
+            )
+        chores = Housekeeping(store, authority.follower(), clock)
+        records, entries = _all(chores.sweep_records), _all(chores.sweep_feed)
+    if json_too:
+        as_json({"records": records, "entries": entries})
+    else:
+        click.echo(f"Deleted {records} records and {entries} entries of the feed.")
+
+
+def _all(sweep: Callable[[], int]) -> int:
+    total = 0
+    while gone := sweep():
+        total += gone
+    return total
+
+
+@click.command("restored")
+@kinds_option
+@yes_option
+@wait_options
+@json_option
+@with_door
+@explained
+def restored_command(
+    door: Door,
+    kinds: tuple[TokenKind, ...],
+    yes: bool,
+    wait: bool,
+    timeout: float,
+    json_too: bool,
+) -> None:
+    """Say that the store was restored from a backup: run it after every restore.
+
+    What was revoked after the backup is not in it. So everything issued before now ends
+    (logins, unless --kinds says otherwise), and nodes that had stopped because the store went
+    back go on.
+
+    \b
+    Example:
+      flask tokens restored --kinds login,api --wait
+    """
+    be_sure(f"End the {' and '.join(kinds)} tokens of everybody, after a restore?", yes)
+    with door.authority() as authority:
+        report(
+            authority,
+            authority.restored(kinds),
+            "Noted the restore: everybody signs in again",
+            wait=wait,
+            timeout=timeout,
+            json_too=json_too,
+        )
+
+
+@click.command("doctor")
+@json_option
+@with_door
+@explained
+def doctor_command(door: Door, json_too: bool) -> None:
+    """Look at settings, keys, store, clock and nodes, and say what is wrong and what to do.
+
+    Creates nothing. Ends with 1 if there is a problem; warnings end with 0.
+
+    \b
+    Example:
+      flask tokens doctor
+    """
+    found = list(
+        diagnose(
+            door.settings,
+            instance_path=door.instance_path,
+            clock=door.clock,
+            production=door.production,
+        )
+    )
+    level = worst(found)
+    if json_too:
+        as_json(
+            {
+                "level": level,
+                "findings": [
+                    {
+                        "level": one.level,
+                        "about": one.about,
+                        "what": one.what,
+                        "remedy": one.remedy,
+                    }
+                    for one in found
+                ],
+            }
+        )
+    else:
+        for one in found:
+            click.echo(f"{one.level.upper():<8} {one.about}: {clean(one.what)}")
+            if one.remedy:
+                click.echo(f"{'':<8} → {clean(one.remedy)}")
+    if level == "problem":
+        click.get_current_context().exit(NOT_AS_IT_SHOULD_BE)
+
+
+@click.command("migrate")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option(
+    "--from-options",
+    type=click.Path(exists=True, dir_okay=False),
+    help="A JSON file with the source's STORE_OPTIONS.",
+)
+@click.option(
+    "--to-options",
+    type=click.Path(exists=True, dir_okay=False),
+    help="A JSON file with the target's STORE_OPTIONS.",
+)
+@yes_option
+@json_option
+@with_door
+@explained
+def migrate_command(
+    door: Door,
+    source: str,
+    target: str,
+    from_options: str | None,
+    to_options: str | None,
+    yes: bool,
+    json_too: bool,
+) -> None:
+    """Move everything from the store FROM into the empty store TO. Nobody is logged out.
+
+    Most is copied while the app runs. Then FROM is sealed: until the nodes are restarted with
+    STORE set to TO, requests get a 503 and keep their cookies. If it is interrupted, repeat it
+    with the same words.
+
+    \b
+    Example:
+      flask tokens migrate directory:///var/lib/app/shared zookeeper://zk1:2181,zk2:2181/app
+    """
+    be_sure(f"Move realm {door.settings.realm} to {target} and seal {source}?", yes)
+    old = door.store(source, read_options(from_options))
+    with old, door.store(target, read_options(to_options)) as new, _bar(json_too) as progress:
+        done = migrate(old, new, progress, clock=door.clock)
+    if json_too:
+        as_json(_migration_facts(done))
+        return
+    if done.repeated:
+        click.echo("It had been finished before; nothing was left to do.")
+    else:
+        moved = ", ".join(f"{count} {area}" for area, count in sorted(done.records.items()))
+        click.echo(f"Moved {moved or 'no records'}; {done.entries} entries of the feed.")
+    click.echo(f"Set CLUSTERTOKEN_STORE to {clean(done.target)} on every host, and restart.")
+
+
+def _migration_facts(done: Migration) -> dict[str, Any]:
+    return {
+        "source": done.source,
+        "target": done.target,
+        "records": dict(done.records),
+        "entries": done.entries,
+        "head": done.head,
+        "repeated": done.repeated,
+    }
+
+
+@contextmanager
+def _bar(quiet: bool) -> Iterator[Progress]:
+    """A progress bar on stderr; each new part of the work on a line where that is no terminal."""
+    if quiet:
+        yield lambda *_: None
+        return
+    if not sys.stderr.isatty():
+        said: list[str] = []
+
+        def tell(what: str, done: int, total: int | None) -> None:
+            if what not in said:
+                said.append(what)
+                click.echo(f"{what} …", err=True)
+
+        yield tell
+        return
+    line = ProgressLine()
+    try:
+        yield lambda what, done, total: line.say(f"{what}: {done}")
+    finally:
+        line.end()

@@ -1,0 +1,340 @@
+"""The commands on tokens: list, show, issue, end."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import click
+
+from ..tokens import TokenKind
+from .asking import be_sure, json_option, kinds_option, wait_options, yes_option
+from .door import Door, with_door
+from .failures import Failure, explained
+from .output import as_json, clean, facts, moment, table, token_facts
+from .values import Duration, TokenId, When
+from .waiting import report
+
+#: Token ids that one step ends.
+AT_ONCE = 100
+
+#: One id in 64 begins with a dash, and is no option.
+MAY_BEGIN_WITH_A_DASH = {"ignore_unknown_options": True}
+
+
+@click.command("list")
+@click.option("--subject", "-s", help="Only the tokens of this subject.")
+@click.option("--kind", type=click.Choice(["login", "api"]), help="Only tokens of this kind.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="At most so many; 0 for all.",
+)
+@click.option("--page", type=click.IntRange(min=1), default=1, help="Which page of so many.")
+@json_option
+@with_door
+@explained
+def list_command(
+    door: Door, subject: str | None, kind: TokenKind | None, limit: int, page: int, json_too: bool
+) -> None:
+    """List live tokens. Their texts are nowhere; ids are enough to end them.
+
+    With the token store "cookie" logins are not recorded: only API tokens are listed.
+
+    \b
+    Examples:
+      flask tokens list --subject alice
+      flask tokens list --kind api --limit 0 --json
+    """
+    with door.authority() as authority:
+        found = authority.tokens_of(subject) if subject is not None else authority.tokens()
+        wanted = (one for one in found if kind is None or one.kind == kind)
+        start = (page - 1) * limit
+        tokens = list(islice(wanted, start, start + limit + 1) if limit else wanted)
+        more = bool(limit) and len(tokens) > limit
+        tokens = tokens[:limit] if limit else tokens
+        recorded = authority.records_logins
+    if json_too:
+        listed = [token_facts(one) for one in tokens]
+        as_json({"tokens": listed, "recorded": recorded, "more": more})
+        return
+    heads = ("ID", "KIND", "SUBJECT", "NAME", "ISSUED", "EXPIRES")
+    rows = (
+        (one.id, one.kind, one.subject, one.name, moment(one.issued_at), moment(one.expires_at))
+        for one in tokens
+    )
+    table(heads, rows, "No tokens.")
+    if more:
+        click.echo(f"There are more: --page {page + 1}, or --limit 0 for all.", err=True)
+    if not recorded:
+        click.echo("Logins are not recorded (TOKEN_STORE is cookie): API tokens only.", err=True)
+
+
+@click.command("show", context_settings=MAY_BEGIN_WITH_A_DASH)
+@click.argument("token_id", type=TokenId())
+@json_option
+@with_door
+@explained
+def show_command(door: Door, token_id: str, json_too: bool) -> None:
+    """Show one live token, by its id.
+
+    \b
+    Example:
+      flask tokens show AbC-123_xyzAbC-123_xyz12
+    """
+    with door.authority() as authority:
+        token = authority.token(token_id)
+        if token is None:
+            why = "" if authority.records_logins else ", or a login, which is not recorded here"
+            raise Failure(f"No live token has this id: it is over, was ended, never was{why}.")
+        used = authority.last_used(token_id) if token.kind == "api" else None
+    if json_too:
+        as_json({"token": {**token_facts(token), "claims": token.claims, "last_used": used}})
+        return
+    lines: list[tuple[str, object]] = [
+        ("id", token.id),
+        ("kind", token.kind),
+        ("subject", token.subject),
+        ("issued", moment(token.issued_at)),
+        ("authenticated", moment(token.authenticated_at)),
+        ("expires", moment(token.expires_at)),
+        ("labels", ", ".join(token.labels) or "none"),
+    ]
+    if token.kind == "api":
+        lines += [
+            ("name", token.name),
+            ("scopes", " ".join(token.scopes) or "none"),
+            ("created by", token.created_by),
+            ("last used", moment(used, "not known")),
+            ("key", token.key_id),
+        ]
+    else:
+        lines.append(("claims", ", ".join(sorted(token.claims)) or "none"))
+    facts(lines)
+
+
+@click.command("revoke", context_settings=MAY_BEGIN_WITH_A_DASH)
+@click.argument("token_ids", type=TokenId(), nargs=-1, required=True, metavar="TOKEN_ID...")
+@wait_options
+@json_option
+@with_door
+@explained
+def revoke_command(
+    door: Door, token_ids: tuple[str, ...], wait: bool, timeout: float, json_too: bool
+) -> None:
+    """End these tokens, on every node.
+
+    An id without a record is ended all the same: logins need not be recorded.
+
+    \b
+    Example:
+      flask tokens revoke AbC-123_xyzAbC-123_xyz12 --wait
+    """
+    with door.authority() as authority:
+        ids = list(dict.fromkeys(token_ids))
+        known = sum(authority.token(one) is not None for one in ids)
+        for start in range(0, len(ids), AT_ONCE):
+            revocation = authority.revoke_ids(ids[start : start + AT_ONCE])
+        what = f"Ended {len(ids)} token{'s' if len(ids) > 1 else ''}"
+        if known < len(ids):
+            what += f", {len(ids) - known} of them without a live record"
+        report(
+            authority,
+            revocation,
+            what,
+            wait=wait,
+            timeout=timeout,
+            json_too=json_too,
+            also={"tokens": len(ids), "with_record": known},
+        )
+
+
+@click.command("revoke-label")
+@click.argument("label")
+@wait_options
+@json_option
+@with_door
+@explained
+def revoke_label_command(
+    door: Door, label: str, wait: bool, timeout: float, json_too: bool
+) -> None:
+    """End every token with LABEL, also one that is issued later with it.
+
+    A label is given at login: a provider's session id, for example.
+
+    \b
+    Example:
+      flask tokens revoke-label keycloak:5f1c… --wait
+    """
+    with door.authority() as authority:
+        what = f"Ended every token with the label {clean(label)}"
+        report(
+            authority,
+            authority.revoke_labels([label]),
+            what,
+            wait=wait,
+            timeout=timeout,
+            json_too=json_too,
+        )
+
+
+@click.command("revoke-subject")
+@click.argument("subject")
+@kinds_option
+@wait_options
+@json_option
+@with_door
+@explained
+def revoke_subject_command(
+    door: Door,
+    subject: str,
+    kinds: tuple[TokenKind, ...],
+    wait: bool,
+    timeout: float,
+    json_too: bool,
+) -> None:
+    """Log SUBJECT out everywhere. API tokens stay, unless --kinds says otherwise.
+
+    \b
+    Examples:
+      flask tokens revoke-subject alice --wait
+      flask tokens revoke-subject alice --kinds login,api
+    """
+    with door.authority() as authority:
+        what = f"Ended the {_and(kinds)} tokens of {clean(subject)}"
+        report(
+            authority,
+            authority.revoke_subject(subject, kinds),
+            what,
+            wait=wait,
+            timeout=timeout,
+            json_too=json_too,
+        )
+
+
+@click.command("revoke-all")
+@kinds_option
+@yes_option
+@wait_options
+@json_option
+@with_door
+@explained
+def revoke_all_command(
+    door: Door,
+    kinds: tuple[TokenKind, ...],
+    yes: bool,
+    wait: bool,
+    timeout: float,
+    json_too: bool,
+) -> None:
+    """Log everybody in the realm out. Asks first.
+
+    \b
+    Examples:
+      flask tokens revoke-all --wait
+      flask tokens revoke-all --kinds login,api --yes
+    """
+    be_sure(f"End the {_and(kinds)} tokens of everybody in realm {door.settings.realm}?", yes)
+    with door.authority() as authority:
+        what = f"Ended the {_and(kinds)} tokens of everybody"
+        report(
+            authority,
+            authority.revoke_all(kinds),
+            what,
+            wait=wait,
+            timeout=timeout,
+            json_too=json_too,
+        )
+
+
+@click.command("not-before")
+@click.argument("when", type=When())
+@kinds_option
+@yes_option
+@wait_options
+@json_option
+@with_door
+@explained
+def not_before_command(
+    door: Door,
+    when: float,
+    kinds: tuple[TokenKind, ...],
+    yes: bool,
+    wait: bool,
+    timeout: float,
+    json_too: bool,
+) -> None:
+    """End every token issued before WHEN. It only ever rises, and cannot be taken back.
+
+    WHEN is ISO 8601 (UTC where it names no zone) or seconds since 1970. Asks first where it
+    lies in the future: nobody could sign in until then.
+
+    \b
+    Examples:
+      flask tokens not-before 2026-05-01T12:00:00Z --wait
+      flask tokens not-before 1777636800
+    """
+    if when > door.clock.time() + 1:
+        be_sure(f"{moment(when)} is in the future: until then logins end at once. Go on?", yes)
+    with door.authority() as authority:
+        what = f"Ended every {_and(kinds)} token issued before {moment(when)}"
+        report(
+            authority,
+            authority.not_before(when, kinds),
+            what,
+            wait=wait,
+            timeout=timeout,
+            json_too=json_too,
+            also={"not_before": when},
+        )
+
+
+@click.command("issue-api")
+@click.argument("subject")
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, help="What it may do; repeat for several.")
+@click.option("--lifetime", type=Duration(), help="90d, 12h, …; without it there is no end.")
+@click.option("--created-by", default="", help="Who made it, for the list.")
+@json_option
+@with_door
+@explained
+def issue_api_command(
+    door: Door,
+    subject: str,
+    name: str,
+    scopes: tuple[str, ...],
+    lifetime: float | None,
+    created_by: str,
+    json_too: bool,
+) -> None:
+    """Issue an API token for SUBJECT, called NAME. Its text is shown this once.
+
+    The text alone goes to stdout, so that it can be piped into a secret store; it is kept
+    nowhere. Lost, it is to be revoked and issued anew.
+
+    \b
+    Examples:
+      flask tokens issue-api alice "nightly build" --scope read --lifetime 90d
+      flask tokens issue-api ci deploy | vault kv put secret/ci token=-
+    """
+    with door.authority(keys=True) as authority:
+        try:
+            issued = authority.issue_api_token(
+                subject, name, scopes, lifetime, created_by or "command line"
+            )
+        except TypeError as error:
+            raise click.UsageError(str(error)) from error
+    click.echo(
+        f"API token {issued.token.id} of {clean(subject)}, expires: "
+        f"{moment(issued.token.expires_at)}. This is the only time that its text is shown.",
+        err=True,
+    )
+    if json_too:
+        as_json({"token": token_facts(issued.token), "text": issued.text})
+    else:
+        click.echo(issued.text)
+
+
+def _and(kinds: tuple[TokenKind, ...]) -> str:
+    return " and ".join("API" if one == "api" else one for one in kinds)
