@@ -1,0 +1,17 @@
+"""Keycloak: log out there, be out here, on every worker and in both token stores.
+
+An adapter: nothing in the core knows it. ``Keycloak(app)`` after ``ClusterToken(app)``.
+"""
+
+from __future__ import annotations
+
+from .adapter import Keycloak as Keycloak
+from .errors import KeycloakError as KeycloakError
+from .errors import KeycloakRefused as KeycloakRefused
+from .errors import KeycloakUnavailable as KeycloakUnavailable
+from .errors import NoProviderTokens as NoProviderTokens
+from .errors import SessionEnded as SessionEnded
+from .roles import keycloak_logout as keycloak_logout
+from .roles import keycloak_roles as keycloak_roles
+from .roles import keycloak_token as keycloak_token
+from .roles import role_required as role_required

@@ -1,0 +1,72 @@
+"""Labels: by what a login of Keycloak's can be ended, and where the adapter keeps its records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+#: What every label of ours begins with.
+PREFIX = "keycloak:"
+_SESSION = ":session:"
+
+
+def sid_label(issuer: str, sid: str) -> str:
+    """The label of every login that belongs to Keycloak's session *sid*."""
+    return f"{PREFIX}{issuer}:{sid}"
+
+
+def session_label(issuer: str, client_id: str, state: str) -> str:
+    """The label of the one login that told Keycloak *state* as its ``client_session_state``."""
+    return f"{PREFIX}{issuer}:{client_id}{_SESSION}{state}"
+
+
+def login_label(labels: Sequence[str]) -> str | None:
+    """The session's label among *labels*: what stands for the login in our records."""
+    ours = [one for one in labels if one.startswith(PREFIX)]
+    return next((one for one in ours if _SESSION not in one), ours[0] if ours else None)
+
+
+def session_state(labels: Sequence[str]) -> str | None:
+    """The ``client_session_state`` among *labels*."""
+    ours = [one for one in labels if one.startswith(PREFIX) and _SESSION in one]
+    return ours[0].rpartition(_SESSION)[2] if ours else None
+
+
+def digest(text: str) -> str:
+    """Names *text* in a key: the store learns no session id."""
+    return sha256(text.encode()).hexdigest()[:40]
+
+
+class Keys:
+    """The keys of the records of one client of one realm."""
+
+    def __init__(self, realm: str, client_id: str) -> None:
+        self._root = f"keycloak/{digest(f'{realm}|{client_id}')[:12]}"
+
+    def tokens(self, label: str) -> str:
+        """The provider's tokens of a login (token store ``cookie``: a refresh's, for a while)."""
+        return f"{self._root}/tokens/{digest(label)}"
+
+    def refreshing(self, label: str) -> str:
+        """Whoever holds this refreshes them."""
+        return f"{self._root}/refreshing/{digest(label)}"
+
+    def message(self, message_id: str) -> str:
+        """A message of Keycloak's that was obeyed."""
+        return f"{self._root}/message/{digest(message_id)}"
+
+    @property
+    def not_before(self) -> str:
+        return f"{self._root}/not-before"
+
+    def registered(self, host: str) -> str:
+        """This host is registered as a node at Keycloak."""
+        return f"{self._root}/host/{digest(host)}"
+
+    @property
+    def hosts(self) -> str:
+        return f"{self._root}/host/"
+
+    def workers(self, host: str) -> str:
+        """The prefix under which a host's live workers stand."""
+        return f"{self._root}/worker/{digest(host)}/"

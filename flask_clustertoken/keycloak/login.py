@@ -1,0 +1,183 @@
+"""Login: the code flow, from the redirect to Keycloak to a login token of our own.
+
+What has to survive until the browser comes back (state, nonce, PKCE verifier, target) travels
+sealed in a short-lived cookie of this one login, so any worker of any host can go on.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ..clock import Clock
+from ..cookies import Cookie, SameSite
+from ..settings import Settings
+from . import claims, labels
+from .claims import Roles
+from .errors import KeycloakRefused, NotGenuine
+from .options import Options
+from .provider import Provider, TokenSet
+from .sealing import Sealer
+
+logger = logging.getLogger("flask_clustertoken.keycloak")
+
+#: Seconds that a person may take at Keycloak's login page.
+PATIENCE = 1800
+#: Logins under way in one browser (tabs); more cookies than that would not fit.
+TABS = 4
+_PURPOSE = "login"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A login under way."""
+
+    state: str
+    nonce: str
+    verifier: str
+    target: str
+    redirect_uri: str
+    began_at: float
+
+
+def begin(target: str, redirect_uri: str, clock: Clock) -> Pending:
+    """A new one; each value is random and used once."""
+    state, nonce = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+    return Pending(state, nonce, secrets.token_urlsafe(48), target, redirect_uri, clock.time())
+
+
+class PendingCookie:
+    """Keeps logins under way in the browser, each in a cookie of its own."""
+
+    def __init__(
+        self, settings: Settings, path: Callable[[], str], sealer: Sealer, clock: Clock
+    ) -> None:
+        bare = settings.cookie.name.removeprefix("__Host-").removeprefix("__Secure-")
+        # Lax, whatever the login's cookie is: the browser comes back from another site.
+        lax: SameSite = "None" if settings.cookie_samesite == "None" else "Lax"
+        # (Any path but "/", which would put __Host- into the name.)
+        self._cookie = Cookie(
+            name=f"{bare}_kclogin_0", path="/-", secure=settings.cookie_secure, samesite=lax
+        )
+        #: Where the app stands is known with a request: a proxy may put a prefix in front.
+        self._path = path
+        self._sealer = sealer
+        self._clock = clock
+
+    def _for(self, state: str) -> Cookie:
+        name = self._cookie.name[:-1] + state[:8]
+        return replace(self._cookie, name=name, path=self._path())
+
+    def header(self, pending: Pending) -> str:
+        text = self._sealer.seal(asdict(pending), _PURPOSE, pending.state)
+        return self._for(pending.state).header(text, PATIENCE)
+
+    def clearing(self, state: str) -> str:
+        return self._for(state).clearing_header()
+
+    def surplus(self, cookies: Mapping[str, str]) -> list[str]:
+        """Headers that remove the logins under way where there are too many of them."""
+        prefix = self._cookie.name[:-1]
+        there = [name[len(prefix) :] for name in cookies if name.startswith(prefix)]
+        return [self.clearing(state) for state in there] if len(there) >= TABS else []
+
+    def read(self, environ: dict[str, Any], state: str) -> Pending | None:
+        """The login under way that *state* names, if this browser began it in time."""
+        if not 8 <= len(state) <= 100:
+            return None
+        for text in self._for(state).values(environ):
+            data = self._sealer.open(text, _PURPOSE, state)
+            if data is None:
+                continue
+            pending = Pending(**data)
+            if not hmac.compare_digest(pending.state, state):
+                continue
+            if 0 <= self._clock.time() - pending.began_at + 60 <= PATIENCE + 60:
+                return pending
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Somebody whom Keycloak vouches for, with what our own login token is made of."""
+
+    subject: str
+    claims: dict[str, Any]
+    labels: tuple[str, ...]
+    authenticated_at: float | None
+    tokens: TokenSet
+    roles: Roles
+
+
+def arrive(
+    provider: Provider,
+    options: Options,
+    pending: Pending,
+    code: str,
+    *,
+    not_before: float,
+    now: float,
+) -> Arrival:
+    """Exchange *code* and verify all that comes of it.
+
+    Raises :class:`NotGenuine`, :class:`KeycloakRefused` or :class:`KeycloakUnavailable`.
+    """
+    session_state = secrets.token_urlsafe(18)
+    fields = {"client_session_state": session_state, "client_session_host": options.node_host}
+    tokens = provider.exchange(
+        code, redirect_uri=pending.redirect_uri, verifier=pending.verifier, session=fields
+    )
+    issuer = provider.issuer
+    header, identity = provider.keys.verify(tokens.id_token)
+    claims.check_id_token(
+        header,
+        identity,
+        issuer=issuer,
+        client_id=options.client_id,
+        nonce=pending.nonce,
+        access_token=tokens.access_token,
+        now=now,
+    )
+    # A user's own not-before comes with the response, and concerns this user alone.
+    if identity["iat"] < max(not_before, tokens.not_before):
+        raise KeycloakRefused("stale", "the login is older than a not-before")
+    _, access = provider.keys.verify(tokens.access_token)
+    claims.check_access_token(
+        access,
+        issuer=issuer,
+        options=replace(options, verify_token_audience=False),
+        now=now,
+    )
+    if access["sub"] != identity["sub"]:
+        raise NotGenuine("access token and ID token are of different people")
+    roles = claims.roles_in(access)
+    made = [labels.session_label(issuer, options.client_id, session_state)]
+    sid = identity.get("sid")
+    if isinstance(sid, str) and sid:
+        made.insert(0, labels.sid_label(issuer, sid))
+    else:
+        logger.warning("the ID token names no session (sid): only k_logout can end this login")
+    auth_time = identity.get("auth_time")
+    return Arrival(
+        subject=identity["sub"],
+        claims=_claims(identity, access, options),
+        labels=tuple(made),
+        authenticated_at=float(auth_time) if isinstance(auth_time, int | float) else None,
+        tokens=tokens,
+        roles=roles,
+    )
+
+
+def _claims(
+    identity: Mapping[str, Any], access: Mapping[str, Any], options: Options
+) -> dict[str, Any]:
+    principal = identity.get(options.principal_attribute) or access.get(options.principal_attribute)
+    found = {"principal": str(principal or identity["sub"])}
+    for name in ("name", "preferred_username", "email"):
+        if isinstance(identity.get(name), str):
+            found[name] = identity[name]
+    return found

@@ -1,0 +1,373 @@
+"""Views: the adapter's addresses. People's: login, callback, logout. Keycloak's: the rest."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from flask import Blueprint, current_app, g, make_response, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.wrappers import Response
+from werkzeug.wsgi import get_input_stream
+
+from ..errors import RevokedMeanwhile, StoreError
+from ..extension.redirects import login_url, safe_target
+from ..extension.responses import NodeNotFresh, TokenMissing, wants_html
+from ..extension.state import current_handle
+from ..refusals import Refusal
+from . import claims
+from .claims import LOGOUT, PUSH_NOT_BEFORE, TEST_AVAILABILITY
+from .errors import (
+    KeycloakError,
+    KeycloakRefused,
+    KeycloakUnavailable,
+    NoProviderTokens,
+    NotGenuine,
+    SessionEnded,
+)
+from .jose import TEXT_LIMIT
+from .login import Arrival, Pending, arrive, begin
+from .pages import MEANINGS, KeycloakDown, KeycloakSaysNo, NotOurLogin
+from .vault import ProviderTokens
+
+if TYPE_CHECKING:
+    from .adapter import Adapter
+
+logger = logging.getLogger("flask_clustertoken.keycloak")
+
+#: The blueprint's name: ``url_for("keycloak.login")``.
+NAME = "keycloak"
+
+#: By which Keycloak's Java adapters tell a program from a person.
+_PROGRAM = (
+    ("X-Requested-With", "xmlhttprequest"),
+    ("Faces-Request", "partial/"),
+    ("SOAPAction", ""),
+)
+
+
+def make_blueprint(adapter: Adapter) -> Blueprint:
+    """The routes of *adapter*'s app, below ``KEYCLOAK_URL_PREFIX``."""
+    blueprint = Blueprint(NAME, __name__, url_prefix=adapter.options.url_prefix)
+    people, server = PeoplesViews(adapter), ServersViews(adapter)
+    if not adapter.options.bearer_only:
+        blueprint.add_url_rule("/login", "login", people.login)
+        blueprint.add_url_rule("/callback", "callback", people.callback)
+        blueprint.add_url_rule("/logout", "logout", people.logout, methods=["POST"])
+
+    # A view of its own each: Flask-WTF exempts views by their name.
+    def k_logout() -> ResponseReturnValue:
+        return server.admin(LOGOUT)
+
+    def k_push_not_before() -> ResponseReturnValue:
+        return server.admin(PUSH_NOT_BEFORE)
+
+    def k_test_available() -> ResponseReturnValue:
+        return server.admin(TEST_AVAILABILITY)
+
+    def backchannel_logout() -> ResponseReturnValue:
+        return server.logout_token()
+
+    csrf = adapter.app.extensions.get("csrf")
+    for view in (k_logout, k_push_not_before, k_test_available, backchannel_logout):
+        path = "/" + view.__name__.replace("backchannel_", "backchannel-")
+        blueprint.add_url_rule(path, view.__name__, view, methods=["POST"], strict_slashes=True)
+        if csrf is not None:
+            # These requests carry a signature instead of a cookie.
+            csrf.exempt(view)
+    return blueprint
+
+
+# -- for people ------------------------------------------------------------------------
+
+
+class PeoplesViews:
+    """Login, callback, logout."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self._adapter = adapter
+
+    def login(self) -> ResponseReturnValue:
+        """To Keycloak's login page; ``next`` names the page to come back to."""
+        adapter = self._adapter
+        # The first login of all may be the first use of the store, and make the key that seals.
+        adapter.authority.follower()
+        if adapter.registrar is not None:
+            adapter.registrar.before_login()
+        target = safe_target(request.args.get("next"), "/")
+        callback = url_for(f"{NAME}.callback", _external=True)
+        pending = begin(target, callback, adapter.authority.clock)
+        try:
+            url = adapter.provider().authorization_url(
+                callback, state=pending.state, nonce=pending.nonce, verifier=pending.verifier
+            )
+        except KeycloakUnavailable as error:
+            logger.warning("a login could not begin: %s", error)
+            raise KeycloakDown from error
+        answer = redirect(url, 303)
+        for header in adapter.pending.surplus(request.cookies):
+            answer.headers.add("Set-Cookie", header)
+        answer.headers.add("Set-Cookie", adapter.pending.header(pending))
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    def callback(self) -> ResponseReturnValue:
+        """Where Keycloak sends the browser back to."""
+        state = request.args.get("state", "")
+        self._adapter.authority.follower()
+        pending = self._adapter.pending.read(request.environ, state)
+        if pending is None:
+            raise NotOurLogin
+        try:
+            answer = make_response(self._arrived(pending))
+        except HTTPException as error:
+            answer = make_response(current_app.handle_user_exception(error))
+        answer.headers.add("Set-Cookie", self._adapter.pending.clearing(state))
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    def _arrived(self, pending: Pending) -> ResponseReturnValue:
+        adapter = self._adapter
+        code = request.args.get("code", "")
+        error = request.args.get("error")
+        if error is not None or not code:
+            raise _said_no(error or "no code")
+        # Before the exchange: a logout that falls between here and the login wins.
+        since = adapter.core.extension.login_begins()
+        try:
+            provider = adapter.provider()
+            issuer = request.args.get("iss")
+            if issuer is not None and issuer != provider.issuer:
+                raise NotGenuine("the answer was sent by another issuer (RFC 9207)")
+            arrival = arrive(
+                provider,
+                adapter.options,
+                pending,
+                code,
+                not_before=adapter.not_before.stored(),
+                now=adapter.authority.clock.time(),
+            )
+        except KeycloakUnavailable as trouble:
+            logger.warning("a login could not be finished: %s", trouble)
+            raise KeycloakDown from trouble
+        except KeycloakRefused as trouble:
+            logger.info("a login was refused: %s", trouble)
+            raise _said_no(trouble.code) from trouble
+        except NotGenuine as trouble:
+            logger.warning("a login was refused: %s", trouble)
+            raise KeycloakSaysNo(
+                description="What Keycloak answered could not be accepted. The log of this "
+                "server says why."
+            ) from trouble
+        self._log_in(arrival, since)
+        return redirect(pending.target, 303)
+
+    def _log_in(self, arrival: Arrival, since: int) -> None:
+        adapter = self._adapter
+        made = adapter.keep(arrival)
+        try:
+            adapter.core.extension.login(
+                arrival.subject,
+                made,
+                since=since,
+                labels=arrival.labels,
+                authenticated_at=arrival.authenticated_at,
+            )
+        except RevokedMeanwhile as error:
+            adapter.unkeep(arrival)
+            # Its label stays revoked. A session that lives on at Keycloak would log in with the
+            # same one again and again, so it ends there too.
+            adapter.end_session(ProviderTokens.of(arrival.tokens, 0.0))
+            raise KeycloakSaysNo(
+                description="This login was ended while it was being made. Please log in again."
+            ) from error
+        except Exception:
+            adapter.unkeep(arrival)
+            raise
+
+    def logout(self) -> ResponseReturnValue:
+        """Ends the login here and, by way of the browser, the session at Keycloak."""
+        return logout_response(self._adapter, request.form.get("next"))
+
+
+def logout_response(adapter: Adapter, target: str | None = None) -> Response:
+    """Log out, and what to answer the browser with: RP-initiated logout at Keycloak."""
+    target = safe_target(target, adapter.options.after_logout)
+    by_redirect = adapter.options.logout == "session"
+    g._keycloak_by_redirect = by_redirect
+    g._keycloak_ended = None
+    adapter.core.extension.logout()
+    ended: ProviderTokens | None = g._keycloak_ended
+    if not by_redirect or ended is None:
+        return redirect(target, 303)
+    back = request.url_root.rstrip("/") + target
+    fields = {"client_id": adapter.options.client_id, "post_logout_redirect_uri": back}
+    if ended.id_token:
+        fields["id_token_hint"] = ended.id_token
+    try:
+        return redirect(f"{adapter.provider().endpoints().end_session}?{urlencode(fields)}", 303)
+    except KeycloakUnavailable as error:
+        logger.warning("logged out here, but not at Keycloak: %s", error)
+        return redirect(target, 303)
+
+
+def _said_no(code: str) -> KeycloakSaysNo | KeycloakDown:
+    if code in ("temporarily_unavailable", "server_error"):
+        return KeycloakDown()
+    if code in MEANINGS:
+        return KeycloakSaysNo(description=MEANINGS[code])
+    shown = code if code.replace("_", "").isalnum() and len(code) <= 40 else "unknown error"
+    return KeycloakSaysNo(description=f"Keycloak refused the login ({shown}).")
+
+
+def unauthorized(refusal: Refusal) -> ResponseReturnValue:
+    """What a protected view answers where nobody is logged in: Keycloak's login page, or 401."""
+    from .adapter import EXTENSION_KEY, Adapter
+
+    adapter = current_app.extensions.get(EXTENSION_KEY)
+    by_bearer = request.headers.get("Authorization", "")[:7].lower() == "bearer "
+    if (
+        not isinstance(adapter, Adapter)
+        or adapter.options.bearer_only
+        or by_bearer
+        or request.method not in ("GET", "HEAD")
+        or not wants_html(request.environ)
+        or (adapter.options.autodetect_bearer_only and _is_program())
+    ):
+        raise TokenMissing(refusal)
+    return redirect(login_url(f"{NAME}.login"))
+
+
+def _is_program() -> bool:
+    return any(
+        name in request.headers and request.headers[name].lower().startswith(value)
+        for name, value in _PROGRAM
+    )
+
+
+# -- for Keycloak ----------------------------------------------------------------------
+
+
+class ServersViews:
+    """What Keycloak calls. No redirect, no cookie looked at, an answer well under 5 seconds."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self._adapter = adapter
+
+    def admin(self, action: str) -> ResponseReturnValue:
+        """``k_logout``, ``k_push_not_before``, ``k_test_available``: 200, 400, 403 or 503."""
+        adapter = self._adapter
+        text = _body()
+        try:
+            provider = adapter.provider()
+            _, said = provider.keys.verify(text)
+        except NotGenuine as error:
+            return _answer(action, 403, str(error))
+        except KeycloakUnavailable as error:
+            return _answer(action, 503, str(error))
+        try:
+            message = claims.read_admin_message(
+                said,
+                action=action,
+                client_id=adapter.options.client_id,
+                now=adapter.authority.clock.time(),
+            )
+            adapter.receiver.obey(message, text, provider.issuer)
+        except NotGenuine as error:
+            return _answer(action, 400, str(error))
+        except (StoreError, KeycloakError) as error:
+            return _answer(action, 503, str(error))
+        if action == PUSH_NOT_BEFORE:
+            provider.keys.forget()
+        return _answer(action, 200)
+
+    def logout_token(self) -> ResponseReturnValue:
+        """OpenID Connect Back-Channel Logout 1.0: 200, or 400 with an OAuth error."""
+        adapter = self._adapter
+        text = _logout_token(_body())
+        try:
+            if text is None:
+                raise NotGenuine("the request holds no logout_token")
+            if text.count(".") == 4:
+                raise NotGenuine("it is encrypted, and this client has no key for that")
+            provider = adapter.provider()
+            header, said = provider.keys.verify(text)
+            token = claims.read_logout_token(
+                header,
+                said,
+                issuer=provider.issuer,
+                client_id=adapter.options.client_id,
+                now=adapter.authority.clock.time(),
+            )
+            adapter.receiver.obey_logout_token(token, text, provider.issuer)
+        except NotGenuine as error:
+            return _answer("logout token", 400, str(error), oauth="invalid_request")
+        except (StoreError, KeycloakError) as error:
+            # Anything else than success is a 400 in the specification.
+            return _answer("logout token", 400, str(error), oauth="temporarily_unavailable")
+        return _answer("logout token", 200)
+
+
+def _body() -> str:
+    """The request's body; 413 where it is longer than a signed text may be."""
+    # (A body in chunks is cut off there without a word.)
+    raw = get_input_stream(request.environ, max_content_length=TEXT_LIMIT + 1).read()
+    if len(raw) > TEXT_LIMIT:
+        raise RequestEntityTooLarge
+    return raw.decode("ascii", "replace").strip()
+
+
+def _logout_token(body: str) -> str | None:
+    from urllib.parse import parse_qs
+
+    if request.mimetype != "application/x-www-form-urlencoded":
+        return None
+    try:
+        found = parse_qs(body, max_num_fields=10).get("logout_token", [])
+    except ValueError:
+        return None
+    return found[0] if len(found) == 1 else None
+
+
+def _answer(what: str, status: int, problem: str = "", oauth: str = "") -> ResponseReturnValue:
+    if problem:
+        logger.warning("%s was answered with %d: %s", what, status, problem)
+    body: Any = ""
+    if oauth:
+        body = json.dumps({"error": oauth, "error_description": problem})
+    elif problem:
+        body = problem
+    answer = make_response(body, status)
+    answer.headers["Cache-Control"] = "no-store"
+    answer.mimetype = "application/json" if oauth else "text/plain"
+    return answer
+
+
+# -- errors of keycloak_token() that a view lets pass ----------------------------------
+
+
+def _not_logged_in(error: Exception) -> ResponseReturnValue:
+    handle = current_handle()
+    if handle is not None:
+        handle.policy(strict=True)
+    try:
+        return unauthorized(Refusal("revoked" if isinstance(error, SessionEnded) else "missing"))
+    except HTTPException as answer:
+        return answer
+
+
+def _unavailable(error: Exception) -> ResponseReturnValue:
+    logger.warning("Keycloak's token was asked for in vain: %s", error)
+    return NodeNotFresh(None, "Keycloak does not answer at the moment. Please try again.")
+
+
+ANSWERS: dict[type[Exception], Callable[[Exception], ResponseReturnValue]] = {
+    SessionEnded: _not_logged_in,
+    NoProviderTokens: _not_logged_in,
+    KeycloakUnavailable: _unavailable,
+    KeycloakRefused: _unavailable,
+}
