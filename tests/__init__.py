@@ -1,0 +1,1 @@
+"""The tests. ``scripts/run-tests`` runs them."""

@@ -1,0 +1,1 @@
+"""Tests of the command line, of rotation, migration and diagnosis."""

@@ -1,0 +1,322 @@
+"""The commands on tokens, in an app with the embedded store."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from flask_clustertoken.tokens import new_id
+
+from .conftest import Line, MakeLine
+
+
+def login(line: Line, subject: str = "alice", **more: object) -> tuple[str, str]:
+    """A new login's id and text."""
+    issued = line.authority.issue_login(subject, **more)  # type: ignore[arg-type]
+    return issued.token.id, issued.text
+
+
+def test_list_shows_live_tokens(line: Line) -> None:
+    """``list`` has a line for each live token, and never a text."""
+    one, text = login(line)
+    other, _ = login(line, "bob")
+    line.authority.revoke_ids([other])
+
+    listed = line("list")
+
+    assert one in listed.stdout
+    assert "alice" in listed.stdout
+    assert other not in listed.stdout
+    assert text not in listed.stdout + json.dumps(line.json("list"))
+
+
+def test_list_narrows_and_pages(line: Line) -> None:
+    """Subject and kind narrow the list; pages are disjoint and together complete."""
+    ids = {login(line)[0] for _ in range(5)}
+    login(line, "bob")
+    line.authority.issue_api_token("alice", "robot")
+
+    alice = line.json("list", "--subject", "alice", "--kind", "login", "--limit", "0")
+    assert {one["id"] for one in alice["tokens"]} == ids
+    assert not alice["more"]
+
+    args = ("list", "--subject", "alice", "--kind", "login", "--limit", "2")
+    pages = [line.json(*args, "--page", str(page)) for page in (1, 2, 3)]
+    met = [one["id"] for page in pages for one in page["tokens"]]
+    assert sorted(met) == sorted(ids)
+    assert [page["more"] for page in pages] == [True, True, False]
+
+
+def test_list_says_when_logins_are_not_recorded(make_line: MakeLine) -> None:
+    """With the token store ``cookie`` the list says that logins are not in it."""
+    line = make_line(TOKEN_STORE="cookie")
+    login(line)
+
+    assert line.json("list") == {"tokens": [], "recorded": False, "more": False}
+    assert "not recorded" in line("list").stderr
+
+
+def test_a_name_cannot_move_the_cursor(line: Line) -> None:
+    """Control characters in names do not reach the terminal."""
+    line.authority.issue_api_token("alice", "evil\x1b[2J\nname")
+
+    assert "\x1b" not in line("list").stdout
+    assert len(line("list").stdout.splitlines()) == 2
+
+
+def test_show_tells_what_is_known(line: Line) -> None:
+    """``show`` has claims' names and labels for people, claims themselves for programs."""
+    one, _ = login(line, claims={"role": "chief"}, labels=["sso:42"])
+
+    shown = line("show", one).stdout
+    assert "sso:42" in shown
+    assert "role" in shown
+    assert line.json("show", one)["token"]["claims"] == {"role": "chief"}
+
+
+def test_show_of_a_token_that_is_over_is_not_found(line: Line) -> None:
+    """An id without a live token ends with 1 and a sentence."""
+    result = line("show", new_id("nobody"), code=1)
+
+    assert "No live token has this id" in result.stderr
+
+
+def test_a_token_given_as_an_id_is_not_repeated(line: Line) -> None:
+    """Whoever pastes a token where an id belongs does not find it in the log."""
+    _, text = login(line)
+
+    for command in ("show", "revoke"):
+        result = line(command, text, code=2)
+        assert text not in result.output + result.stderr
+        assert text[-20:] not in result.output + result.stderr
+
+
+def test_an_id_may_begin_with_a_dash(line: Line) -> None:
+    """One id in 64 begins with a dash, and is no option."""
+    subject = next(name for name in map(str, range(10_000)) if new_id(name).startswith("-"))
+    one, _ = login(line, subject)
+
+    assert line.json("show", one)["token"]["id"] == one
+    assert line.json("revoke", one)["with_record"] == 1
+
+
+def test_revoke_ends_tokens_at_once(line: Line) -> None:
+    """A token whose id was revoked is refused by the running app when the command ends."""
+    one, text = login(line)
+    assert line.authority.authenticate(text)
+
+    line("revoke", one)
+
+    assert not line.authority.authenticate(text)
+
+
+def test_revoke_without_a_record_is_said(line: Line) -> None:
+    """An id without a record is ended all the same, and the answer says so."""
+    one, _ = login(line)
+
+    told = line.json("revoke", one, new_id("ghost"), "--wait")
+
+    assert (told["tokens"], told["with_record"]) == (2, 1)
+    assert told["confirmation"]["in_force"]
+
+
+def test_revoke_label_covers_later_tokens(line: Line) -> None:
+    """A label that was revoked covers a token that is issued with it later."""
+    _, text = login(line, labels=["sso:1"])
+
+    line("revoke-label", "sso:1")
+
+    assert not line.authority.authenticate(text)
+
+
+@pytest.mark.parametrize(("kinds", "api_lives"), [("login", True), ("login,api", False)])
+def test_revoke_subject_ends_the_kinds_it_names(line: Line, kinds: str, api_lives: bool) -> None:
+    """Logging a subject out leaves its API tokens, unless they are named; others are untouched."""
+    _, text = login(line)
+    _, other = login(line, "bob")
+    api = line.authority.issue_api_token("alice", "robot").text
+
+    line("revoke-subject", "alice", "--kinds", kinds)
+
+    assert not line.authority.authenticate(text)
+    assert line.authority.authenticate(other)
+    assert bool(line.authority.authenticate(api, "api")) is api_lives
+
+
+def test_revoke_all_asks_first(line: Line) -> None:
+    """Without a terminal and without ``--yes`` nothing is done, and the way out is named."""
+    _, text = login(line)
+
+    for command in ("revoke-all", "restored"):
+        assert "--yes" in line(command, code=2).stderr
+    assert line.authority.authenticate(text)
+
+    line("revoke-all", "--yes")
+    assert not line.authority.authenticate(text)
+
+
+def test_not_before_reads_iso_and_epoch(line: Line) -> None:
+    """A time without a zone is UTC; the answer says which moment was understood."""
+    moment = datetime(2026, 5, 1, 12, tzinfo=timezone.utc).timestamp()
+
+    for written in ("2026-05-01T12:00:00Z", "2026-05-01T12:00:00", "2026-05-01T14:00+02:00"):
+        assert line.json("not-before", written)["not_before"] == moment
+    assert line.json("not-before", str(int(moment)))["not_before"] == moment
+    assert "2026-05-01 12:00:00Z" in line("not-before", str(moment)).stdout
+
+
+@pytest.mark.parametrize("wrong", ["yesterday", "2026-13-01", "nan", "inf", "1e300"])
+def test_not_before_refuses_what_is_no_time(line: Line, wrong: str) -> None:
+    """What is no time is a wrong call, not a revocation."""
+    head = line.authority.begin()
+
+    line("not-before", wrong, code=2)
+
+    assert line.authority.begin() == head
+
+
+def test_not_before_in_the_future_asks(line: Line) -> None:
+    """A time to come would lock everybody out: it needs a yes."""
+    future = str(line.authority.clock.time() + 3600)
+
+    assert "--yes" in line("not-before", future, code=2).stderr
+    line("not-before", future, "--yes")
+
+
+def test_issue_api_shows_the_text_once_and_alone(line: Line) -> None:
+    """The text is all of stdout, works, and is in no later output."""
+    result = line("issue-api", "alice", "nightly", "--scope", "read", "--lifetime", "90d")
+    text = result.stdout.strip()
+    line.outputs.clear()
+    token = line.authority.authenticate(text, "api")
+
+    assert result.stdout == text + "\n"
+    assert text not in result.stderr
+    assert token
+    assert token.scopes == ("read",)
+    assert token.expires_at == token.issued_at + 90 * 86_400
+    for command in (["list"], ["list", "--json"], ["show", token.id], ["keys"], ["doctor"]):
+        assert text not in line(*command).output
+
+
+def test_issue_api_as_json(line: Line) -> None:
+    """With ``--json`` stdout is one object with the text; the warning is on stderr."""
+    told = line.json("issue-api", "alice", "nightly")
+
+    assert line.authority.authenticate(told["text"], "api")
+    assert told["token"]["expires_at"] is None
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1d", "soon", "3y"])
+def test_issue_api_refuses_what_is_no_duration(line: Line, wrong: str) -> None:
+    """What is no duration is a wrong call."""
+    line("issue-api", "alice", "x", f"--lifetime={wrong}", code=2)
+
+
+def test_purge_says_what_went(line: Line) -> None:
+    """``purge`` deletes only what was over a day ago."""
+    store = line.authority.store
+    now = line.authority.clock.time()
+    store.put("data/a/b/old", b"1", now - 2 * 86_400)
+    store.put("data/a/b/young", b"1", now - 3600)
+
+    assert line.json("purge")["records"] == 1
+
+
+def test_commands_are_no_nodes(line: Line) -> None:
+    """A command line is not in the list of nodes, the app is."""
+    found = line.json("nodes")["nodes"]
+
+    assert [one["pid"] for one in found] == [os.getpid()]
+
+
+def test_commands_make_no_key(make_line: MakeLine) -> None:
+    """A command that signs nothing makes no key file before the app's first start."""
+    line = make_line()
+
+    line("list")
+    line("nodes")
+    line("revoke-subject", "alice")
+
+    assert not line.key_file.exists()
+
+
+def test_memory_cannot_be_looked_at(make_line: MakeLine) -> None:
+    """``memory:`` belongs to one process: a command says so instead of showing nothing."""
+    line = make_line(STORE="memory:")
+
+    assert "memory:" in line("list", code=4).stderr
+
+
+def test_an_unreachable_store_is_said_in_one_sentence(make_line: MakeLine, tmp_path: Path) -> None:
+    """Trouble with the store ends with 3 and one line, without a traceback."""
+    (tmp_path / "file").write_text("")
+    line = make_line(STORE=f"directory://{tmp_path}/file/below")
+
+    result = line("list", code=3)
+
+    assert len(result.stderr.splitlines()) == 1
+    assert "Traceback" not in result.output
+
+
+def test_a_folder_that_cannot_be_used_is_a_setting(make_line: MakeLine, tmp_path: Path) -> None:
+    """A store's folder that everybody may write in is a wrong setting: 4, with the remedy."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    line = make_line(STORE=f"directory://{tmp_path}/open")
+
+    assert "chmod" in line("list", code=4).stderr
+
+
+def test_the_other_door(line: Line) -> None:
+    """``python -m flask_clustertoken`` does the same to the same store, as its own process."""
+    one, text = login(line)
+    program = [
+        *(sys.executable, "-m", "flask_clustertoken"),
+        *("--store", line.authority.store.url, "--instance-path", line.app.instance_path),
+    ]
+
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*program, *args], capture_output=True, text=True, timeout=60)
+
+    listed = run("list", "--json")
+    assert [token["id"] for token in json.loads(listed.stdout)["tokens"]] == [one]
+    revoked = run("revoke", one, "--wait")
+    assert revoked.returncode == 0, revoked.stderr
+    assert not line.authority.authenticate(text)
+    api = run("issue-api", "alice", "robot")
+    assert line.authority.authenticate(api.stdout.strip(), "api")
+    assert run("show", one).returncode == 1
+    assert run("nonsense").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["list"], 2),
+        (["--store", "nonsense", "list"], 4),
+        (["--store", "papyrus:/x", "list"], 4),
+        (["--store", "directory:", "list"], 4),
+        (["--store", "directory:///tmp/x", "--realm", "a b", "list"], 4),
+    ],
+)
+def test_the_other_door_names_what_is_wrong(args: list[str], code: int) -> None:
+    """A missing option is a wrong call, a wrong one a wrong setting; neither is a traceback."""
+    environment = {key: one for key, one in os.environ.items() if "CLUSTERTOKEN" not in key}
+    ran = subprocess.run(
+        [sys.executable, "-m", "flask_clustertoken", *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment,
+    )
+
+    assert ran.returncode == code
+    assert "Traceback" not in ran.stderr
+    assert "Error: " in ran.stderr

@@ -1,0 +1,95 @@
+"""A TCP proxy on loopback that can drop (swallow) or reject what passes: a network that fails."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import threading
+
+
+class Proxy:
+    """Forwards one spare port to *target*; a thread of its own does the work."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.setblocking(False)
+        self.port: int = self._listener.getsockname()[1]
+        self._mode = "pass"
+        self._pairs: dict[socket.socket, socket.socket] = {}
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def drop(self) -> None:
+        """From now on nothing arrives, and nobody is told."""
+        self._mode = "drop"
+
+    def reject(self) -> None:
+        """From now on connections end, and new ones are refused at once."""
+        self._mode = "reject"
+
+    def heal(self) -> None:
+        """Let everything pass again; what was swallowed meanwhile is lost with its connection."""
+        self._mode = "heal" if self._mode == "drop" else "pass"
+
+    def close(self) -> None:
+        self._closed = True
+        self._thread.join(5.0)
+
+    def _run(self) -> None:
+        while not self._closed:
+            if self._mode in ("reject", "heal"):
+                for one in list(self._pairs):
+                    self._end(one)
+                if self._mode == "heal":
+                    self._mode = "pass"
+            for key, _ in self._selector.select(0.05):
+                if key.fileobj is self._listener:
+                    self._accept()
+                elif isinstance(key.fileobj, socket.socket):
+                    self._forward(key.fileobj)
+        for one in list(self._pairs):
+            self._end(one)
+        self._selector.close()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        client, _ = self._listener.accept()
+        if self._mode == "reject":
+            client.close()
+            return
+        try:
+            server = socket.create_connection(self._target, 1.0)
+        except OSError:
+            client.close()
+            return
+        for one, other in ((client, server), (server, client)):
+            one.setblocking(True)
+            self._pairs[one] = other
+            self._selector.register(one, selectors.EVENT_READ)
+
+    def _forward(self, one: socket.socket) -> None:
+        if one not in self._pairs:
+            return
+        try:
+            data = one.recv(65536)
+            if not data:
+                raise ConnectionError
+            if self._mode != "drop":
+                self._pairs[one].sendall(data)
+        except OSError:
+            self._end(one)
+
+    def _end(self, one: socket.socket) -> None:
+        other = self._pairs.pop(one, None)
+        for side in (one, other):
+            if side is None:
+                continue
+            self._pairs.pop(side, None)
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(side)
+            side.close()

@@ -1,0 +1,247 @@
+"""Promises 1 and 2 while parts are killed, frozen or cut off; judged on a recorded history.
+
+Each scenario prints the worst delay that it saw. ``CLUSTERTOKEN_TEST_ROUNDS`` makes them longer.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.zookeeper import Ensemble
+from tests.waiting import wait_until
+
+from .harness import MAX_STALENESS, Fleet
+
+pytestmark = pytest.mark.zookeeper
+
+ROUNDS = max(1, int(float(os.environ.get("CLUSTERTOKEN_TEST_ROUNDS", "1"))))
+
+
+@pytest.fixture
+def fleet(ensemble: Ensemble, zk_root: str, tmp_path: Path) -> Iterator[Fleet]:
+    """Three fresh workers; the last one's network can fail."""
+    with Fleet(ensemble, zk_root, tmp_path) as fleet:
+        yield fleet
+
+
+def judge(fleet: Fleet, fault: str) -> None:
+    verdict = fleet.verdict()
+    print(f"\nfault: {fault}: {verdict}")
+
+    assert verdict.violations == [], "\n".join(map(str, verdict.violations[:5]))
+    assert verdict.revocations > 0
+
+
+def revoke_for(fleet: Fleet, seconds: float, among: int | None = None) -> int:
+    """Log users in and out at healthy workers for a while; returns how many were logged out."""
+    done, end = 0, time.monotonic() + seconds
+    workers = fleet.workers[:among]
+    while time.monotonic() < end:
+        worker = workers[done % len(workers)]
+        made = fleet.login(worker)
+        told = fleet.revoke(worker, made) if "error" not in made else made
+        if "error" in told:
+            print(told["error"])
+        else:
+            done += 1
+    return done
+
+
+def test_without_a_fault_every_worker_refuses_soon(fleet: Fleet) -> None:
+    """A revocation is confirmed by every worker, and none accepts after that."""
+    for index in range(20 * ROUNDS):
+        made = fleet.login(fleet.workers[index % 3])
+        told = fleet.revoke(fleet.workers[(index + 1) % 3], made, confirm=5.0)
+
+        assert told["in_force"], told
+
+    judge(fleet, "none")
+
+
+@pytest.mark.parametrize("who", ["follower", "leader"])
+@pytest.mark.parametrize("how", ["kill", "freeze"])
+def test_a_server_that_dies_or_freezes(fleet: Fleet, who: str, how: str) -> None:
+    """With one server killed or frozen, revocations go on and the bound holds."""
+    for _ in range(ROUNDS):
+        leader = fleet.ensemble.leader()
+        others = [one for one in fleet.ensemble.servers if one is not leader]
+        server = leader if who == "leader" else others[0]
+        made = fleet.logins(4)
+        getattr(server, how)()
+        for one in made:
+            fleet.revoke(fleet.workers[0], one)
+        revoke_for(fleet, 2 * MAX_STALENESS, among=2)
+        if how == "kill":
+            server.start()
+        fleet.ensemble.wait_ready()
+        fleet.wait_fresh()
+        revoke_for(fleet, 1.0)
+
+    judge(fleet, f"{how} the {who}")
+
+
+def test_all_servers_down_and_back(fleet: Fleet) -> None:
+    """With no server at all every worker refuses within the bound; what was revoked stays so."""
+    made = fleet.logins(6)
+    for one in made[:3]:
+        fleet.revoke(fleet.workers[1], one)
+    for server in fleet.ensemble.servers:
+        server.kill()
+    wait_until(
+        lambda: not any(worker.ask("ready")["fresh"] for worker in fleet.workers),
+        MAX_STALENESS + 1,
+    )
+    # (The outage itself: nothing is waited for, it has to last.)
+    time.sleep(5 if ROUNDS == 1 else 60)
+
+    fleet.ensemble.start()
+    took = fleet.wait_fresh()
+
+    for one in made[:3]:
+        refused = fleet.workers[2].ask("validate", token=one["token"], text=one["text"])
+        assert refused["reason"] == "revoked"
+    for one in made[3:]:
+        good = fleet.workers[2].ask("validate", token=one["token"], text=one["text"])
+        assert good["accepted"], good
+    print(f"\nall fresh {took:.1f} s after the servers were")
+    judge(fleet, "all servers down")
+
+
+@pytest.mark.parametrize("how", ["drop", "reject"])
+def test_a_worker_that_is_cut_off(fleet: Fleet, how: str) -> None:
+    """A worker that is cut off stops within the bound, is named meanwhile, and comes back."""
+    cut = fleet.behind_the_network
+    for _ in range(ROUNDS):
+        made = fleet.logins(4)
+        for proxy in fleet.proxies:
+            getattr(proxy, how)()
+        told = fleet.revoke(fleet.workers[0], made[0], confirm=0.5)
+        assert told["in_force"] is False
+        assert told["silent"] == [cut.pid]
+        assert 0 < told["certain_in"] <= MAX_STALENESS * 1.02 + 0.2
+        told = fleet.revoke(fleet.workers[0], made[1], confirm=MAX_STALENESS + 3)
+        assert told["in_force"] is True
+        for one in made[2:]:
+            fleet.revoke(fleet.workers[1], one)
+        revoke_for(fleet, MAX_STALENESS, among=2)
+        for proxy in fleet.proxies:
+            proxy.heal()
+        fleet.wait_fresh([cut])
+        revoke_for(fleet, 1.0)
+
+    judge(fleet, f"a worker cut off ({how})")
+
+
+def test_a_worker_that_is_frozen_and_thawed(fleet: Fleet) -> None:
+    """A worker frozen past the bound refuses in its first answer after the thaw."""
+    frozen = fleet.workers[1]
+    for _ in range(ROUNDS):
+        made = fleet.logins(3)
+        frozen.freeze()
+        told = fleet.revoke(fleet.workers[0], made[0], confirm=MAX_STALENESS + 3)
+        assert told["in_force"] is True
+        time.sleep(MAX_STALENESS)
+        for one in made[1:]:
+            fleet.revoke(fleet.workers[0], one)
+        frozen.send("validate", token=made[0]["token"], text=made[0]["text"])
+        frozen.thaw()
+        assert not frozen.answer()["accepted"]
+        fleet.wait_fresh()
+
+    judge(fleet, "a worker frozen and thawed")
+
+
+def test_sessions_that_expire_under_load(fleet: Fleet) -> None:
+    """A session that ends costs nothing but a moment: nothing is unlearnt, the entry is back."""
+    from kazoo.client import KazooClient
+
+    victim = fleet.workers[0]
+    kept = fleet.logins(2)
+    fleet.revoke(fleet.workers[1], kept[0])
+    for index in range(5 if ROUNDS == 1 else 30):
+        session: dict[str, Any] = {}
+        while "id" not in session:
+            fleet.wait_fresh([victim])
+            session = victim.ask("session")
+        thief = KazooClient(
+            hosts=fleet.ensemble.addresses,
+            client_id=(session["id"], bytes.fromhex(session["password"])),
+        )
+        thief.start(10)
+        thief.stop()
+        thief.close()
+        made = fleet.login(fleet.workers[1])
+        fleet.revoke(fleet.workers[1 + index % 2], made)
+    fleet.wait_fresh()
+    assert victim.ask("validate", token=kept[0]["token"], text=kept[0]["text"])["reason"] == (
+        "revoked"
+    )
+    assert victim.ask("validate", token=kept[1]["token"], text=kept[1]["text"])["accepted"]
+
+    judge(fleet, "sessions expired")
+
+
+def test_workers_that_are_killed(fleet: Fleet) -> None:
+    """A killed worker holds up no confirmation for longer than its own lease."""
+    for _ in range(2 * ROUNDS):
+        victim = fleet.start_worker()
+        fleet.wait_fresh([victim])
+        made = fleet.logins(2)
+        victim.kill()
+        told = fleet.revoke(fleet.workers[0], made[0], confirm=MAX_STALENESS + 3)
+        assert told["in_force"] is True
+        assert told["elapsed"] < MAX_STALENESS * 1.02 + 2
+        revoke_for(fleet, 1.0)
+
+    judge(fleet, "workers killed")
+
+
+def test_clocks_that_differ(ensemble: Ensemble, zk_root: str, tmp_path: Path) -> None:
+    """Half a minute between two machines' clocks refuses nobody and revives nothing."""
+    with Fleet(ensemble, zk_root, tmp_path, skews=(0.0, 30.0, -30.0)) as fleet:
+        for index in range(10 * ROUNDS):
+            made = fleet.login(fleet.workers[index % 3])
+            for worker in fleet.workers:
+                good = worker.ask("validate", token=made["token"], text=made["text"])
+                assert good["accepted"], (worker.name, good)
+            told = fleet.revoke(fleet.workers[(index + 1) % 3], made, confirm=5.0)
+            assert told["in_force"], told
+        judge(fleet, "clocks skewed by 30 s")
+
+
+@pytest.mark.parametrize(
+    "mutation",
+    [
+        "ignore-the-lease",
+        "trust-a-reconnect",
+        "confirm-without-answers",
+        "accept-without-an-entry",
+    ],
+)
+def test_a_broken_node_is_caught(
+    ensemble: Ensemble, zk_root: str, tmp_path: Path, mutation: str
+) -> None:
+    """Where the code breaks a promise on purpose, the checker says so."""
+    with Fleet(ensemble, zk_root, tmp_path, mutation=mutation) as fleet:
+        cut = fleet.behind_the_network
+        made = fleet.logins(3)
+        for proxy in fleet.proxies:
+            proxy.reject() if mutation == "trust-a-reconnect" else proxy.drop()
+        for one in made:
+            fleet.revoke(fleet.workers[0], one, confirm=0.2)
+        time.sleep(MAX_STALENESS + 1.5 + 1)
+        for proxy in fleet.proxies:
+            proxy.heal()
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and not cut.ask("ready")["fresh"]:
+            time.sleep(0.05)
+        time.sleep(1)
+        verdict = fleet.verdict()
+
+    assert verdict.violations != []

@@ -1,0 +1,134 @@
+"""gunicorn of every kind on a real ensemble: starts, tells the truth, and starts again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.gunicorn.rounds import rounds
+from tests.gunicorn.server import GunicornServer
+from tests.servers.zookeeper import Ensemble
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.zookeeper, pytest.mark.gunicorn]
+
+SECRET = "one key for every host of the test, long enough"
+
+WAYS = {
+    "sync": (),
+    "gthread": ("--worker-class", "gthread", "--threads", "8"),
+    "gevent": ("--worker-class", "gevent"),
+    "preload": ("--preload",),
+    "preloaded gevent": ("--preload", "--worker-class", "gevent"),
+}
+
+
+def serve(
+    folder: Path, url: str, *options: str, node: str = "one", hooks: bool = True, **settings: object
+) -> GunicornServer:
+    (folder / node).mkdir(exist_ok=True)
+    return GunicornServer(
+        folder / node,
+        *options,
+        workers=2,
+        node=node,
+        hooks=hooks,
+        settings={"STORE": url, "SECRET": SECRET, **settings},
+    )
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_kind_of_worker_logs_in_and_out(
+    way: str, ensemble: Ensemble, zk_root: str, tmp_path: Path
+) -> None:
+    """A login on one host is good on the other; a log-out there is one here."""
+    url = ensemble.url(zk_root)
+    with (
+        serve(tmp_path, url, *WAYS[way], node="red") as red,
+        serve(tmp_path, url, *WAYS[way], node="blue") as blue,
+    ):
+        cookie = red.login()
+        assert {blue.me(cookie).status for _ in range(8)} == {200}
+        assert blue.ask("POST", "/logout", cookie=cookie).status == 200
+
+        wait_until(lambda: all(red.me(cookie).status == 401 for _ in range(8)), 5)
+        again = red.login()
+        assert {blue.me(again).status for _ in range(8)} == {200}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_first_request_is_answered_at_once_and_truly(
+    way: str, ensemble: Ensemble, zk_root: str, tmp_path: Path
+) -> None:
+    """Start after start, nothing hangs, and the first answer of a worker knows what was revoked."""
+    url = ensemble.url(zk_root)
+    with serve(tmp_path, url, node="judge") as judge:
+        good, bad = judge.login(), judge.login()
+        assert judge.ask("POST", "/logout", cookie=bad).status == 200
+        for _ in range(rounds(2)):
+            with serve(tmp_path, url, *WAYS[way], node="fresh", hooks=False) as fresh:
+                first = [fresh.me(cookie).status for cookie in (bad, good, bad, good)]
+
+                assert first == [401, 200, 401, 200]
+
+
+def test_two_deployments_share_a_login_and_nothing_else(
+    ensemble: Ensemble, zk_root: str, tmp_path: Path
+) -> None:
+    """QA and production of one realm: one login, shared data and other settings apart."""
+    url = ensemble.url(zk_root)
+    with (
+        serve(tmp_path, url, node="qa", DEPLOYMENT="qa", LIFETIME=7200, RENEW_AFTER=60) as qa,
+        serve(tmp_path, url, node="prod", DEPLOYMENT="production") as production,
+    ):
+        cookie = qa.login()
+        assert production.me(cookie).status == 200
+        assert qa.ask("GET", "/pages/everywhere", cookie=cookie).status == 200
+
+        assert "everywhere" in str(qa.ask("GET", "/api/recent", cookie=cookie).json)
+        assert "everywhere" not in str(production.ask("GET", "/api/recent", cookie=cookie).json)
+        assert production.ask("POST", "/logout", cookie=cookie).status == 200
+        wait_until(lambda: qa.me(cookie).status == 401, 5)
+
+
+def test_what_must_agree_and_does_not_is_named_at_the_start(
+    ensemble: Ensemble, zk_root: str, tmp_path: Path
+) -> None:
+    """Another secret, cookie name or lifetime on one host is said in its log when it starts."""
+    url = ensemble.url(zk_root)
+    with serve(tmp_path, url, node="right"):
+        wrong = {"COOKIE_NAME": "other", "LIFETIME": 7200, "RENEW_AFTER": 60}
+        (tmp_path / "wrong").mkdir()
+        server = GunicornServer(
+            tmp_path / "wrong",
+            workers=1,
+            node="wrong",
+            settings={"STORE": url, "SECRET": SECRET + " not quite", **wrong},
+        )
+        with server:
+            wait_until(lambda: "must agree" in server.said(), 10)
+            said = server.said()
+
+    for name in ("SECRET", "COOKIE_NAME", "LIFETIME"):
+        assert name in said
+    assert SECRET not in said
+
+
+def test_a_wrong_secret_logs_nobody_out(ensemble: Ensemble, zk_root: str, tmp_path: Path) -> None:
+    """A host with another secret cannot judge: 503, and the cookie stays."""
+    url = ensemble.url(zk_root)
+    (tmp_path / "stranger").mkdir()
+    stranger = GunicornServer(
+        tmp_path / "stranger",
+        workers=1,
+        node="stranger",
+        settings={"STORE": url, "SECRET": "a key that no other host has"},
+    )
+    with serve(tmp_path, url, node="right") as right, stranger:
+        cookie = right.login()
+        answer = stranger.me(cookie)
+
+        assert answer.status == 503
+        assert answer.cookie is None
+        assert right.me(cookie).status == 200

@@ -1,0 +1,44 @@
+"""Nodes: what each says of itself, and where they differ."""
+
+from __future__ import annotations
+
+from flask_clustertoken.nodes import Node, drift, listed
+from flask_clustertoken.notices import STALENESS_LIMIT
+from flask_clustertoken.stores.base import Presence
+
+from .parts import SECRET, Cluster
+
+
+def test_an_entry_round_trips() -> None:
+    """What a node says is what the others read."""
+    node = Node("n", "host", 7, applied=5, seen=9, max_staleness=4.0, keys=("a",))
+    assert Node.decode(Presence("n", node.encode(), 1, 0.0)) == node
+
+
+def test_what_is_not_understood_counts_as_the_worst() -> None:
+    """An unreadable entry has the longest lease that there is, and has applied nothing."""
+    for info in (b"", b"[]", b"{}", b'{"keys":5}'):
+        node = Node.decode(Presence("n", info, 1, 0.0))
+        assert (node.id, node.applied, node.max_staleness) == ("n", 0, STALENESS_LIMIT)
+
+
+def test_a_differing_node_is_named_with_the_setting() -> None:
+    """The minority is named, by setting and host, in realm and in deployment."""
+    same = [Node(str(n), f"h{n}", n, realm_settings={"COOKIE_NAME": "a"}) for n in range(3)]
+    other = Node("x", "odd", 9, realm_settings={"COOKIE_NAME": "b"})
+    (found,) = drift([*same, other])
+    assert str(found) == "COOKIE_NAME is b on odd:9, but a elsewhere"
+    assert drift(same) == []
+
+
+def test_the_list_shows_who_is_quiet_and_no_secret(cluster: Cluster) -> None:
+    """Every node is listed with how long it has been quiet; keys only by fingerprint."""
+    node, other = cluster.node(), cluster.node()
+    cluster.step()
+    cluster.clock.advance(25)
+    cluster.step(node)
+    found = {one.node.id: one for one in node.nodes()}
+    assert not found[node.follower().node_id].silent
+    assert found[other.follower().node_id].silent
+    assert SECRET not in repr(found) + repr(cluster.shelf.presence)
+    assert listed([], 0.0) == []

@@ -1,0 +1,58 @@
+"""Recall: what was verified is remembered, bounded, and forgotten when it must be."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_clustertoken import recall
+from flask_clustertoken.recall import Recall, Seen
+from flask_clustertoken.tokens import Token, new_id
+
+
+def seen() -> Seen:
+    token = Token(new_id("a"), "a", "login", 1, 1, 2)
+    return Seen(token, recorded=True, ends_at=2.0)
+
+
+def test_what_was_put_is_found_until_the_keys_change() -> None:
+    """Another generation of keys knows nothing of what an older one had verified."""
+    made, one = Recall(), seen()
+    assert made.get("text", 1) is None
+    made.put("text", one, 1)
+    assert made.get("text", 1) is one
+    assert made.get("text", 2) is None
+    assert made.get("text", 1) is None
+
+
+def test_what_was_verified_before_a_change_is_not_put_after_it() -> None:
+    """A verification in flight while the keys change leaves nothing behind."""
+    made = Recall()
+    made.get("text", 1)
+    made.get("other", 2)
+    made.put("text", seen(), 1)
+    assert made.get("text", 2) is None
+
+
+def test_the_memory_is_bounded_and_keeps_what_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most two generations; what was looked at lately survives."""
+    monkeypatch.setattr(recall, "CAPACITY", 10)
+    made, used = Recall(), seen()
+    made.get("", 1)
+    made.put("used", used, 1)
+    for number in range(100):
+        made.put(f"text-{number}", seen(), 1)
+        assert made.get("used", 1) is used
+        assert len(made._young) + len(made._old) <= 22
+
+
+def test_doubt_asks_for_every_record_again() -> None:
+    """Signatures stay verified; what the store said does not."""
+    made, one = Recall(), seen()
+    made.get("text", 1)
+    made.put("text", one, 1)
+    one.known_until = 1e9
+    before = made.doubts
+    made.doubt()
+    assert one.known_until < 0
+    assert made.doubts > before
+    assert made.get("text", 1) is one

@@ -1,0 +1,162 @@
+"""Settings: each wrong value stops the start and says what to do."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from flask_clustertoken.errors import ConfigurationError
+from flask_clustertoken.settings import Settings
+
+
+def settings(**given: Any) -> Settings:
+    return Settings.from_mapping({f"CLUSTERTOKEN_{name}": value for name, value in given.items()})
+
+
+WRONG: list[tuple[str, Any]] = [
+    ("STORE", ""),
+    ("STORE", 5),
+    ("STORE_OPTIONS", []),
+    ("TOKEN_STORE", "redis"),
+    ("REALM", "a b"),
+    ("REALM", ""),
+    ("REALM", None),
+    ("DEPLOYMENT", "../x"),
+    ("SECRET", "short"),
+    ("SECRET", ["x" * 40, "x" * 40]),
+    ("SECRET", 5),
+    ("SECRET", [b"x" * 40]),
+    ("SECRET_FILE", 5),
+    ("COOKIE_NAME", "a=b"),
+    ("COOKIE_NAME", ""),
+    ("COOKIE_NAME", "a b"),
+    ("COOKIE_DOMAIN", "a b"),
+    ("COOKIE_PATH", "x"),
+    ("COOKIE_PATH", "/a;b"),
+    ("COOKIE_SECURE", "yes"),
+    ("COOKIE_SECURE", 1),
+    ("COOKIE_HTTPONLY", None),
+    ("COOKIE_SAMESITE", "lax"),
+    ("COOKIE_PARTITIONED", 0),
+    ("LIFETIME", 0),
+    ("LIFETIME", -5),
+    ("LIFETIME", "7d"),
+    ("LIFETIME", True),
+    ("LIFETIME", 90.5),
+    ("LIFETIME", 401 * 86_400),
+    ("LIFETIME", float("nan")),
+    ("LIFETIME", float("inf")),
+    ("RENEW_AFTER", None),
+    ("RENEW_AFTER", timedelta(days=8)),
+    ("ALWAYS_RENEW", "no"),
+    ("ABSOLUTE_LIFETIME", 0),
+    ("ABSOLUTE_LIFETIME", 86_400),
+    ("MAX_STALENESS", 0),
+    ("MAX_STALENESS", 301),
+    ("MAX_STALENESS", float("nan")),
+    ("WHEN_STALE", "maybe"),
+    ("RECORD_CACHE", 3601),
+    ("TOKEN_LIMIT", 0),
+    ("TOKEN_LIMIT", True),
+    ("TOKEN_LIMIT", "5"),
+    ("WHEN_LIMIT", "end_newest"),
+    ("TRUSTED_ORIGINS", "app.example"),
+    ("TRUSTED_ORIGINS", ["https://app.example/"]),
+    ("TRUSTED_ORIGINS", [5]),
+    ("LOGIN_VIEW", 5),
+    ("API_PREFIX", "A-B"),
+    ("EXPECTED_NODES", 5),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=lambda one: repr(one)[:30])
+def test_a_wrong_value_names_its_setting_and_the_remedy(name: str, value: Any) -> None:
+    """Each wrong value is an error that names the key as it was written, and a remedy."""
+    with pytest.raises(ConfigurationError) as caught:
+        settings(**{name: value})
+    assert caught.value.setting == f"CLUSTERTOKEN_{name}"
+    assert caught.value.remedy
+    assert str(caught.value).startswith(f"CLUSTERTOKEN_{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"TOKEN_LIMIT": 3, "TOKEN_STORE": "cookie"}, "TOKEN_LIMIT"),
+        ({"SECRET": "x" * 40, "SECRET_FILE": "/x"}, "SECRET_FILE"),
+        ({"COOKIE_SAMESITE": "None", "COOKIE_SECURE": False}, "COOKIE_SECURE"),
+        ({"COOKIE_PARTITIONED": True, "COOKIE_SECURE": False}, "COOKIE_SECURE"),
+        ({"COOKIE_NAME": "__Host-x", "COOKIE_DOMAIN": "a.example"}, "COOKIE_NAME"),
+        ({"COOKIE_NAME": "__Secure-x", "COOKIE_SECURE": False}, "COOKIE_NAME"),
+        ({"LIFETIME": 3600}, "RENEW_AFTER"),
+        ({"LIFETIME": timedelta(days=60)}, "ABSOLUTE_LIFETIME"),
+    ],
+)
+def test_contradictions_are_named(given: dict[str, Any], named: str) -> None:
+    """Two settings that contradict each other stop the start, with the remedy."""
+    with pytest.raises(ConfigurationError) as caught:
+        settings(**given)
+    assert caught.value.setting == f"CLUSTERTOKEN_{named}"
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("LIFETIM", "LIFETIME"),
+        ("TOKENSTORE", "TOKEN_STORE"),
+        ("COOKIE_SAME_SITE", "COOKIE_SAMESITE"),
+    ],
+)
+def test_an_unknown_key_suggests_the_nearest(key: str, meant: str) -> None:
+    """A misspelled key is an error that says what was meant, never silently ignored."""
+    with pytest.raises(ConfigurationError, match=f"Did you mean CLUSTERTOKEN_{meant}") as caught:
+        settings(**{key: 1})
+    assert caught.value.setting == f"CLUSTERTOKEN_{key}"
+
+
+def test_a_key_in_small_letters_is_unknown() -> None:
+    """One spelling: a key that Flask would not have read is not read here either."""
+    with pytest.raises(ConfigurationError, match="CLUSTERTOKEN_lifetime"):
+        Settings.from_mapping({"CLUSTERTOKEN_lifetime": 5})
+
+
+def test_other_keys_are_left_alone() -> None:
+    """The rest of ``app.config`` is nobody's business."""
+    assert Settings.from_mapping({"SECRET_KEY": "x", "DEBUG": 1}) == Settings()
+
+
+def test_durations_may_be_timedeltas() -> None:
+    """Seconds or a ``timedelta``, whichever reads better."""
+    made = settings(LIFETIME=timedelta(days=2), MAX_STALENESS=timedelta(milliseconds=2500))
+    assert (made.lifetime, made.max_staleness) == (172_800, 2.5)
+    assert isinstance(made.lifetime, int)
+
+
+def test_settings_are_frozen_and_hide_the_secret() -> None:
+    """Nobody changes a setting later, and no ``repr`` shows a key."""
+    made = settings(SECRET=["s3cret-" * 6, "t" * 40])
+    with pytest.raises(FrozenInstanceError):
+        made.realm = "x"  # type: ignore[misc]
+    assert "s3cret" not in repr(made)
+    assert made.secret == ("s3cret-" * 6, "t" * 40)
+
+
+def test_wrong_secrets_are_not_shown() -> None:
+    """The error about a short key does not print it."""
+    with pytest.raises(ConfigurationError) as caught:
+        settings(SECRET="hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_what_must_agree_holds_no_secret_and_misses_nothing() -> None:
+    """Realm and deployment together compare each setting but the store's and the keys'."""
+    made = settings(SECRET="s3cret-" * 6)
+    together = made.to_agree_in_realm() | made.to_agree_in_deployment()
+    assert "s3cret" not in str(together)
+    names = {name.upper() for name in Settings.__dataclass_fields__}
+    apart = {"STORE", "STORE_OPTIONS", "SECRET", "SECRET_FILE", "REALM", "DEPLOYMENT"}
+    assert set(together) == names - apart

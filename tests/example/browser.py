@@ -1,0 +1,146 @@
+"""A real browser, driven through chromedriver's own protocol (W3C WebDriver, JSON over HTTP)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+from http.client import HTTPConnection
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tests.waiting import wait_until
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+]
+
+#: The key under which WebDriver hands out an element.
+_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+
+
+def find_browser() -> tuple[str, str] | None:
+    """The programs chromium and chromedriver, if both are there."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver") or shutil.which("chromium.chromedriver")
+    return (chromium, driver) if chromium and driver else None
+
+
+class Trouble(AssertionError):
+    """The browser could not do it."""
+
+
+class Browser:
+    """One browser with an empty profile; a context manager that ends it."""
+
+    def __init__(self, chromium: str, driver: str, *more: str) -> None:
+        self._profile = tempfile.mkdtemp(prefix="chromium-")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port: int = probe.getsockname()[1]
+        self._driver = subprocess.Popen(
+            [driver, f"--port={self._port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self._session = ""
+        arguments = [*FLAGS, *more, f"--user-data-dir={self._profile}"]
+        chrome = {"binary": chromium, "args": arguments}
+        try:
+            wait_until(self._listens, 20)
+            wanted = {"browserName": "chrome", "goog:chromeOptions": chrome}
+            made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+            self._session = f"/session/{made['sessionId']}"
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Browser:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        try:
+            if self._session:
+                self._call("DELETE", self._session)
+        finally:
+            self._driver.terminate()
+            self._driver.wait(20)
+            shutil.rmtree(self._profile, ignore_errors=True)
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=60)
+        try:
+            sent = json.dumps(body or {}) if method == "POST" else None
+            connection.request(method, path, sent, {"Content-Type": "application/json"})
+            value = json.loads(connection.getresponse().read())["value"]
+        finally:
+            connection.close()
+        if isinstance(value, dict) and "error" in value:
+            raise Trouble(f"{value['error']}: {value['message'].splitlines()[0]}")
+        return value
+
+    def open(self, url: str) -> None:
+        self._call("POST", f"{self._session}/url", {"url": url})
+
+    @property
+    def url(self) -> str:
+        found: str = self._call("GET", f"{self._session}/url")
+        return found
+
+    def _find(self, css: str) -> list[str]:
+        by = {"using": "css selector", "value": css}
+        return [one[_ELEMENT] for one in self._call("POST", f"{self._session}/elements", by)]
+
+    def count(self, css: str) -> int:
+        return len(self._find(css))
+
+    def _one(self, css: str) -> str:
+        wait_until(lambda: self._find(css), 10)
+        return f"{self._session}/element/{self._find(css)[0]}"
+
+    def text(self, css: str = "body") -> str:
+        found: str = self._call("GET", f"{self._one(css)}/text")
+        return found
+
+    def type(self, css: str, text: str) -> None:
+        self._call("POST", f"{self._one(css)}/value", {"text": text})
+
+    def click(self, css: str) -> None:
+        self._call("POST", f"{self._one(css)}/click")
+
+    def resize(self, width: int, height: int) -> None:
+        self._call("POST", f"{self._session}/window/rect", {"width": width, "height": height})
+
+    def fits(self) -> bool:
+        """Whether the page is not wider than the window."""
+        script = "return document.documentElement.scrollWidth <= window.innerWidth"
+        found: bool = self._call(
+            "POST", f"{self._session}/execute/sync", {"script": script, "args": []}
+        )
+        return found
+
+    def screenshot(self, path: Path) -> None:
+        path.write_bytes(base64.b64decode(self._call("GET", f"{self._session}/screenshot")))

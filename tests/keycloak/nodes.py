@@ -1,0 +1,177 @@
+"""Several hosts of one app on one machine: gunicorn on 127.0.0.1, 127.0.0.2, …, one port."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_CONF = """
+from flask_clustertoken.gunicorn import post_worker_init, worker_exit
+worker_class = "gthread"
+threads = 8
+keepalive = 300
+graceful_timeout = 10
+"""
+
+
+def shared_port(hosts: Sequence[str]) -> int:
+    """A port that is free on each of *hosts*."""
+    for _ in range(50):
+        with socket.socket() as probe:
+            probe.bind((hosts[0], 0))
+            port = int(probe.getsockname()[1])
+        try:
+            for host in hosts:
+                with socket.socket() as other:
+                    other.bind((host, port))
+        except OSError:
+            continue
+        return port
+    raise AssertionError("no port is free on all hosts")
+
+
+class Line:
+    """A connection that stays with one worker, so that each can be asked for itself."""
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+        self._http = requests.Session()
+        self._http.cookies.clear()
+        self.pid = int(self.ask("/").headers["X-Pid"])
+
+    def ask(self, path: str, **headers: str) -> requests.Response:
+        return self._http.get(
+            self.base + path,
+            headers={"Accept": "application/json", **headers},
+            timeout=30,
+            allow_redirects=False,
+        )
+
+
+class Nodes:
+    """The app on *hosts*, each with *workers*. ``with Nodes(config) as nodes:``"""
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        *,
+        port: int,
+        hosts: Sequence[str] = ("127.0.0.1", "127.0.0.2", "127.0.0.3"),
+        workers: int = 2,
+        more: Sequence[str] = (),
+    ) -> None:
+        self.hosts = tuple(hosts)
+        self.port = port
+        self._workers = workers
+        self._more = tuple(more)
+        self._config = dict(config)
+        self._folder = Path(tempfile.mkdtemp(prefix="clustertoken-kc-nodes-"))
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._lines: list[Line] = []
+        #: What each host wrote, once all are ended.
+        self.logs: list[str] = []
+
+    def url(self, number: int = 0) -> str:
+        return f"http://{self.hosts[number]}:{self.port}"
+
+    def start(self, number: int) -> None:
+        """Start the host with this number, and wait until it is ready."""
+        host = self.hosts[number]
+        conf = self._folder / "gunicorn.conf.py"
+        conf.write_text(_CONF)
+        config = {**self._config, "KEYCLOAK_NODE_HOST": host}
+        with (self._folder / f"log-{host}").open("ab") as log:
+            self._processes[host] = subprocess.Popen(
+                [
+                    sys.executable, "-m", "gunicorn", "--config", str(conf),
+                    "--bind", f"{host}:{self.port}", "--workers", str(self._workers),
+                    *self._more, "tests.keycloak.app:create_app()",
+                ],
+                cwd=ROOT,
+                env={**os.environ, "TEST_APP_CONFIG": json.dumps(config)},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        end = time.monotonic() + 60
+        while True:
+            try:
+                if requests.get(f"{self.url(number)}/ready", timeout=5).status_code == 200:
+                    return
+            except requests.RequestException:
+                pass
+            assert self._processes[host].poll() is None, self.log(number)
+            assert time.monotonic() < end, self.log(number)
+            time.sleep(0.05)
+
+    def stop(self, number: int, how: signal.Signals = signal.SIGTERM) -> None:
+        """End a host; with SIGKILL its workers too, at once."""
+        process = self._processes.pop(self.hosts[number])
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        workers = [int(one) for one in children.read_text().split()] if children.exists() else []
+        process.send_signal(how)
+        if how == signal.SIGKILL:
+            for worker in workers:
+                os.kill(worker, how)
+        process.wait(30)
+
+    def log(self, number: int = 0) -> str:
+        path = self._folder / f"log-{self.hosts[number]}"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def exceptions(self) -> list[str]:
+        """Lines of the logs that tell of something unexpected."""
+        return [
+            line
+            for number in range(len(self.hosts))
+            for line in self.log(number).splitlines()
+            if "Exception on" in line or "WORKER TIMEOUT" in line or re.match(r"\w*Error", line)
+        ]
+
+    def lines(self) -> list[Line]:
+        """One line to each worker of each host."""
+        if self._lines:
+            return self._lines
+        end = time.monotonic() + 60
+        for host in self.hosts:
+            found: dict[int, Line] = {}
+            while len(found) < self._workers:
+                lines = [Line(f"http://{host}:{self.port}") for _ in range(4)]
+                found |= {line.pid: line for line in lines}
+                assert time.monotonic() < end, f"{host} shows {len(found)} workers only"
+            self._lines += found.values()
+        return self._lines
+
+    def __enter__(self) -> Nodes:
+        try:
+            for number in range(len(self.hosts)):
+                self.start(number)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+        self.logs = [self.log(number) for number in range(len(self.hosts))]
+        shutil.rmtree(self._folder, ignore_errors=True)

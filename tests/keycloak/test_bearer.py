@@ -1,0 +1,224 @@
+"""Keycloak's access tokens in ``Authorization: Bearer``, beside our own API tokens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from joserfc.jwk import RSAKey
+
+from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.keycloak import labels
+from tests.keycloak.app import create_app
+from tests.keycloak.issuer import Issuer
+
+Make = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    with Issuer() as started:
+        yield started
+
+
+@pytest.fixture
+def app(issuer: Issuer, config: Make) -> Iterator[Flask]:
+    made = create_app(config(issuer.url, options={"min-time-between-jwks-requests": 1}))
+    yield made
+    state_of(made).authority.close()
+
+
+def ask(app: Flask, text: str, path: str = "/me") -> Any:
+    return app.test_client().get(path, headers={"Authorization": f"Bearer {text}"})
+
+
+def test_an_access_token_is_accepted(app: Flask, issuer: Issuer) -> None:
+    """It is an API token with Keycloak's roles and scopes; and it is the token to pass on."""
+    text = issuer.sign(issuer.access_token())
+
+    me = ask(app, text).json
+
+    assert me["subject"] == "alice"
+    assert me["kind"] == "api"
+    assert me["roles"] == ["editor"]
+    assert ask(app, text, "/edit").status_code == 200
+    assert ask(app, text, "/token").json == {"token": text}
+
+
+def test_our_own_api_tokens_are_accepted_beside(app: Flask) -> None:
+    """Each goes to its own judge."""
+    text = state_of(app).authority.issue_api_token("robot", "a program").text
+
+    assert ask(app, text).json["subject"] == "robot"
+    assert ask(app, text, "/edit").status_code == 403
+    assert ask(app, text, "/token").status_code == 401
+
+
+def test_roles_of_the_client(issuer: Issuer, config: Make) -> None:
+    """``use-resource-role-mappings``: the client's roles count, the realm's do not."""
+    app = create_app(config(issuer.url, options={"use-resource-role-mappings": True}))
+    text = issuer.sign(issuer.access_token())
+
+    assert ask(app, text).json["roles"] == ["cook"]
+    assert ask(app, text, "/edit").status_code == 403
+    state_of(app).authority.close()
+
+
+WRONG: list[tuple[str, Any]] = [
+    ("iss", "https://other.example/realms/demo"),
+    ("iss", ...),
+    ("typ", "ID"),
+    ("typ", "Refresh"),
+    ("typ", "Logout"),
+    ("typ", ...),
+    ("sub", ...),
+    ("sub", ""),
+    ("sub", ["alice"]),
+    ("exp", ...),
+    ("exp", "late"),
+    ("exp", True),
+    ("iat", ...),
+    ("iat", "now"),
+    ("iat", 4_000_000_000),
+    ("nbf", 4_000_000_000),
+]
+
+
+@pytest.mark.parametrize(("claim", "value"), WRONG)
+def test_every_claim(app: Flask, issuer: Issuer, claim: str, value: Any) -> None:
+    """A token with a claim that is wrong, missing or of another type is refused."""
+    answer = ask(app, issuer.sign(issuer.access_token(**{claim: value})))
+
+    assert answer.status_code == 401
+    assert answer.json["reason"] == "invalid"
+
+
+def test_an_expired_token(app: Flask, issuer: Issuer) -> None:
+    """Genuine and over: said so, since the signature held."""
+    answer = ask(app, issuer.sign(issuer.access_token(exp=int(time.time()) - 60)))
+
+    assert answer.json["reason"] == "expired"
+
+
+def test_forged_tokens(app: Flask, issuer: Issuer) -> None:
+    """By another key, by none, by the public key as a password, changed, or no token at all."""
+    claims = issuer.access_token()
+    other = RSAKey.generate_key(2048, {"kid": "one"})
+    head, body, signature = issuer.sign(claims).split(".")
+    _, more, _ = issuer.sign(issuer.access_token(sub="root")).split(".")
+    for text in (
+        issuer.sign(claims, key=other),
+        issuer.forge_none(claims),
+        issuer.forge_symmetric(claims),
+        f"{head}.{more}.{signature}",
+        f"{head}.{body}.",
+        "eyJ.eyJ.x",
+        "ey..",
+        "e" * 100_000,
+        "eyé.x.y",
+    ):
+        try:
+            answer = ask(app, text)
+        except UnicodeEncodeError:
+            continue
+        assert answer.status_code == 401, text
+        assert answer.json["reason"] == "invalid"
+
+
+def test_the_audience(issuer: Issuer, config: Make) -> None:
+    """``verify-token-audience``: for us, or issued to us."""
+    app = create_app(config(issuer.url, options={"verify-token-audience": True}))
+
+    def status(**claims: Any) -> int:
+        return int(ask(app, issuer.sign(issuer.access_token(**claims))).status_code)
+
+    assert status(aud="account", azp="other") == 401
+    assert status(aud=..., azp=...) == 401
+    assert status(aud=["account", "app"], azp="other") == 200
+    assert status(aud="app", azp="other") == 200
+    assert status(aud="account", azp="app") == 200
+    state_of(app).authority.close()
+
+
+def test_a_session_that_was_logged_out(app: Flask, issuer: Issuer) -> None:
+    """Its access tokens are refused at once, whichever of them."""
+    text = issuer.sign(issuer.access_token())
+    assert ask(app, text).status_code == 200
+
+    state_of(app).authority.revoke_labels([labels.sid_label(issuer.issuer, "sid-1")])
+
+    assert ask(app, text).json["reason"] == "revoked"
+    assert ask(app, issuer.sign(issuer.access_token())).json["reason"] == "revoked"
+    assert ask(app, issuer.sign(issuer.access_token(sid="sid-2"))).status_code == 200
+
+
+def test_marks_leave_bearer_tokens_alone(app: Flask, issuer: Issuer) -> None:
+    """They go by our feed's numbers, which Keycloak's tokens do not carry."""
+    text = issuer.sign(issuer.access_token())
+    state_of(app).authority.revoke_all(("login", "api"))
+    state_of(app).authority.revoke_subject("alice", ("login", "api"))
+
+    assert ask(app, text).status_code == 200
+
+
+def test_a_not_before_that_was_pushed(issuer: Issuer, config: Make) -> None:
+    """It refuses older tokens on every node from that moment, by Keycloak's own clock."""
+    apps = [create_app(config(issuer.url)) for _ in range(2)]
+    old = issuer.sign(issuer.access_token(iat=int(time.time()) - 10))
+    new = issuer.sign(issuer.access_token())
+    assert [ask(app, old).status_code for app in apps] == [200, 200]
+    message = issuer.admin_message("PUSH_NOT_BEFORE", notBefore=int(time.time()) - 5)
+
+    pushed = apps[0].test_client().post("/keycloak/k_push_not_before", data=issuer.sign(message))
+
+    assert pushed.status_code == 200
+    assert [ask(app, old).status_code for app in apps] == [401, 401]
+    assert [ask(app, new).status_code for app in apps] == [200, 200]
+    for app in apps:
+        state_of(app).authority.close()
+
+
+def test_a_new_key_is_looked_for_once_in_a_while(app: Flask, issuer: Issuer) -> None:
+    """An unknown key id makes us ask again, but never at the pace of whoever invents them."""
+    assert ask(app, issuer.sign(issuer.access_token())).status_code == 200
+    new = RSAKey.generate_key(2048, {"kid": "new", "use": "sig"})
+    before = len([one for one in issuer.asked if one.endswith("/certs")])
+    for number in range(50):
+        unknown = issuer.sign(issuer.access_token(), key=new, kid=f"invented-{number}")
+        assert ask(app, unknown).status_code == 401
+    asked = len([one for one in issuer.asked if one.endswith("/certs")]) - before
+    assert asked <= 1
+
+    issuer.listed.append(new)
+    try:
+        text = issuer.sign(issuer.access_token(), key=new)
+        end = time.monotonic() + 5
+        while ask(app, text).status_code != 200:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+    finally:
+        issuer.listed.remove(new)
+
+
+def test_keycloak_is_down(config: Make) -> None:
+    """Without its keys nothing can be said: 503, and not 401."""
+    with Issuer() as issuer:
+        app = create_app(config(issuer.url))
+        text = issuer.sign(issuer.access_token())
+
+    assert ask(app, text).status_code == 503
+    state_of(app).authority.close()
+
+
+def test_keycloak_is_down_later(config: Make) -> None:
+    """With its keys at hand its tokens are judged as ever."""
+    with Issuer() as issuer:
+        app = create_app(config(issuer.url))
+        text = issuer.sign(issuer.access_token())
+        assert ask(app, text).status_code == 200
+
+    assert ask(app, text).status_code == 200
+    state_of(app).authority.close()

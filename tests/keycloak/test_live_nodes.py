@@ -1,0 +1,174 @@
+"""Registered hosts: who is called, who registers, who unregisters. Against the real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.keycloak.nodes import ROOT, Nodes, shared_port
+from tests.keycloak.person import Person
+from tests.keycloak.server import Keycloak
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.keycloak, pytest.mark.gunicorn]
+
+HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+JSON = {"Accept": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def settings(
+    server: Keycloak, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    port = shared_port(HOSTS)
+    server.make_client(
+        "nodes",
+        adminUrl=f"http://${{application.session.host}}:{port}/keycloak",
+        nodeReRegistrationTimeout=-1,
+    )
+    yield (
+        port,
+        {
+            "CLUSTERTOKEN_STORE": f"directory://{tmp_path_factory.mktemp('hosts')}/shared",
+            "CLUSTERTOKEN_TOKEN_STORE": "cookie",
+            "CLUSTERTOKEN_SECRET": "a secret of the tests, long enough for anybody",
+            "CLUSTERTOKEN_COOKIE_SECURE": False,
+            "KEYCLOAK_OPTIONS": {
+                "realm": "demo",
+                "resource": "nodes",
+                "auth-server-url": server.url,
+                "credentials": {"secret": "secret"},
+                "register-node-at-startup": True,
+                "register-node-period": 3,
+            },
+        },
+    )
+    server.remove_client("nodes")
+
+
+@pytest.fixture
+def nodes(settings: tuple[int, dict[str, Any]], server: Keycloak) -> Iterator[Nodes]:
+    """Three hosts that have registered themselves, with a log of who was called."""
+    port, config = settings
+    with Nodes(config, port=port, hosts=HOSTS, more=("--access-logfile", "-")) as started:
+        wait_until(lambda: set(server.nodes("nodes")) == set(HOSTS))
+        yield started
+        assert started.exceptions() == []
+    gone_by = time.monotonic() + 10
+    while server.nodes("nodes"):
+        assert time.monotonic() < gone_by, (server.nodes("nodes"), started.logs)
+        time.sleep(0.1)
+
+
+def called(nodes: Nodes, name: str) -> list[str]:
+    """The hosts that Keycloak has called at *name*, once for each call.
+
+    A line is written after the answer: who asks here may have to wait a moment.
+    """
+    return [
+        host
+        for number, host in enumerate(nodes.hosts)
+        for line in nodes.log(number).splitlines()
+        if f"POST /keycloak/{name} " in line
+    ]
+
+
+def test_only_the_sessions_host_is_called(server: Keycloak, nodes: Nodes) -> None:
+    """``${application.session.host}`` is the host where the login was made."""
+    person = Person()
+    person.log_in(nodes.url(1), "alice")
+
+    server.log_out("alice")
+
+    wait_until(lambda: called(nodes, "k_logout") == ["127.0.0.2"], 5)
+    assert person.get(f"{nodes.url(1)}/me", headers=JSON).status_code == 401
+
+
+def test_every_host_is_tested_pushed_and_logged_out(server: Keycloak, nodes: Nodes) -> None:
+    """What concerns all goes to each registered host."""
+    client = server.client("nodes")["id"]
+
+    tested = server.admin("GET", f"/clients/{client}/test-nodes-available").json()
+
+    assert len(tested["successRequests"]) == 3
+    assert "failedRequests" not in tested
+    wait_until(lambda: sorted(called(nodes, "k_test_available")) == sorted(HOSTS), 5)
+    server.push()
+    wait_until(lambda: sorted(called(nodes, "k_push_not_before")) == sorted(HOSTS), 5)
+    server.logout_all()
+    wait_until(lambda: sorted(called(nodes, "k_logout")) == sorted(HOSTS), 5)
+
+
+def test_a_killed_host_stays_until_it_times_out(server: Keycloak, nodes: Nodes) -> None:
+    """Killed, it cannot say goodbye; Keycloak forgets it by its time-out; it comes back."""
+    person = Person()
+    person.log_in(nodes.url(0), "alice")
+    server.change_client("nodes", nodeReRegistrationTimeout=6)
+    try:
+        nodes.stop(2, signal.SIGKILL)
+        assert set(server.nodes("nodes")) == set(HOSTS)
+
+        def forgotten() -> bool:
+            # Keycloak looks only when it is about to call all.
+            server.push()
+            return set(server.nodes("nodes")) == set(HOSTS[:2])
+
+        wait_until(forgotten, 20)
+        # The logout of a session on a living host works meanwhile.
+        server.log_out("alice")
+        assert person.get(f"{nodes.url(0)}/me", headers=JSON).status_code == 401
+
+        nodes.start(2)
+
+        wait_until(lambda: set(server.nodes("nodes")) == set(HOSTS))
+    finally:
+        server.change_client("nodes", nodeReRegistrationTimeout=-1)
+
+
+def test_a_recycled_worker_unregisters_nobody(server: Keycloak, nodes: Nodes) -> None:
+    """Workers come and go; the host stays registered, and leaves with its last worker."""
+    pids = {line.pid for line in nodes.lines() if HOSTS[1] in line.base}
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
+            assert HOSTS[1] in server.nodes("nodes")
+            time.sleep(0.2)
+
+    nodes.stop(1)
+
+    wait_until(lambda: HOSTS[1] not in server.nodes("nodes"), 10)
+    assert {HOSTS[0], HOSTS[2]} <= set(server.nodes("nodes"))
+
+
+def test_by_hand(server: Keycloak, nodes: Nodes, settings: tuple[int, dict[str, Any]]) -> None:
+    """``flask tokens keycloak nodes add|list|remove``."""
+
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "flask", "--app", "tests.keycloak.app:create_app()",
+             "tokens", "keycloak", "nodes", *words],
+            cwd=ROOT,
+            env={**os.environ, "TEST_APP_CONFIG": json.dumps(settings[1])},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return done.stdout + done.stderr
+
+    assert "by-hand.example is registered" in run("add", "By-Hand.example")
+    assert "by-hand.example" in server.nodes("nodes")
+    listed = run("list")
+    assert [line.split()[0] for line in listed.splitlines()] == [*HOSTS, "by-hand.example"]
+    assert "2 live workers" in listed
+    assert "not registered any more" in run("remove", "by-hand.example")
+    assert "by-hand.example" not in server.nodes("nodes")
+    assert "bare host name" in run("add", "host:8000")
+    assert Path(ROOT, "tests").is_dir()

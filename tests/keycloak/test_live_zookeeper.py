@@ -1,0 +1,112 @@
+"""The same over ZooKeeper: what Keycloak tells one host is in force on all within a second."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+
+from tests.keycloak.nodes import Nodes, shared_port
+from tests.keycloak.person import Person
+from tests.keycloak.server import Keycloak
+from tests.servers.zookeeper import CannotRun, Ensemble
+
+pytestmark = [pytest.mark.keycloak, pytest.mark.zookeeper, pytest.mark.gunicorn]
+
+HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
+ROUNDS = 6 * int(os.environ.get("CLUSTERTOKEN_TEST_ROUNDS", "1"))
+JSON = {"Accept": "application/json"}
+LIFE = 8
+
+
+@pytest.fixture(scope="module")
+def ensemble() -> Iterator[Ensemble]:
+    try:
+        with Ensemble(3) as started:
+            yield started
+    except CannotRun as reason:
+        if os.environ.get("CLUSTERTOKEN_TEST_SERVERS") == "required":
+            raise
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module", params=["session", "cookie"])
+def nodes(request: pytest.FixtureRequest, server: Keycloak, ensemble: Ensemble) -> Iterator[Nodes]:
+    """Three hosts that share nothing but ZooKeeper, behind one admin URL (the first host's)."""
+    port = shared_port(HOSTS)
+    server.make_client("zk", adminUrl=f"http://127.0.0.1:{port}/keycloak")
+    server.change_realm(
+        revokeRefreshToken=True,
+        refreshTokenMaxReuse=0,
+        accessTokenLifespan=LIFE,
+        eventsEnabled=True,
+        enabledEventTypes=["REFRESH_TOKEN", "REFRESH_TOKEN_ERROR"],
+    )
+    config = {
+        "CLUSTERTOKEN_STORE": ensemble.url(f"/keycloak-{request.param}"),
+        "CLUSTERTOKEN_TOKEN_STORE": request.param,
+        "CLUSTERTOKEN_SECRET": "a secret of the tests, long enough for anybody",
+        "CLUSTERTOKEN_COOKIE_SECURE": False,
+        "KEYCLOAK_OPTIONS": {
+            "realm": "demo",
+            "resource": "zk",
+            "auth-server-url": server.url,
+            "credentials": {"secret": "secret"},
+        },
+    }
+    with Nodes(config, port=port, hosts=HOSTS) as started:
+        yield started
+        assert started.exceptions() == []
+    server.change_realm(revokeRefreshToken=False, accessTokenLifespan=300, eventsEnabled=False)
+    server.remove_client("zk")
+
+
+def test_within_a_second(server: Keycloak, nodes: Nodes) -> None:
+    """After a session has ended, no worker accepts its login a second later; others stay."""
+    lines = nodes.lines()
+    bystander = Person()
+    bystander.log_in(nodes.url(1), "bob")
+    worst = 0.0
+    for number in range(ROUNDS):
+        person = Person()
+        assert person.log_in(nodes.url(number % 3), "alice").status_code == 200
+        cookie = person.cookies[HOSTS[number % 3], "/", "clustertoken"]
+        headers = {"Cookie": f"clustertoken={cookie}"}
+        assert [line.ask("/me", **headers).status_code for line in lines] == [200] * 6
+        server.log_out("alice")
+        began = time.monotonic()
+        for line in lines:
+            while line.ask("/me", **headers).status_code == 200:
+                assert time.monotonic() - began < 1.0, f"round {number}, worker {line.pid}"
+        worst = max(worst, time.monotonic() - began)
+        assert bystander.get(f"{nodes.url(1)}/me", headers=JSON).status_code == 200
+    print(f"refused by all six workers after {worst * 1000:.0f} ms at worst")
+
+
+def test_many_requests_one_refresh(server: Keycloak, nodes: Nodes) -> None:
+    """64 requests on three hosts with a token that is over: one refresh, nobody is thrown out."""
+    person = Person()
+    person.log_in(nodes.url(), "alice")
+    time.sleep(LIFE - 4.5)
+    carried = "; ".join(
+        f"{name}={value}"
+        for (_, _, name), value in person.cookies.items()
+        if name.startswith("clustertoken")
+    )
+    server.admin("DELETE", "/events")
+
+    def ask(number: int) -> requests.Response:
+        headers = {**JSON, "Cookie": carried}
+        return requests.get(f"{nodes.url(number % 3)}/token", headers=headers, timeout=30)
+
+    with ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(ask, range(64)))
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.json()["token"] for answer in answers}) == 1
+    events = server.admin("GET", "/events?client=zk&max=100").json()
+    assert [one["type"] for one in events] == ["REFRESH_TOKEN"]

@@ -1,0 +1,251 @@
+"""``keycloak.json`` as it is: what is honoured, what is refused, what is named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.exceptions import BadRequest
+
+from flask_clustertoken import ClusterToken
+from flask_clustertoken.errors import ConfigurationError
+from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.keycloak import Keycloak, KeycloakUnavailable
+from flask_clustertoken.keycloak.options import bare_host, from_config, read_options
+from tests.keycloak.app import create_app
+from tests.keycloak.issuer import Issuer
+
+Make = Callable[..., dict[str, Any]]
+GOOD: dict[str, Any] = {
+    "realm": "demo",
+    "auth-server-url": "https://login.example/auth/",
+    "ssl-required": "external",
+    "resource": "app",
+    "credentials": {"secret": "s3cret"},
+    "confidential-port": 0,
+}
+
+
+def test_a_file_from_keycloak() -> None:
+    """What Keycloak's page offers for download is read as it is."""
+    options = read_options(GOOD)
+
+    assert options.realm == "demo"
+    assert options.client_id == "app"
+    assert options.auth_server_url == "https://login.example/auth"
+    assert options.client_auth == "client_secret_basic"
+    assert options.principal_attribute == "sub"
+    assert options.not_honoured == {}
+    assert "s3cret" not in repr(options)
+
+
+def test_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``${env.NAME:default}`` in any value, also inside; a missing one is named."""
+    monkeypatch.setenv("KC_HOST", "kc.example")
+    data = GOOD | {
+        "auth-server-url": "https://${env.KC_HOST}:${env.KC_PORT:8443}/",
+        "credentials": {"secret": "${env.KC_SECRET:hidden}"},
+    }
+
+    options = read_options(data)
+
+    assert options.auth_server_url == "https://kc.example:8443"
+    assert options.secret == "hidden"
+    with pytest.raises(ConfigurationError, match="NOT_SET"):
+        read_options(GOOD | {"resource": "${env.NOT_SET}"})
+
+
+@pytest.mark.parametrize("name", ["realm", "resource", "auth-server-url", "credentials"])
+def test_what_is_needed(name: str) -> None:
+    """Each is missed by its name."""
+    data = {key: value for key, value in GOOD.items() if key != name}
+
+    with pytest.raises(ConfigurationError, match=name):
+        read_options(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("realm", 7),
+        ("realm", " "),
+        ("auth-server-url", "login.example"),
+        ("auth-server-url", "ftp://login.example"),
+        ("auth-server-url", "//login.example"),
+        ("auth-server-url", "https://user:pw@login.example"),
+        ("auth-server-url", "https://login.example/?x"),
+        ("bearer-only", "yes"),
+        ("token-minimum-time-to-live", "soon"),
+        ("token-minimum-time-to-live", 1.5),
+        ("credentials", "secret"),
+        ("credentials", {"jwt": {}}),
+        ("credentials", {"secret": ""}),
+        ("no-such-option", 1),
+        ("token-store", "cookie"),
+    ],
+)
+def test_what_is_wrong(name: str, value: Any) -> None:
+    """It stops the start, and is named."""
+    with pytest.raises(ConfigurationError, match=name.split("-")[0]):
+        read_options(GOOD | {name: value})
+
+
+def test_what_is_not_honoured() -> None:
+    """Each option of Keycloak's adapters is honoured, needless, or named with what to do."""
+    data = GOOD | {
+        "enable-cors": True,
+        "cors-max-age": 1000,
+        "truststore": "x.jks",
+        "disable-trust-manager": True,
+        "expose-token": False,
+        "enable-pkce": True,
+        "ignore-oauth-query-parameter": True,
+        "realm-public-key": "MIIB",
+        "policy-enforcer": {},
+        "enable-basic-auth": "false",
+    }
+
+    named = read_options(data).not_honoured
+
+    assert set(named) == {
+        "enable-cors",
+        "cors-max-age",
+        "truststore",
+        "disable-trust-manager",
+        "realm-public-key",
+        "policy-enforcer",
+    }
+    assert all(named.values())
+
+
+def test_clients_without_a_secret() -> None:
+    """A public client, a bearer-only one, and one with a signed secret."""
+    bare = {key: value for key, value in GOOD.items() if key != "credentials"}
+
+    assert read_options(bare | {"public-client": True}).client_auth == "none"
+    assert read_options(bare | {"bearer-only": True}).client_auth == "none"
+    signed = GOOD | {"credentials": {"secret-jwt": {"secret": "x", "algorithm": "HS256"}}}
+    assert read_options(signed).client_auth == "client_secret_jwt"
+    with pytest.raises(ConfigurationError, match="register-node-at-startup"):
+        read_options(bare | {"public-client": True, "register-node-at-startup": True})
+
+
+def test_settings_of_our_own(tmp_path: Path) -> None:
+    """``KEYCLOAK_`` in the app's settings; what is unknown is named."""
+
+    def read(**config: Any) -> Any:
+        given = {f"KEYCLOAK_{name}": value for name, value in config.items()}
+        return from_config(
+            given, root=str(tmp_path), instance=str(tmp_path / "i"), token_store="session"
+        )
+
+    (tmp_path / "keycloak.json").write_text(json.dumps(GOOD))
+    assert read().client_id == "app"
+    assert read(OPTIONS={"resource": "other"}, FILE="keycloak.json").client_id == "other"
+    assert read(TIMEOUT=2, NODE_HOST="Web1").node_host == "web1"
+    assert read(TIMEOUT=2).read_timeout == 2
+    for name, value in (
+        ("FILE", "missing.json"),
+        ("FLIE", "x"),
+        ("LOGOUT", "never"),
+        ("NODE_HOST", "web1:8000"),
+        ("OPTIONS", "x"),
+        ("URL_PREFIX", "https://x.example"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"KEYCLOAK_{name}"):
+            read(**{name: value})
+    (tmp_path / "keycloak.json").write_text("[")
+    with pytest.raises(ConfigurationError, match="KEYCLOAK_FILE"):
+        read()
+
+
+@pytest.mark.parametrize("host", ["", "a b", "a:1", "http://a", "-a", "a/", "a" * 300, "ü"])
+def test_hosts_are_bare(host: str) -> None:
+    """Keycloak compares bare names, and puts them into a URL."""
+    with pytest.raises(ConfigurationError):
+        bare_host(host)
+
+
+def test_the_order_of_things() -> None:
+    """The core first, and each once."""
+    app = Flask("x")
+    app.config["KEYCLOAK_OPTIONS"] = GOOD
+    with pytest.raises(RuntimeError, match="ClusterToken"):
+        Keycloak(app)
+    app.config |= {"CLUSTERTOKEN_STORE": "memory:", "CLUSTERTOKEN_SECRET": "s" * 40}
+    ClusterToken(app)
+    Keycloak(app)
+    with pytest.raises(ConfigurationError, match="already"):
+        Keycloak(app)
+
+
+# -- a relative address ----------------------------------------------------------------
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with Issuer() as started:
+        yield started
+
+
+def test_a_relative_address_needs_trusted_hosts(config: Make) -> None:
+    """Else whoever sends a request could name the server whose keys are believed."""
+    with pytest.raises(ConfigurationError, match="TRUSTED_HOSTS"):
+        create_app(config("/auth"))
+
+
+def test_a_relative_address(issuer: Issuer, config: Make) -> None:
+    """It is a path of the request's own origin, as the proxy says it; other hosts get nothing."""
+    host = issuer.url.removeprefix("http://")
+    app = create_app(config("/", TRUSTED_HOSTS=["127.0.0.1"]) | {})
+    client = app.test_client()
+    bearer = {"Authorization": f"Bearer {issuer.sign(issuer.access_token())}"}
+
+    answer = client.get("/keycloak/login", base_url=f"http://{host}")
+    assert answer.headers["Location"].startswith(f"{issuer.issuer}/protocol/openid-connect/auth")
+    assert f"http%3A%2F%2F127.0.0.1%3A{host.split(':')[1]}" in answer.headers["Location"]
+    assert client.get("/me", base_url=f"http://{host}", headers=bearer).status_code == 200
+    evil = client.get("/me", base_url="http://evil.example", headers=bearer)
+    assert evil.status_code in (400, 503)
+    # (Flask 3.1 refuses such a request by itself, older ones do not.)
+    with (
+        app.test_request_context("/", base_url="http://evil.example"),
+        pytest.raises((KeycloakUnavailable, BadRequest)),
+    ):
+        app.extensions["keycloak"].provider()
+    state_of(app).authority.close()
+
+
+def test_another_address_for_us(issuer: Issuer, config: Make) -> None:
+    """Browsers go to the one, our requests to the other."""
+    options = {"auth-server-url-for-backend-requests": issuer.url}
+    app = create_app(config("https://login.example", options=options))
+
+    answer = app.test_client().get("/keycloak/login")
+
+    assert answer.headers["Location"].startswith("https://login.example/realms/demo/protocol/")
+    provider = app.extensions["keycloak"].provider()
+    assert provider.endpoints().token.startswith(issuer.url)
+    state_of(app).authority.close()
+
+
+def test_csrf_protection_lets_keycloak_in(issuer: Issuer, config: Make) -> None:
+    """With Flask-WTF's protection of all views, signed messages need no form token."""
+    from flask_wtf.csrf import CSRFProtect
+
+    app = Flask("with-csrf")
+    app.config.update(config(issuer.url), SECRET_KEY="x")
+    CSRFProtect(app)
+    ClusterToken(app)
+    Keycloak(app)
+
+    answer = app.test_client().post(
+        "/keycloak/k_test_available", data=issuer.sign(issuer.admin_message("TEST_AVAILABILITY"))
+    )
+
+    assert answer.status_code == 200
+    state_of(app).authority.close()

@@ -1,0 +1,307 @@
+"""The provider's tokens: sealed, refreshed once, and never brought back after a logout."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.wrappers import Request, Response
+
+from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.keycloak import NoProviderTokens, SessionEnded, labels
+from flask_clustertoken.keycloak.sealing import Sealer
+from flask_clustertoken.keycloak.vault import ProviderTokens
+from flask_clustertoken.keys import KeyRing, ring_bytes
+from flask_clustertoken.tokens import Token
+from tests.keycloak.app import create_app
+from tests.keycloak.issuer import Issuer
+
+Make = Callable[..., dict[str, Any]]
+
+
+# -- sealing ---------------------------------------------------------------------------
+
+
+def sealer(*keys: str) -> Sealer:
+    return Sealer(
+        KeyRing(keys or ("a key of more than thirty-two characters",), clock=ManualClock())
+    )
+
+
+def test_what_is_sealed_can_be_opened() -> None:
+    """By the same keys, for the same purpose and the same login; twice it looks different."""
+    one = sealer()
+    text = one.seal({"a": [1, "ü"]}, "tokens", "login-1")
+
+    assert one.open(text, "tokens", "login-1") == {"a": [1, "ü"]}
+    assert one.open(text, "login", "login-1") is None
+    assert one.open(text, "tokens", "login-2") is None
+    assert one.seal({"a": [1, "ü"]}, "tokens", "login-1") != text
+
+
+def test_every_changed_character_is_noticed() -> None:
+    """A text that was changed anywhere is not readable, and raises nothing."""
+    one = sealer()
+    text = one.seal({"a": 1}, "tokens")
+    for at in range(len(text)):
+        changed = text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :]
+        assert one.open(changed, "tokens") is None or changed.rstrip("=") == text.rstrip("=")
+    for junk in ("", ".", "..", "1.x.y", "1.0123456789ab.", "\x00", "1." + "é" * 10, "9" + text):
+        assert one.open(junk, "tokens") is None
+
+
+def test_keys_rotate() -> None:
+    """An older key still opens; a dropped one does not; a foreign one never did."""
+    old, new = "o" * 40, "n" * 40
+    text = sealer(old).seal("x", "tokens")
+
+    assert sealer(new, old).open(text, "tokens") == "x"
+    assert sealer(new).open(text, "tokens") is None
+    ring = KeyRing((new, old), clock=ManualClock())
+    ring.load_states(ring_bytes({ring.held[0]: "signing", ring.held[1]: "dropped"}))
+    assert Sealer(ring).open(text, "tokens") is None
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    """A small text does not become a large value."""
+    one = sealer()
+
+    assert one.open(one.seal("x" * 10_000_000, "tokens"), "tokens") is None
+
+
+# -- refreshing ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with Issuer() as started:
+        yield started
+
+
+class Refreshing:
+    """A login whose access token is over, and an issuer that takes each refresh token once."""
+
+    def __init__(self, apps: list[Flask], issuer: Issuer, *, access_life: int = 300) -> None:
+        self.apps = apps
+        self.issuer = issuer
+        self.asked = 0
+        self.valid = "refresh-0"
+        self.before: Callable[[], None] = lambda: None
+        self._lock = threading.Lock()
+        self._life = access_life
+        issuer.token = self._answer
+        authority = state_of(apps[0]).authority
+        self.label = labels.sid_label(issuer.issuer, "sid-1")
+        made = (self.label, labels.session_label(issuer.issuer, "app", "state"))
+        self.first = ProviderTokens("access-0", "refresh-0", "id-0", 0.0, 1)
+        self.token = authority.issue_login("alice", labels=made).token
+        self.cookie = self.first if self.vault(0).where == "cookie" else None
+        if self.cookie is None:
+            self.vault(0).keep(self.label, self.first)
+
+    def _answer(self, request: Request) -> Response:
+        with self._lock:
+            self.asked += 1
+            if request.form["refresh_token"] != self.valid:
+                return self.issuer.json({"error": "invalid_grant"}, 400)
+            self.valid = f"refresh-{self.asked}"
+            self.form = dict(request.form)
+        self.before()
+        return self.issuer.json(
+            {
+                "access_token": self.issuer.sign(self.issuer.access_token()),
+                "refresh_token": self.valid,
+                "expires_in": self._life,
+            }
+        )
+
+    def vault(self, number: int) -> Any:
+        return self.apps[number].extensions["keycloak"].vault
+
+    def refresh(self, number: int = 0, **given: Any) -> ProviderTokens:
+        adapter = self.apps[number].extensions["keycloak"]
+        found: ProviderTokens = adapter.vault.refresh(
+            adapter.provider(), self.token, self.label, self.cookie, **given
+        )
+        return found
+
+
+@pytest.fixture(params=["session", "cookie"])
+def refreshing(
+    request: pytest.FixtureRequest, issuer: Issuer, config: Make
+) -> Iterator[Refreshing]:
+    apps = [create_app(config(issuer.url, store=request.param)) for _ in range(3)]
+    yield Refreshing(apps, issuer)
+    for app in apps:
+        state_of(app).authority.close()
+
+
+def test_one_refresh_for_many(refreshing: Refreshing) -> None:
+    """48 threads of three nodes want a new token at once: one asks, all get the same."""
+    with ThreadPoolExecutor(48) as pool:
+        found = list(pool.map(lambda number: refreshing.refresh(number % 3), range(48)))
+
+    assert refreshing.asked == 1
+    assert len({one.access_token for one in found}) == 1
+    assert {one.number for one in found} == {2}
+    assert found[0].id_token == "id-0"
+
+
+def test_a_refresh_tells_keycloak_where_we_are(refreshing: Refreshing) -> None:
+    """The session's state and host go with each refresh, in both token stores."""
+    refreshing.refresh()
+
+    assert refreshing.form["client_session_state"] == "state"
+    assert refreshing.form["client_session_host"]
+    assert refreshing.form["grant_type"] == "refresh_token"
+
+
+def test_forced_refreshes(refreshing: Refreshing) -> None:
+    """Forced, a token that is good is replaced all the same."""
+    first = refreshing.refresh()
+    refreshing.cookie = first if refreshing.cookie is not None else None
+
+    assert refreshing.refresh().number == 2
+    assert refreshing.refresh(forced=True).number == 3
+    assert refreshing.asked == 2
+
+
+def test_an_old_cookie_takes_what_another_request_brought(refreshing: Refreshing) -> None:
+    """A browser that missed an answer carries an old refresh token, which is never used."""
+    first = refreshing.refresh()
+
+    assert refreshing.refresh(1).access_token == first.access_token
+    assert refreshing.asked == 1
+
+
+def test_a_logout_before_the_answer(refreshing: Refreshing) -> None:
+    """A logout that arrives while Keycloak is asked: the refresh writes nothing."""
+    receiver = refreshing.apps[1].extensions["keycloak"].receiver
+    issuer = refreshing.issuer
+
+    def log_out() -> None:
+        from flask_clustertoken.keycloak.claims import read_admin_message
+
+        claims = issuer.admin_message()
+        message = read_admin_message(claims, action="LOGOUT", client_id="app", now=time.time())
+        receiver.obey(message, issuer.sign(claims), issuer.issuer)
+
+    refreshing.before = log_out
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+
+    assert refreshing.vault(0).read(refreshing.label) is None
+
+
+def test_our_own_logout_before_the_answer(refreshing: Refreshing) -> None:
+    """The same where the login ends in the app."""
+    authority = state_of(refreshing.apps[1]).authority
+
+    def log_out() -> None:
+        refreshing.vault(1).drop(refreshing.label)
+        authority.revoke_ids([refreshing.token.id])
+
+    refreshing.before = log_out
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+
+    assert refreshing.vault(0).read(refreshing.label) is None
+
+
+def test_a_login_that_has_ended_refreshes_nothing(refreshing: Refreshing) -> None:
+    """A logout that came before the refresh began: Keycloak is not even asked."""
+    state_of(refreshing.apps[1]).authority.revoke_labels([refreshing.label])
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+
+    assert refreshing.asked == 0
+
+
+def test_invalid_grant(refreshing: Refreshing) -> None:
+    """Keycloak does not know the session any more."""
+    refreshing.valid = "another"
+
+    with pytest.raises(SessionEnded):
+        refreshing.refresh()
+
+
+def test_a_failure_lets_go_of_the_lock(refreshing: Refreshing) -> None:
+    """After Keycloak was silent the next request tries again at once."""
+    from flask_clustertoken.keycloak import KeycloakUnavailable
+
+    usual = refreshing.issuer.token
+    refreshing.issuer.token = lambda request: Response("", 502)
+    with pytest.raises(KeycloakUnavailable):
+        refreshing.refresh()
+    refreshing.issuer.token = usual
+
+    assert refreshing.refresh(1).number == 2
+
+
+def test_a_forged_answer_is_not_believed(refreshing: Refreshing) -> None:
+    """A refreshed access token says the roles, so its signature is checked."""
+    from flask_clustertoken.keycloak import KeycloakUnavailable
+
+    refreshing.issuer.token = lambda request: refreshing.issuer.json(
+        {"access_token": "eyJ.eyJ.x", "refresh_token": "r", "expires_in": 300}
+    )
+
+    with pytest.raises(KeycloakUnavailable):
+        refreshing.refresh()
+
+
+def test_keeping_the_current_login(issuer: Issuer, config: Make) -> None:
+    """``logout_everywhere(keep_current=True)`` keeps Keycloak's tokens for the new login."""
+    app = create_app(config(issuer.url))
+    refreshing = Refreshing([app], issuer)
+    client = app.test_client()
+    authority = state_of(app).authority
+    text = authority.issue_login("alice", labels=refreshing.token.labels).text
+    client.set_cookie("clustertoken", text)
+    assert client.get("/token").status_code == 200
+
+    assert client.post("/logout-everywhere?keep=1").status_code == 200
+
+    assert client.get("/token").status_code == 200
+    assert isinstance(authority.authenticate(text), Token) is False
+    authority.close()
+
+
+def test_an_unreadable_entry_is_none(refreshing: Refreshing) -> None:
+    """What another key sealed, or nobody, counts as not there."""
+    store = state_of(refreshing.apps[0]).authority.store
+    vault = refreshing.vault(0)
+    key = vault._keys.tokens(refreshing.label)
+    for junk in (b"", b"junk", secrets.token_bytes(300), b"1.0123456789ab.AAAA"):
+        store.put(key, junk, None)
+        assert vault.read(refreshing.label) is None
+
+
+def test_done_between_the_look_and_the_lock(
+    refreshing: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another node refreshes after we looked and before we have the lock: we take its result."""
+    store = state_of(refreshing.apps[0]).authority.store
+    usual, others = store.add, []
+
+    def add(*given: Any) -> bool:
+        if not others:
+            others.append(refreshing.refresh(1))
+        return usual(*given)
+
+    monkeypatch.setattr(store, "add", add)
+
+    found = refreshing.refresh(0)
+
+    assert refreshing.asked == 1
+    assert found.access_token == others[0].access_token

@@ -1,0 +1,17 @@
+"""``python -m tests.simulation SEED [-v]``: run one schedule again and say what happened."""
+
+from __future__ import annotations
+
+import sys
+
+from .test_simulation import ACTIONS
+from .world import World, problems
+
+if __name__ == "__main__":
+    world = World(int(sys.argv[1]))
+    world.run(ACTIONS)
+    if "-v" in sys.argv:
+        for event in world.history:
+            print(event)
+    for problem in problems(world):
+        print(problem)

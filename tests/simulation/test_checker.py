@@ -1,0 +1,80 @@
+"""The checker itself: it names what is wrong and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .checker import check
+
+ISSUED = {
+    "type": "issued", "token": "t", "subject": "alice", "labels": ["sid"], "kind": "login",
+    "since_read": 1.0, "begin": 0.0, "end": 2.0,
+}  # fmt: skip
+REVOKED = {
+    "type": "revoked", "rev": 1, "what": "id", "target": "t", "kinds": ["login"], "begin": 10.0,
+    "acknowledged": 11.0, "remembered_for": 100.0,
+}  # fmt: skip
+LOOKED = {
+    "type": "validated", "node": "n", "token": "t", "begin": 12.0, "end": 12.1, "accepted": True,
+    "reason": "", "from_view": False, "max_staleness": 10.0, "accepts_when_stale": False,
+}  # fmt: skip
+
+
+def promises(*history: dict[str, Any]) -> list[str]:
+    return [one.promise[0] for one in check([ISSUED, *history])]
+
+
+@pytest.mark.parametrize(
+    ("revoked", "looked", "broken"),
+    [
+        ({}, {}, []),
+        ({}, {"begin": 20.9, "end": 21.0}, []),
+        ({}, {"begin": 20.9, "end": 21.1}, ["2"]),
+        ({}, {"begin": 20.9, "end": 21.1, "accepts_when_stale": True}, []),
+        ({}, {"begin": 20.9, "end": 21.1, "accepted": False}, []),
+        ({}, {"begin": 14.0, "end": 15.1, "max_staleness": 4.0}, ["2"]),
+        ({"acknowledged": None}, {"begin": 90.0, "end": 90.0}, []),
+        ({"target": "other"}, {"begin": 90.0, "end": 90.0}, []),
+        ({"what": "subject", "target": "alice"}, {"begin": 90.0, "end": 90.0}, ["2"]),
+        ({"what": "subject", "target": "bob"}, {"begin": 90.0, "end": 90.0}, []),
+        ({"what": "realm", "target": ""}, {"begin": 90.0, "end": 90.0}, ["2"]),
+        ({"what": "realm", "target": "", "kinds": ["api"]}, {"begin": 90.0, "end": 90.0}, []),
+        ({"what": "realm", "target": "", "begin": 0.5}, {"begin": 90.0, "end": 90.0}, []),
+        ({"what": "label", "target": "sid"}, {"begin": 90.0, "end": 90.0}, ["2"]),
+        ({"what": "label", "target": "x"}, {"begin": 90.0, "end": 90.0}, []),
+    ],
+)
+def test_the_bound_counts_from_the_acknowledgement(
+    revoked: dict[str, Any], looked: dict[str, Any], broken: list[str]
+) -> None:
+    """Accepted after the bound is a violation; before it, or what was not covered, is none."""
+    assert promises(REVOKED | revoked, LOOKED | looked) == broken
+
+
+def test_nothing_is_accepted_that_starts_after_the_confirmation() -> None:
+    """A look that had begun before may still be answered; one that begins after may not."""
+    confirmed = {"type": "confirmed", "rev": 1, "at": 12.0}
+    assert promises(REVOKED, confirmed, LOOKED) == ["1"]
+    assert promises(REVOKED, confirmed, LOOKED | {"begin": 11.9}) == []
+
+
+def test_a_record_of_an_ended_token_is_a_violation() -> None:
+    """After the acknowledgement no record of that id stands."""
+    assert promises(REVOKED, {"type": "record", "token": "t", "at": 12.0}) == ["4"]
+    assert promises(REVOKED, {"type": "record", "token": "t", "at": 10.5}) == []
+
+
+def test_a_node_that_knew_it_may_not_forget() -> None:
+    """The same life of a process; another life begins with nothing."""
+    knew = LOOKED | {"accepted": False, "reason": "revoked", "from_view": True, "end": 11.5}
+    assert promises(knew, LOOKED) == ["5"]
+    assert promises(knew, LOOKED | {"node": "m"}) == []
+
+
+def test_what_a_restored_backup_lost_is_not_promised() -> None:
+    """From then on; before it everything holds."""
+    late = LOOKED | {"begin": 90.0, "end": 90.0}
+    assert promises(REVOKED, {"type": "lost", "revs": [1], "at": 50.0}, late) == []
+    assert promises(REVOKED, {"type": "lost", "revs": [1], "at": 95.0}, late) == ["2"]

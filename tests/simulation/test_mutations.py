@@ -1,0 +1,159 @@
+"""The simulation bites: each rule, once broken, is found out within a few schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import flask_clustertoken.confirmation as confirmation
+from flask_clustertoken.errors import NotAnnounced
+from flask_clustertoken.follower import Follower
+from flask_clustertoken.stores.base import Vouched
+
+from .test_simulation import ACTIONS
+from .world import SimulatedNode, SimulatedStore, World, problems
+
+#: Schedules within which each of the broken rules must show.
+SEEDS = 800
+
+Break = Callable[[pytest.MonkeyPatch], None]
+
+
+def ignore_the_lease(patch: pytest.MonkeyPatch) -> None:
+    """Once fresh, always fresh."""
+    extend = Follower._extend
+
+    def broken(self: Follower, start: float, seq: int) -> None:
+        extend(self, start, seq)
+        if self.lease_end > 0:
+            self.lease_end = float("inf")
+
+    patch.setattr(Follower, "_extend", broken)
+
+
+def trust_a_reconnect(patch: pytest.MonkeyPatch) -> None:
+    """After a cut, go on at the head, without what was missed."""
+    confirm = Follower._confirm
+
+    def broken(self: Follower) -> None:
+        if not self.fresh and self.view.applied:
+            self.view.applied = max(self.view.applied, self.store.head())
+        confirm(self)
+
+    patch.setattr(Follower, "_confirm", broken)
+
+
+def start_without_a_snapshot(patch: pytest.MonkeyPatch) -> None:
+    """A new node begins at the head, with an empty view."""
+
+    def broken(self: Follower) -> None:
+        self._reach(self.store.head())
+
+    patch.setattr(Follower, "_snapshot", broken)
+
+
+def confirm_without_answers(patch: pytest.MonkeyPatch) -> None:
+    """Silence counts as an answer at once."""
+    patch.setattr(confirmation, "_certain_in", lambda node, waited: 0.0)
+
+
+def accept_without_an_entry(patch: pytest.MonkeyPatch) -> None:
+    """A node whose entry was swept goes on as if it still stood in the list."""
+    vouch = SimulatedStore.vouch
+
+    def broken(self: SimulatedStore, node_id: str, info: bytes) -> Vouched:
+        try:
+            return vouch(self, node_id, info)
+        except NotAnnounced:
+            return Vouched(self.head(), self._world.now)
+
+    patch.setattr(SimulatedStore, "vouch", broken)
+
+
+def lease_from_the_end(patch: pytest.MonkeyPatch) -> None:
+    """The lease begins when the contact ended, not when it began."""
+    extend = Follower._extend
+
+    def broken(self: Follower, start: float, seq: int) -> None:
+        extend(self, self._clock.monotonic(), seq)
+
+    patch.setattr(Follower, "_extend", broken)
+
+
+def renewal_that_creates(patch: pytest.MonkeyPatch) -> None:
+    """Prolonging a record that is gone writes it again."""
+    touch = SimulatedStore.touch
+
+    def broken(self: SimulatedStore, key: str, expires_at: float | None) -> bool:
+        if touch(self, key, expires_at) or key not in self._world.deleted:
+            return True
+        self.put(key, self._world.deleted[key][1].value, expires_at)
+        return True
+
+    patch.setattr(SimulatedStore, "touch", broken)
+
+
+def own_entry_moves_the_position(patch: pytest.MonkeyPatch) -> None:
+    """Whoever appended 101 skips 99 and 100."""
+    learn_own = Follower.learn_own
+
+    def broken(self: Follower, entry: Any, notice: Any) -> None:
+        learn_own(self, entry, notice)
+        self._reach(entry.seq)
+
+    patch.setattr(Follower, "learn_own", broken)
+
+
+def vouch_without_reading(patch: pytest.MonkeyPatch) -> None:
+    """The lease is extended although the head was not reached."""
+    extend = Follower._extend
+
+    def broken(self: Follower, start: float, seq: int) -> None:
+        extend(self, start, min(seq, self.view.applied))
+
+    patch.setattr(Follower, "_extend", broken)
+
+
+BROKEN: list[Break] = [
+    ignore_the_lease,
+    trust_a_reconnect,
+    start_without_a_snapshot,
+    confirm_without_answers,
+    accept_without_an_entry,
+    lease_from_the_end,
+    renewal_that_creates,
+    own_entry_moves_the_position,
+    vouch_without_reading,
+]
+
+
+def first_caught(seeds: range) -> int | None:
+    for seed in seeds:
+        world = World(seed)
+        world.run(ACTIONS)
+        if any(one.startswith(("1 ", "2 ", "4 ", "5 ")) for one in problems(world)):
+            return seed
+    return None
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda one: one.__name__)
+def test_a_broken_rule_is_found_out(broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checker names a violated promise within a bounded number of schedules."""
+    broken(monkeypatch)
+    assert first_caught(range(SEEDS)) is not None, f"nobody noticed: {broken.__doc__}"
+
+
+def test_nodes_of_a_world_are_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a quiet world revocations are confirmed and tokens accepted: the checks are not idle."""
+    confirmed = accepted = 0
+    for seed in range(30):
+        world = World(seed)
+        world.run(ACTIONS)
+        confirmed += sum(one["type"] == "confirmed" for one in world.history)
+        accepted += sum(one["type"] == "validated" and one["accepted"] for one in world.history)
+        assert all(isinstance(node, SimulatedNode) for node in world.nodes)
+    assert confirmed > 5
+    assert accepted > 100

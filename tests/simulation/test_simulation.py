@@ -1,0 +1,31 @@
+"""Thousands of schedules: no fault, in any order, breaks promise 1, 2, 4 or 5."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from .world import World, problems
+
+#: Things that people and faults do in one schedule, before it settles.
+ACTIONS = 25
+ROUNDS = float(os.environ.get("CLUSTERTOKEN_TEST_ROUNDS", "1"))
+BATCH = 125
+
+
+#: The inner loop has a few hundred schedules, the stage with processes some thousand more.
+BATCHES = [
+    pytest.param(batch, marks=[pytest.mark.processes] if batch >= 2 else [])
+    for batch in range(int(10 * ROUNDS))
+]
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_no_schedule_breaks_a_promise(batch: int) -> None:
+    """Whatever is cut, frozen, lost, late or restarted, the promises of revocation hold."""
+    for seed in range(batch * BATCH, (batch + 1) * BATCH):
+        world = World(seed)
+        world.run(ACTIONS)
+        found = problems(world)
+        assert not found, f"python -m tests.simulation {seed}\n" + "\n".join(found[:3])

@@ -1,0 +1,1 @@
+"""The cluster stores, each put through the same contract."""
