@@ -1,0 +1,98 @@
+"""The servers that are measured against, on spare ports of this machine, ended with the run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from tests.servers.zookeeper import CannotRun, Ensemble, spare_ports
+
+from .measure import wait_until
+
+__all__ = ["CannotRun", "Ensemble", "Servers", "spare_ports"]
+
+
+@contextmanager
+def redis_server() -> Iterator[int]:
+    """A Redis server that keeps nothing on disk; its port."""
+    program = shutil.which("redis-server")
+    if program is None:
+        raise CannotRun("redis-server is not installed (Debian: apt-get install redis-server)")
+    import redis
+
+    (port,) = spare_ports(1)
+    folder = tempfile.mkdtemp(prefix="clustertoken-redis-")
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", folder]
+    command += ["--save", "", "--appendonly", "no", "--loglevel", "warning"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    def answers() -> bool:
+        with suppress(redis.ConnectionError):
+            return bool(redis.Redis(port=port).ping())
+        return False
+
+    try:
+        wait_until(answers, 20, "redis-server's first answer")
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Servers:
+    """Redis and a ZooKeeper ensemble, each started when it is first asked for."""
+
+    #: Three servers, as a cluster has; each with room for a million znodes.
+    size: int = 3
+    heap: str = "-Xmx1g"
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _redis: int = 0
+    _ensemble: Ensemble | None = None
+    _folders: int = 0
+
+    @property
+    def redis_port(self) -> int:
+        if not self._redis:
+            self._redis = self._stack.enter_context(redis_server())
+        return self._redis
+
+    @property
+    def ensemble(self) -> Ensemble:
+        if self._ensemble is None:
+            # Java reads this after its command line, where the tests ask for a small heap.
+            os.environ["_JAVA_OPTIONS"] = self.heap
+            try:
+                self._ensemble = self._stack.enter_context(Ensemble(self.size))
+            finally:
+                del os.environ["_JAVA_OPTIONS"]
+        return self._ensemble
+
+    def folder(self) -> str:
+        """A new folder, removed with the run."""
+        return self._stack.enter_context(tempfile.TemporaryDirectory(prefix="clustertoken-bench-"))
+
+    def store(self, kind: str) -> str:
+        """The URL of a new and empty cluster store: ``directory`` or ``zookeeper``."""
+        if kind == "directory":
+            return f"directory://{self.folder()}/shared"
+        self._folders += 1
+        return self.ensemble.url(f"/benchmark-{os.getpid()}-{self._folders}")
+
+    def __enter__(self) -> Servers:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
