@@ -1,0 +1,229 @@
+"""The stages of the tests: what each selects, what it needs, how long it may take.
+
+Started by ``scripts/run-tests``, which makes the environment first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).resolve().parent.parent
+REPORTS = ROOT / ".cache" / "tests"
+
+#: How many times as many rounds, and as much time, the soak takes.
+SOAK = 20
+
+#: Seconds that pytest has, once told to stop, to end what its tests started.
+GRACE = 30
+
+NO_TESTS = 5  # pytest's exit status where nothing was selected
+
+#: Debian keeps servers where an ordinary user's PATH does not look.
+PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+
+#: What is looked for (of several names one is enough), and the package that brings it.
+JAVA = {("java",): "default-jre-headless", ("mvn",): "maven"}
+NGINX = {("nginx",): "nginx"}
+BROWSER = {
+    ("chromium", "chromium-browser"): "chromium",
+    ("chromedriver", "chromium.chromedriver"): "chromium-driver",
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the tests, chosen by its marks; *limit* is in seconds."""
+
+    name: str
+    marks: str
+    limit: int
+    needs: dict[tuple[str, ...], str] = field(default_factory=dict)
+    #: Its tests share no server, so that they may run side by side.
+    parallel: bool = False
+
+    def missing(self) -> list[str]:
+        """The packages to install: those of which no program is there."""
+        return [
+            package
+            for names, package in self.needs.items()
+            if not any(shutil.which(name, path=PATH) for name in names)
+        ]
+
+
+#: Limits, not what they take: some eight minutes for the cluster, eight for Keycloak.
+STAGES = (
+    Stage(
+        "quick",
+        "not (processes or gunicorn or browser or zookeeper or keycloak)",
+        120,
+        parallel=True,
+    ),
+    Stage("processes", "(processes or gunicorn) and not (browser or zookeeper or keycloak)", 360),
+    Stage("browser", "browser and not (zookeeper or keycloak)", 120, BROWSER),
+    Stage("cluster", "zookeeper and not keycloak", 780, {**JAVA, **NGINX}),
+    Stage("keycloak", "keycloak", 660, {**JAVA, **NGINX, **BROWSER}),
+)
+
+
+@dataclass
+class Result:
+    """How a stage ended: ``passed``, ``left out …`` or ``failed …``."""
+
+    stage: str
+    outcome: str
+    seconds: float = 0.0
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    @property
+    def good(self) -> bool:
+        return not self.outcome.startswith("failed")
+
+
+def pytest_command(stage: Stage, soak: bool, *more: str) -> list[str]:
+    marks = stage.marks if soak else f"({stage.marks}) and not soak"
+    spread = ["--numprocesses=auto"] if stage.parallel else []
+    return [sys.executable, "-m", "pytest", "-m", marks, *spread, *more]
+
+
+def environment(soak: bool) -> dict[str, str]:
+    env = {**os.environ, "PATH": PATH, "CLUSTERTOKEN_TEST_SERVERS": "required"}
+    if soak:
+        env["CLUSTERTOKEN_TEST_ROUNDS"] = str(SOAK)
+    return env
+
+
+def is_empty(stage: Stage, soak: bool, more: Sequence[str]) -> bool:
+    """Whether nothing carries the marks. Asked before packages are installed: they are big."""
+    command = pytest_command(stage, soak, "--collect-only", "-qq", *more)
+    collected = subprocess.run(
+        command, cwd=ROOT, env=environment(soak), stdin=subprocess.DEVNULL, capture_output=True
+    )
+    return collected.returncode == NO_TESTS
+
+
+def run_pytest(command: list[str], limit: int, soak: bool) -> int | None:
+    """Pytest's exit status; ``None`` if it took longer than *limit* seconds.
+
+    It runs in a process group of its own, so that whatever its tests left behind ends with it.
+    """
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(soak), stdin=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        return process.wait(limit)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            # First only pytest itself: it says what it had, and its fixtures end their servers.
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def run(stage: Stage, soak: bool, more: Sequence[str]) -> Result:
+    limit = stage.limit * (SOAK if soak else 1)
+    print(f"\n=== {stage.name} (at most {limit} s)", flush=True)
+    result = Result(stage.name, "passed")
+    if stage.name != "quick" and is_empty(stage, soak, more):
+        result.outcome = "left out (no tests of this kind)"
+        print(result.outcome, flush=True)
+        return result
+    missing = stage.missing()
+    if missing:
+        script = ["sh", "scripts/install-packages", *missing]
+        if subprocess.run(script, cwd=ROOT, stdin=subprocess.DEVNULL).returncode != 0:
+            result.outcome = f"failed (not installed: {', '.join(missing)})"
+            return result
+
+    report = REPORTS / f"{stage.name}.xml"
+    report.unlink(missing_ok=True)
+    started = time.monotonic()
+    status = run_pytest(pytest_command(stage, soak, f"--junitxml={report}", *more), limit, soak)
+    result.seconds = time.monotonic() - started
+    if status is None:
+        result.outcome = f"failed (not done after {limit} s)"
+    elif status != 0:
+        result.outcome = f"failed (pytest's exit status is {status})"
+    if report.exists():
+        count(report, result)
+    if not result.good:
+        result.failed = max(result.failed, 1)
+    return result
+
+
+def count(report: Path, result: Result) -> None:
+    suite = ElementTree.parse(report).getroot().find("testsuite")
+    if suite is None:
+        return
+    result.failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+    result.skipped = int(suite.get("skipped", 0))
+    result.passed = int(suite.get("tests", 0)) - result.failed - result.skipped
+
+
+def show(stages: Sequence[Stage]) -> None:
+    for stage in stages:
+        needs = ", ".join(stage.needs.values()) or "nothing but Python"
+        print(f"{stage.name:<10} at most {stage.limit} s; needs {needs}")
+
+
+def conclude(results: Sequence[Result]) -> int:
+    print("\n=== The stages")
+    for result in results:
+        numbers = f"{result.passed} passed, {result.failed} failed, {result.skipped} skipped"
+        print(f"{result.stage:<10} {result.outcome:<34} {result.seconds:5.0f} s   {numbers}")
+    print()
+    print(
+        f"{sum(result.passed for result in results)} passed, "
+        f"{sum(result.failed for result in results)} failed, "
+        f"{sum(result.skipped for result in results)} skipped"
+    )
+    return 0 if all(result.good for result in results) else 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    names = [stage.name for stage in STAGES]
+    parser = argparse.ArgumentParser(prog="scripts/run-tests", allow_abbrev=False)
+    parser.add_argument("--quick", action="store_true", help="only the stage without servers")
+    parser.add_argument("--stage", action="append", choices=names, help="only this stage")
+    parser.add_argument("--soak", action="store_true", help=f"{SOAK} times as many rounds")
+    parser.add_argument("--list", action="store_true", help="show the stages")
+    parser.add_argument("pytest", nargs="*", metavar="-- …", help="what follows is for pytest")
+    options = parser.parse_args(arguments)
+    chosen = [*(options.stage or []), *(["quick"] if options.quick else [])] or names
+    stages = [stage for stage in STAGES if stage.name in chosen]
+    if options.list:
+        show(stages)
+        return 0
+
+    def stop(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    try:
+        return conclude([run(stage, options.soak, options.pytest) for stage in stages])
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
