@@ -44,6 +44,9 @@ STEP_PATIENCE = 1.0
 #: Pages of the feed read in one go; what is left is read in the next step.
 PAGES_AT_ONCE = 10_000
 
+#: Times that a snapshot starts over because the store was replaced, or doubted, meanwhile.
+SNAPSHOTS = 3
+
 
 class Describe(Protocol):
     """Says what this node publishes, as it is at the moment."""
@@ -118,6 +121,8 @@ class Follower:
         self._lease_lock = threading.Lock()
         self._lifetime_until = 0.0
         self._early: set[int] = set()
+        #: Moves when our position was given up.
+        self._era = 0
         self._later: deque[Callable[[], None]] = deque(maxlen=1000)
         self._step_lock = threading.Lock()
 
@@ -299,19 +304,25 @@ class Follower:
             )
         if root.state != "open":
             raise StoreNotOpen("the store is still being filled by a migration")
-        if root.epoch != self._epoch:
-            if self._epoch:
-                logger.error(
-                    "the cluster store was replaced by another one; "
-                    "tokens of the old one are refused"
-                )
-                self.view.applied = 0
-                self._rolled_back = 0
-                self._announced = False
-            self._epoch = root.epoch
-            self._hooks.epoch(root.epoch)
-            self._hooks.forget()
-            self._hooks.keys()
+        self.meet(root.epoch)
+
+    def meet(self, epoch: str) -> None:
+        """Take notice of the store's epoch: at the start, and where it is not the one known."""
+        if epoch == self._epoch:
+            return
+        # First of all: whoever reads on in that store from here on judges by its epoch.
+        self._hooks.epoch(epoch)
+        if self._epoch:
+            logger.error(
+                "the cluster store was replaced by another one; tokens of the old one are refused"
+            )
+            self._begin_anew()
+            self._rolled_back = 0
+            self._announced = False
+            self._lifetime_until = 0.0
+        self._hooks.forget()
+        self._hooks.keys()
+        self._epoch = epoch
 
     def _check_clock(self) -> None:
         offset = self._clock.time() - self._clock.monotonic()
@@ -328,7 +339,14 @@ class Follower:
         self.steady_since = self._clock.monotonic()
         self._next_vouch = NEVER_FRESH
         self._hooks.forget()
-        self.view.applied = 0
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Give our position up: the feed is read from its start, and what is known is kept."""
+        with self.view.lock:
+            # (A reading that is under way in another thread moves nothing any more.)
+            self._era += 1
+            self.view.begin_anew()
 
     def _announce_lifetime(self) -> None:
         """Say how long tokens made here may live, before one is made with it."""
@@ -371,7 +389,8 @@ class Follower:
 
     def follow(self) -> None:
         """Read and apply what is new. Any thread may; none holds a lock while the store works."""
-        after = self.view.applied
+        with self.view.lock:
+            era, after = self._era, self.view.applied
         if after == 0:
             self._snapshot()
             return
@@ -382,7 +401,8 @@ class Follower:
                 return
             for entry in batch.entries:
                 self._learn(entry)
-            after = self._reach(batch.seq)
+            after = batch.seq
+            self._reach(after, era)
             if not batch.more:
                 break
         self._after_reading()
@@ -402,6 +422,22 @@ class Follower:
 
     def _snapshot(self) -> None:
         """Merge everything that stands in the feed into the view; forget remembered answers."""
+        for _ in range(SNAPSHOTS):
+            era = self._era
+            after = self._read_all()
+            # Asked behind the last page: a store that took the old one's place goes on from its
+            # number and lacks its revocations, so tokens of the old one must not be judged by it.
+            self.meet(self.store.root().epoch)
+            if era == self._era:
+                break
+        else:
+            raise StoreError("the store is being replaced all the time")
+        if after:
+            self._hooks.forget()
+        self._reach(after, era)
+        self._after_reading()
+
+    def _read_all(self) -> int:
         after = 0
         for _ in range(PAGES_AT_ONCE):
             batch = self.store.read(after)
@@ -409,19 +445,14 @@ class Follower:
                 self._learn(entry)
             after = batch.seq
             if not batch.more:
-                break
-        else:
-            raise StoreError("the feed is longer than this node can read")
-        if after:
-            self._hooks.forget()
-        self._reach(after)
-        self._after_reading()
+                return after
+        raise StoreError("the feed is longer than this node can read")
 
-    def _reach(self, seq: int) -> int:
+    def _reach(self, seq: int, era: int) -> None:
         with self.view.lock:
-            self.view.applied = max(self.view.applied, seq)
+            if era == self._era:
+                self.view.applied = max(self.view.applied, seq)
         self.seen = max(self.seen, seq)
-        return seq
 
     def _learn(self, entry: Entry) -> None:
         try:
@@ -472,6 +503,7 @@ class Follower:
                 seq,
             )
         self._rolled_back = max(self._rolled_back, seq)
+        self._lifetime_until = 0.0
         self.seen = max(self.seen, seq)
         self.lease_end = NEVER_FRESH
         self.trouble = ROLLED_BACK

@@ -129,6 +129,8 @@ class Judge(Revoker):
         # 5 revoked? (4, fresh, is compared last)
         generation = view.generation
         if seen.checked != generation:
+            if token.epoch != self._epoch:
+                return _of_another_store(token)
             if view.covers(token, seen.keys):
                 return Refusal("revoked", "a revocation covers it", token.id, token.subject)
             seen.checked = generation
@@ -150,9 +152,7 @@ class Judge(Revoker):
         if not self._epoch:
             return Refusal("stale", follower.trouble, token.id, token.subject)
         if token.epoch != self._epoch:
-            return Refusal(
-                "revoked", "issued before the store was replaced", token.id, token.subject
-            )
+            return _of_another_store(token)
         if token.since > follower.view.applied and not self._caught_up(token.since, follower):
             return Refusal("stale", "the token is ahead of this node", token.id, token.subject)
         seen = Seen(
@@ -211,3 +211,7 @@ class Judge(Revoker):
         last = self.store.get(key)
         if last is None or now - json.loads(last.value) > 3600:
             self.store.put(key, json.dumps(int(now)).encode(), now + 400 * 86_400)
+
+
+def _of_another_store(token: Token) -> Refusal:
+    return Refusal("revoked", "issued before the store was replaced", token.id, token.subject)

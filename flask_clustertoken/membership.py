@@ -176,8 +176,7 @@ class Membership:
                     self._thread.start()
                 atexit.register(self.close)
             else:
-                self._take_epoch(self.store.root().epoch)
-                self._load_keys()
+                follower.meet(self.store.root().epoch)
                 follower.follow()
             self._follower = follower
             return follower

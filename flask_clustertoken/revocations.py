@@ -146,6 +146,12 @@ class View:
         with self.lock:
             self._learn(entry, notice)
 
+    def begin_anew(self) -> None:
+        """Nothing is taken back; what was judged by this view is judged once more."""
+        with self.lock:
+            self.applied = 0
+            self.generation += 1
+
     def _learn(self, entry: Entry, notice: Notice) -> None:
         seq = entry.seq
         kind = notice.kind

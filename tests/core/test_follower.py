@@ -430,3 +430,41 @@ def test_what_a_node_publishes_is_what_it_has_applied(cluster: Cluster) -> None:
     cluster.step(node)
     (entry,) = [one for one in store_of(node).nodes() if one.node_id == node.follower().node_id]
     assert Node.decode(entry).applied == node.follower().view.applied == cluster.shelf.head
+
+
+def replace_the_store(cluster: Cluster) -> None:
+    """As an embedded store is begun anew: empty, with another epoch, numbers going on."""
+    shelf = cluster.shelf
+    shelf.root = Root("another")
+    shelf.entries, shelf.known, shelf.records, shelf.presence = [], {}, {}, {}
+    shelf.floor = shelf.head
+
+
+@pytest.mark.parametrize("token_store", ["cookie", "session"])
+def test_a_replaced_store_is_not_taken_for_the_old_one(host: Cluster, token_store: str) -> None:
+    """A revocation that was lost with the old store was not read; its token's epoch says no."""
+    node, other = (host.node(TOKEN_STORE=token_store) for _ in range(2))
+    issued, honest = node.issue_login("alice"), node.issue_login("bob")
+    assert other.authenticate(issued.text)
+    assert other.authenticate(honest.text)
+    node.revoke_ids([issued.token.id])
+    replace_the_store(host)
+    assert reason(other.authenticate(issued.text)) == "revoked"
+    assert reason(other.authenticate(honest.text)) == "revoked"
+
+
+@pytest.mark.parametrize("call", ["read", "root"])
+def test_a_store_that_is_replaced_during_a_step_gives_no_lease_to_the_old_epoch(
+    host: Cluster, call: str
+) -> None:
+    """Between any two calls of a step: what was read of the new store vouches for no old token."""
+    node, other = (host.node(TOKEN_STORE="cookie") for _ in range(2))
+    issued = node.issue_login("alice")
+    assert other.authenticate(issued.text)
+    node.revoke_ids([issued.token.id])
+    store_of(other).before[call] = lambda: replace_the_store(host)
+    host.clock.advance(4)
+    other.follower().step()
+    assert not other.authenticate(issued.text)
+    other.follower().step()
+    assert reason(other.authenticate(issued.text)) == "revoked"

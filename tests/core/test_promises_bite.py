@@ -50,7 +50,7 @@ def skip_what_is_unreadable(patch: pytest.MonkeyPatch) -> None:
         try:
             learn(self, entry)
         except Exception:
-            self._reach(entry.seq)
+            self._reach(entry.seq, self._era)
 
     patch.setattr(Follower, "_learn", broken)
 
@@ -60,7 +60,7 @@ def own_moves_the_position(patch: pytest.MonkeyPatch) -> None:
 
     def broken(self: Any, entry: Any, notice: Any) -> None:
         learn(self, entry, notice)
-        self._reach(entry.seq)
+        self._reach(entry.seq, self._era)
 
     patch.setattr(Follower, "learn_own", broken)
 
@@ -108,6 +108,20 @@ def renew_what_is_gone(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(RemoteStore, "touch", lambda self, key, end: self.put(key, b"{}", end) or True)
 
 
+def believe_the_old_epoch(patch: pytest.MonkeyPatch) -> None:
+    """Go by the epoch of the last contact, wherever the feed was read since."""
+    meet = Follower.meet
+    patch.setattr(Follower, "meet", lambda self, epoch: None if self._epoch else meet(self, epoch))
+
+
+def in_a_replaced_store(cluster: Cluster) -> None:
+    host = Cluster(remote=False)
+    try:
+        test_follower.test_a_replaced_store_is_not_taken_for_the_old_one(host, "cookie")
+    finally:
+        host.close()
+
+
 def plain(test: Callable[[], None]) -> Test:
     return lambda cluster: test()
 
@@ -143,6 +157,7 @@ BITES: list[tuple[str, Patch, Test]] = [
         put(Recall, "doubt", lambda self: None),
         test_follower.test_a_gap_forgets_remembered_answers,
     ),
+    ("the old epoch is believed", believe_the_old_epoch, in_a_replaced_store),
     (
         "the shorter lifetime decides",
         forget_by_the_shorter,
