@@ -22,8 +22,8 @@ cluster: ## the example as a cluster on this machine
 keycloak: ## a real Keycloak and an app whose logins are its, to click through
 	@sh scripts/run-keycloak
 
-soak: ## every stage, with many more rounds
-	@sh scripts/run-tests --soak
+soak: ## every stage with all its rounds; writes docs/soak.md
+	@sh scripts/run-tests --soak --report docs/soak.md
 
 style: ## what ruff has to say
 	@sh scripts/venv check

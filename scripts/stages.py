@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -19,10 +20,12 @@ from pathlib import Path
 from typing import NoReturn
 from xml.etree import ElementTree
 
+import soak_report
+
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / ".cache" / "tests"
 
-#: How many times as many rounds, and as much time, the soak takes.
+#: How many times as long a stage may take in the full run.
 SOAK = 20
 
 #: Seconds that pytest has, once told to stop, to end what its tests started.
@@ -87,28 +90,29 @@ class Result:
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+    #: What its long tests counted.
+    told: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
         return not self.outcome.startswith("failed")
 
 
-def pytest_command(stage: Stage, soak: bool, *more: str) -> list[str]:
-    marks = stage.marks if soak else f"({stage.marks}) and not soak"
+def pytest_command(stage: Stage, *more: str) -> list[str]:
     spread = ["--numprocesses=auto"] if stage.parallel else []
-    return [sys.executable, "-m", "pytest", "-m", marks, *spread, *more]
+    return [sys.executable, "-m", "pytest", "-m", stage.marks, *spread, *more]
 
 
 def environment(soak: bool) -> dict[str, str]:
     env = {**os.environ, "PATH": PATH, "CLUSTERTOKEN_TEST_SERVERS": "required"}
     if soak:
-        env["CLUSTERTOKEN_TEST_ROUNDS"] = str(SOAK)
+        env["CLUSTERTOKEN_TEST_FULL"] = "1"
     return env
 
 
 def is_empty(stage: Stage, soak: bool, more: Sequence[str]) -> bool:
     """Whether nothing carries the marks. Asked before packages are installed: they are big."""
-    command = pytest_command(stage, soak, "--collect-only", "-qq", *more)
+    command = pytest_command(stage, "--collect-only", "-qq", *more)
     collected = subprocess.run(
         command, cwd=ROOT, env=environment(soak), stdin=subprocess.DEVNULL, capture_output=True
     )
@@ -156,7 +160,7 @@ def run(stage: Stage, soak: bool, more: Sequence[str]) -> Result:
     report = REPORTS / f"{stage.name}.xml"
     report.unlink(missing_ok=True)
     started = time.monotonic()
-    status = run_pytest(pytest_command(stage, soak, f"--junitxml={report}", *more), limit, soak)
+    status = run_pytest(pytest_command(stage, f"--junitxml={report}", *more), limit, soak)
     result.seconds = time.monotonic() - started
     if status is None:
         result.outcome = f"failed (not done after {limit} s)"
@@ -176,6 +180,9 @@ def count(report: Path, result: Result) -> None:
     result.failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
     result.skipped = int(suite.get("skipped", 0))
     result.passed = int(suite.get("tests", 0)) - result.failed - result.skipped
+    result.told = [
+        (one.get("name", ""), one.get("value", "")) for one in suite.iterfind(".//property")
+    ]
 
 
 def show(stages: Sequence[Stage]) -> None:
@@ -203,7 +210,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/run-tests", allow_abbrev=False)
     parser.add_argument("--quick", action="store_true", help="only the stage without servers")
     parser.add_argument("--stage", action="append", choices=names, help="only this stage")
-    parser.add_argument("--soak", action="store_true", help=f"{SOAK} times as many rounds")
+    parser.add_argument("--soak", action="store_true", help="the full run, with all the rounds")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write what was counted")
     parser.add_argument("--list", action="store_true", help="show the stages")
     parser.add_argument("pytest", nargs="*", metavar="-- …", help="what follows is for pytest")
     options = parser.parse_args(arguments)
@@ -218,11 +226,18 @@ def main(arguments: Sequence[str]) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     REPORTS.mkdir(parents=True, exist_ok=True)
+    seed = random.randrange(2**32)
+    more = [f"--randomly-seed={seed}", *options.pytest]
+    results: list[Result] = []
     try:
-        return conclude([run(stage, options.soak, options.pytest) for stage in stages])
+        for stage in stages:
+            results.append(run(stage, options.soak, more))
+            if options.report is not None:
+                soak_report.write(options.report, results, seed)
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130
+    return conclude(results)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Tell
 from tests.servers.zookeeper import Ensemble
 from tests.waiting import wait_until
 
@@ -52,7 +53,9 @@ def connections(ensemble: Ensemble) -> int:
     return sum(int(row.split()[1]) for row in said.splitlines() if row.startswith("Connections:"))
 
 
-def test_all_are_fresh_soon_after_the_store_is_back(ensemble: Ensemble, zk_root: str) -> None:
+def test_all_are_fresh_soon_after_the_store_is_back(
+    ensemble: Ensemble, zk_root: str, tell: Tell
+) -> None:
     """All are fresh within ten seconds, with one connection each: no storm."""
     with ExitStack() as stack:
         processes = [stack.enter_context(crowd(ensemble.url(zk_root))) for _ in range(PROCESSES)]
@@ -72,10 +75,14 @@ def test_all_are_fresh_soon_after_the_store_is_back(ensemble: Ensemble, zk_root:
 
         wait_until(all_fresh, 60)
         took = time.monotonic() - back
-        print(
-            f"\n{PROCESSES * EACH} nodes fresh {took:.1f} s after the store, at most {most} lines"
+        tell(
+            "the store lost and regained",
+            nodes=PROCESSES * EACH,
+            all_fresh_after=f"{took:.1f} s",
+            most_connections=most,
         )
 
         assert took <= 10
-        # One each, and the few that ask the servers how many there are.
-        assert most <= PROCESSES * EACH * 1.1
+        # One each. A server counts a line that was given up until it notices, so a node whose
+        # first try came too early may be counted twice; a storm would be many times each.
+        assert most <= PROCESSES * EACH * 2

@@ -1,18 +1,19 @@
 """Promises 1 and 2 while parts are killed, frozen or cut off; judged on a recorded history.
 
-Each scenario prints the worst delay that it saw. ``CLUSTERTOKEN_TEST_ROUNDS`` makes them longer.
+Each scenario says the worst delay that it saw.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.conftest import Tell
+from tests.rounds import rounds
 from tests.servers.zookeeper import Ensemble
 from tests.waiting import wait_until
 
@@ -20,7 +21,7 @@ from .harness import MAX_STALENESS, Fleet
 
 pytestmark = pytest.mark.zookeeper
 
-ROUNDS = max(1, int(float(os.environ.get("CLUSTERTOKEN_TEST_ROUNDS", "1"))))
+Judge = Callable[[Fleet, str], None]
 
 
 @pytest.fixture
@@ -30,12 +31,23 @@ def fleet(ensemble: Ensemble, zk_root: str, tmp_path: Path) -> Iterator[Fleet]:
         yield fleet
 
 
-def judge(fleet: Fleet, fault: str) -> None:
-    verdict = fleet.verdict()
-    print(f"\nfault: {fault}: {verdict}")
+@pytest.fixture
+def judge(tell: Tell) -> Judge:
+    """Reads the history that was recorded, and says what it shows."""
 
-    assert verdict.violations == [], "\n".join(map(str, verdict.violations[:5]))
-    assert verdict.revocations > 0
+    def judge(fleet: Fleet, fault: str) -> None:
+        verdict = fleet.verdict()
+        tell(
+            f"fault: {fault}",
+            revocations=verdict.revocations,
+            validations=verdict.validations,
+            violations=len(verdict.violations),
+            worst_delay=f"{verdict.worst_delay * 1000:,.0f} ms",
+        )
+        assert verdict.violations == [], "\n".join(map(str, verdict.violations[:5]))
+        assert verdict.revocations > 0
+
+    return judge
 
 
 def revoke_for(fleet: Fleet, seconds: float, among: int | None = None) -> int:
@@ -53,9 +65,9 @@ def revoke_for(fleet: Fleet, seconds: float, among: int | None = None) -> int:
     return done
 
 
-def test_without_a_fault_every_worker_refuses_soon(fleet: Fleet) -> None:
+def test_without_a_fault_every_worker_refuses_soon(fleet: Fleet, judge: Judge) -> None:
     """A revocation is confirmed by every worker, and none accepts after that."""
-    for index in range(20 * ROUNDS):
+    for index in range(rounds(20, 400)):
         made = fleet.login(fleet.workers[index % 3])
         told = fleet.revoke(fleet.workers[(index + 1) % 3], made, confirm=5.0)
 
@@ -66,9 +78,9 @@ def test_without_a_fault_every_worker_refuses_soon(fleet: Fleet) -> None:
 
 @pytest.mark.parametrize("who", ["follower", "leader"])
 @pytest.mark.parametrize("how", ["kill", "freeze"])
-def test_a_server_that_dies_or_freezes(fleet: Fleet, who: str, how: str) -> None:
+def test_a_server_that_dies_or_freezes(fleet: Fleet, who: str, how: str, judge: Judge) -> None:
     """With one server killed or frozen, revocations go on and the bound holds."""
-    for _ in range(ROUNDS):
+    for _ in range(rounds(1, 5)):
         leader = fleet.ensemble.leader()
         others = [one for one in fleet.ensemble.servers if one is not leader]
         server = leader if who == "leader" else others[0]
@@ -86,7 +98,7 @@ def test_a_server_that_dies_or_freezes(fleet: Fleet, who: str, how: str) -> None
     judge(fleet, f"{how} the {who}")
 
 
-def test_all_servers_down_and_back(fleet: Fleet) -> None:
+def test_all_servers_down_and_back(fleet: Fleet, judge: Judge, tell: Tell) -> None:
     """With no server at all every worker refuses within the bound; what was revoked stays so."""
     made = fleet.logins(6)
     for one in made[:3]:
@@ -98,7 +110,7 @@ def test_all_servers_down_and_back(fleet: Fleet) -> None:
         MAX_STALENESS + 1,
     )
     # (The outage itself: nothing is waited for, it has to last.)
-    time.sleep(5 if ROUNDS == 1 else 60)
+    time.sleep(rounds(5, 60))
 
     fleet.ensemble.start()
     took = fleet.wait_fresh()
@@ -109,15 +121,15 @@ def test_all_servers_down_and_back(fleet: Fleet) -> None:
     for one in made[3:]:
         good = fleet.workers[2].ask("validate", token=one["token"], text=one["text"])
         assert good["accepted"], good
-    print(f"\nall fresh {took:.1f} s after the servers were")
+    tell("all servers down and back", fresh_after=f"{took:.1f} s")
     judge(fleet, "all servers down")
 
 
 @pytest.mark.parametrize("how", ["drop", "reject"])
-def test_a_worker_that_is_cut_off(fleet: Fleet, how: str) -> None:
+def test_a_worker_that_is_cut_off(fleet: Fleet, how: str, judge: Judge) -> None:
     """A worker that is cut off stops within the bound, is named meanwhile, and comes back."""
     cut = fleet.behind_the_network
-    for _ in range(ROUNDS):
+    for _ in range(rounds(1, 5)):
         made = fleet.logins(4)
         for proxy in fleet.proxies:
             getattr(proxy, how)()
@@ -138,10 +150,10 @@ def test_a_worker_that_is_cut_off(fleet: Fleet, how: str) -> None:
     judge(fleet, f"a worker cut off ({how})")
 
 
-def test_a_worker_that_is_frozen_and_thawed(fleet: Fleet) -> None:
+def test_a_worker_that_is_frozen_and_thawed(fleet: Fleet, judge: Judge) -> None:
     """A worker frozen past the bound refuses in its first answer after the thaw."""
     frozen = fleet.workers[1]
-    for _ in range(ROUNDS):
+    for _ in range(rounds(1, 5)):
         made = fleet.logins(3)
         frozen.freeze()
         told = fleet.revoke(fleet.workers[0], made[0], confirm=MAX_STALENESS + 3)
@@ -157,14 +169,14 @@ def test_a_worker_that_is_frozen_and_thawed(fleet: Fleet) -> None:
     judge(fleet, "a worker frozen and thawed")
 
 
-def test_sessions_that_expire_under_load(fleet: Fleet) -> None:
+def test_sessions_that_expire_under_load(fleet: Fleet, judge: Judge) -> None:
     """A session that ends costs nothing but a moment: nothing is unlearnt, the entry is back."""
     from kazoo.client import KazooClient
 
     victim = fleet.workers[0]
     kept = fleet.logins(2)
     fleet.revoke(fleet.workers[1], kept[0])
-    for index in range(5 if ROUNDS == 1 else 30):
+    for index in range(rounds(5, 30)):
         session: dict[str, Any] = {}
         while "id" not in session:
             fleet.wait_fresh([victim])
@@ -187,9 +199,9 @@ def test_sessions_that_expire_under_load(fleet: Fleet) -> None:
     judge(fleet, "sessions expired")
 
 
-def test_workers_that_are_killed(fleet: Fleet) -> None:
+def test_workers_that_are_killed(fleet: Fleet, judge: Judge) -> None:
     """A killed worker holds up no confirmation for longer than its own lease."""
-    for _ in range(2 * ROUNDS):
+    for _ in range(rounds(2, 10)):
         victim = fleet.start_worker()
         fleet.wait_fresh([victim])
         made = fleet.logins(2)
@@ -202,10 +214,10 @@ def test_workers_that_are_killed(fleet: Fleet) -> None:
     judge(fleet, "workers killed")
 
 
-def test_clocks_that_differ(ensemble: Ensemble, zk_root: str, tmp_path: Path) -> None:
+def test_clocks_that_differ(ensemble: Ensemble, zk_root: str, tmp_path: Path, judge: Judge) -> None:
     """Half a minute between two machines' clocks refuses nobody and revives nothing."""
     with Fleet(ensemble, zk_root, tmp_path, skews=(0.0, 30.0, -30.0)) as fleet:
-        for index in range(10 * ROUNDS):
+        for index in range(rounds(10, 200)):
             made = fleet.login(fleet.workers[index % 3])
             for worker in fleet.workers:
                 good = worker.ask("validate", token=made["token"], text=made["text"])

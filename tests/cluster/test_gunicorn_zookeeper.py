@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gunicorn.rounds import rounds
+from tests.conftest import Tell
 from tests.gunicorn.server import GunicornServer
+from tests.rounds import rounds
 from tests.servers.zookeeper import Ensemble
 from tests.waiting import wait_until
 
@@ -59,18 +60,20 @@ def test_every_kind_of_worker_logs_in_and_out(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_first_request_is_answered_at_once_and_truly(
-    way: str, ensemble: Ensemble, zk_root: str, tmp_path: Path
+    way: str, ensemble: Ensemble, zk_root: str, tmp_path: Path, tell: Tell
 ) -> None:
     """Start after start, nothing hangs, and the first answer of a worker knows what was revoked."""
     url = ensemble.url(zk_root)
     with serve(tmp_path, url, node="judge") as judge:
         good, bad = judge.login(), judge.login()
         assert judge.ask("POST", "/logout", cookie=bad).status == 200
-        for _ in range(rounds(2)):
+        starts = rounds(2, 25)
+        for _ in range(starts):
             with serve(tmp_path, url, *WAYS[way], node="fresh", hooks=False) as fresh:
                 first = [fresh.me(cookie).status for cookie in (bad, good, bad, good)]
 
                 assert first == [401, 200, 401, 200]
+    tell(f"gunicorn started on ZooKeeper: {way}", starts=starts, hung=0)
 
 
 def test_two_deployments_share_a_login_and_nothing_else(

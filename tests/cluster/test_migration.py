@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import threading
 import time
@@ -19,7 +18,8 @@ from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import Add, ClusterStore, Delete, Record
 from flask_clustertoken.tokens import Token
-from tests.gunicorn.rounds import rounds
+from tests.conftest import Tell
+from tests.rounds import rounds
 from tests.servers.zookeeper import Ensemble
 from tests.waiting import wait_until
 
@@ -203,10 +203,10 @@ def let_the_minute_pass(url: str) -> None:
 
 
 def test_thousands_of_records_move_and_are_the_same(
-    ensemble: Ensemble, zk_root: str, tmp_path: Path
+    ensemble: Ensemble, zk_root: str, tmp_path: Path, tell: Tell
 ) -> None:
     """A whole comparison afterwards finds no difference, and the texts are accepted."""
-    many = min(10_000, rounds(2_000))
+    many = rounds(2_000, 10_000)
     source, target = f"directory://{tmp_path}/shared", ensemble.url(zk_root)
     with opened(source) as old, opened(target) as new:
         good = furnish(old, many)
@@ -223,14 +223,14 @@ def test_thousands_of_records_move_and_are_the_same(
             assert isinstance(reader.authenticate(api, "api"), Token)
         finally:
             reader.close()
-        print(json.dumps({"records": many, "seconds": round(done.took, 1)}))
+        tell("moved from directory to zookeeper", records=many, seconds=round(done.took, 1))
 
 
 def test_a_move_that_is_killed_is_repeated_with_the_same_words(
     ensemble: Ensemble, zk_root: str, tmp_path: Path
 ) -> None:
     """Killed anywhere, again and again, it comes to the same end; no half is ever open."""
-    for number in range(rounds(1)):
+    for number in range(rounds(1, 10)):
         source = f"directory://{tmp_path}/shared-{number}"
         target = ensemble.url(f"{zk_root}-{number}")
         with opened(source) as old, opened(target) as new:

@@ -98,7 +98,7 @@ def test_every_setting_can_be_given() -> None:
 
 def test_other_variables_are_nobodys_business() -> None:
     """The tests' own switches and what others set are left alone."""
-    others = {"CLUSTERTOKEN_TEST_ROUNDS": "3", "PATH": "/bin", "FLASK_DEBUG": "1"}
+    others = {"CLUSTERTOKEN_TEST_FULL": "1", "PATH": "/bin", "FLASK_DEBUG": "1"}
     assert environment.settings(others) == {}
 
 

@@ -14,10 +14,11 @@ from http.client import HTTPConnection, HTTPException
 
 import pytest
 
+from tests.conftest import Tell
+from tests.rounds import rounds
 from tests.waiting import wait_until
 
 from .conftest import Serve
-from .rounds import rounds
 from .server import COOKIE, GunicornServer
 
 pytestmark = pytest.mark.gunicorn
@@ -86,17 +87,25 @@ class Traffic:
                 self.wrong.append(f"after logout: {look.status} {look.body!r}")
 
 
-def test_killed_workers_leave_the_store_whole(serve: Serve) -> None:
+def test_killed_workers_leave_the_store_whole(serve: Serve, tell: Tell) -> None:
     """Workers are killed while logging in, renewing and revoking: nothing acknowledged is lost."""
     server = serve(settings={"ALWAYS_RENEW": "yes", "LIFETIME": 3600, "RENEW_AFTER": 1})
     with Traffic(server) as traffic:
-        for _ in range(rounds(25)):
+        kills = rounds(25, 1_000)
+        for _ in range(kills):
             time.sleep(random.uniform(0.05, 0.4))
             with suppress(IndexError, ProcessLookupError):
                 os.kill(random.choice(server.pids()), signal.SIGKILL)
         wait_until(lambda: len(server.pids()) == server.workers)
     wait_until(lambda: len(server.pids()) == server.workers)
 
+    tell(
+        "workers killed under traffic",
+        kills=kills,
+        logins_kept=len(traffic.alive),
+        revocations_kept=len(traffic.ended),
+        wrong=len(traffic.wrong),
+    )
     assert not traffic.wrong, traffic.wrong[:5]
     assert traffic.interrupted
     assert traffic.alive
@@ -117,7 +126,7 @@ def test_killed_workers_leave_the_store_whole(serve: Serve) -> None:
 def test_a_restart_forgets_nothing(serve: Serve) -> None:
     """Killed with all its workers and started again, gunicorn knows both logins and revocations."""
     server = serve(workers=2)
-    for _ in range(rounds(2)):
+    for _ in range(rounds(2, 20)):
         good, revoked = server.login(), server.login()
         assert server.ask("POST", "/logout", cookie=revoked).status == 200
 
@@ -170,7 +179,7 @@ def test_a_frozen_worker_refuses_with_its_first_answer(serve: Serve, frozen_for:
         workers=2,
         settings={"MAX_STALENESS": 1},
     )
-    for _ in range(rounds(2)):
+    for _ in range(rounds(2, 20)):
         cookie, honest = server.login(), server.login()
         frozen = Line(server)
         assert frozen.me(cookie) == 200

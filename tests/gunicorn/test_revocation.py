@@ -8,22 +8,23 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.conftest import Tell
+from tests.rounds import rounds
 from tests.waiting import wait_until
 
 from .conftest import Serve
-from .rounds import rounds
 from .server import GunicornServer
 
 pytestmark = pytest.mark.gunicorn
 
-#: How gunicorn is run, and how many rounds are worth their time.
+#: How gunicorn is run; how many rounds by default, and how many of ten thousand in full.
 WAYS = {
-    "sync": ((), 300),
-    "gthread": (("--worker-class", "gthread", "--threads", "8"), 100),
-    "gevent": (("--worker-class", "gevent"), 100),
-    "preload": (("--preload",), 60),
-    "preloaded gevent": (("--preload", "--worker-class", "gevent"), 40),
-    "max-requests": (("--max-requests", "40", "--max-requests-jitter", "40"), 60),
+    "sync": ((), 300, 5_000),
+    "gthread": (("--worker-class", "gthread", "--threads", "8"), 100, 1_500),
+    "gevent": (("--worker-class", "gevent"), 100, 1_500),
+    "preload": (("--preload",), 60, 1_000),
+    "preloaded gevent": (("--preload", "--worker-class", "gevent"), 40, 500),
+    "max-requests": (("--max-requests", "40", "--max-requests-jitter", "40"), 60, 500),
 }
 
 Revoke = Callable[[GunicornServer, str], None]
@@ -63,12 +64,14 @@ REVOKE: tuple[Revoke, ...] = (
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_revoked_token_is_refused_by_every_worker_at_once(serve: Serve, way: str) -> None:
+def test_a_revoked_token_is_refused_by_every_worker_at_once(
+    serve: Serve, way: str, tell: Tell
+) -> None:
     """After the answer to a revocation, whichever worker gave it, no worker accepts the token."""
-    options, default = WAYS[way]
+    options, *often = WAYS[way]
     server = serve(*options)
     spoke: Counter[int] = Counter()
-    for number in range(rounds(default)):
+    for number in range(rounds(*often)):
         cookie = server.login()
         known = server.at_once(cookie, 6)
         assert [one.status for one in known] == [200] * 6, (number, known)
@@ -78,6 +81,12 @@ def test_a_revoked_token_is_refused_by_every_worker_at_once(serve: Serve, way: s
         for answer in server.at_once(cookie, 12):
             assert (answer.status, answer.json["reason"]) == (401, "revoked"), number
             spoke[answer.pid] += 1
+    tell(
+        f"revoked by a random worker, then asked of all: {way}",
+        revocations=number + 1,
+        requests_afterwards=spoke.total(),
+        accepted=0,
+    )
     assert len(spoke) >= server.workers
     assert all(one.status == 401 for each in server.of_all_workers(cookie).values() for one in each)
 
@@ -85,7 +94,7 @@ def test_a_revoked_token_is_refused_by_every_worker_at_once(serve: Serve, way: s
 def test_an_api_token_ends_on_every_worker(serve: Serve) -> None:
     """An API token outlives "log out everywhere", and ends on all workers when it is revoked."""
     server = serve()
-    for _ in range(rounds(10)):
+    for _ in range(rounds(10, 200)):
         cookie = server.login()
         made = server.ask("POST", "/api/tokens", cookie=cookie, data={"name": "robot"}).json
         server.ask("POST", "/logout-everywhere", cookie=cookie)
@@ -104,7 +113,7 @@ def test_an_api_token_ends_on_every_worker(serve: Serve) -> None:
 def test_a_login_right_after_logging_out_everywhere_is_good(serve: Serve) -> None:
     """The next login is not born revoked, on any worker."""
     server = serve()
-    for _ in range(rounds(30)):
+    for _ in range(rounds(30, 1_000)):
         old = server.login()
         assert server.ask("POST", "/logout-everywhere", cookie=old).status == 200
 
@@ -117,7 +126,7 @@ def test_a_login_right_after_logging_out_everywhere_is_good(serve: Serve) -> Non
 def test_keeping_this_device_ends_the_others(serve: Serve) -> None:
     """Logging out the others hands this browser a new token; the old copy ends with the rest."""
     server = serve()
-    for _ in range(rounds(10)):
+    for _ in range(rounds(10, 200)):
         here, there = server.login(), server.login()
 
         kept = server.ask("POST", "/logout-everywhere", cookie=here, data={"keep": True})
@@ -137,13 +146,14 @@ def test_the_first_request_of_a_fresh_worker_is_answered_truthfully(
     good, revoked = server.login(), server.login()
     assert server.ask("POST", "/logout", cookie=revoked).status == 200
     spoke = set()
-    for _ in range(rounds(8)):
+    count = rounds(8, 100)
+    for _ in range(count):
         for cookie, status in ((revoked, 401), (good, 200)):
             answer = server.me(cookie)
             spoke.add(answer.pid)
             assert answer.status == status
 
-    assert len(spoke) == 2 * rounds(8)
+    assert len(spoke) == 2 * count
 
 
 def test_a_worker_that_leaves_is_not_listed(serve: Serve) -> None:

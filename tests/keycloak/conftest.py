@@ -47,7 +47,3 @@ def config(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         }
 
     return make
-
-
-#: How many times as many rounds (the soak sets it).
-FACTOR = int(os.environ.get("CLUSTERTOKEN_TEST_ROUNDS", "1"))

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
+
+from tests.rounds import rounds
 
 from .world import World, problems
 
 #: Things that people and faults do in one schedule, before it settles.
 ACTIONS = 25
-ROUNDS = float(os.environ.get("CLUSTERTOKEN_TEST_ROUNDS", "1"))
 BATCH = 125
 
 
 #: The inner loop has a few hundred schedules, the stage with processes some thousand more.
 BATCHES = [
     pytest.param(batch, marks=[pytest.mark.processes] if batch >= 2 else [])
-    for batch in range(int(10 * ROUNDS))
+    for batch in range(rounds(10, 400))
 ]
 
 

@@ -21,10 +21,10 @@ from flask_clustertoken.stores._counter import exclusive
 from flask_clustertoken.stores.base import Entry, NewEntry
 from flask_clustertoken.stores.directory import DirectoryStore
 from flask_clustertoken.testing.contract import at_once, feed_of, in_a_child
+from tests.rounds import rounds
 
 pytestmark = pytest.mark.processes
 
-ROUNDS = 30 * int(os.environ.get("CLUSTERTOKEN_TEST_ROUNDS", "1"))
 APPENDER = Path(__file__).with_name("appender.py")
 
 
@@ -118,7 +118,7 @@ def test_killed_processes_leave_a_clean_store(folder: Path) -> None:
     """Killed at any moment: what was acknowledged is there, no lock is left, nothing is broken."""
     moments = random.Random(3)
     acknowledged: list[int] = []
-    for round_ in range(ROUNDS):
+    for round_ in range(rounds(30, 1_000)):
         with (
             appender(folder, f"r{round_}a", 10_000) as first,
             appender(folder, f"r{round_}b", 10_000) as second,

@@ -1,0 +1,22 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+#: Says what was counted: ``tell("logouts, sync", rounds=300, accepted=0)``.
+Tell = Callable[..., None]
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Tell:
+    """For long tests: what they counted, for the table that the full run makes."""
+
+    def tell(what: str, **counted: object) -> None:
+        said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in counted.items())
+        record_property(what, said)
+        print(f"\n{what}: {said}")
+
+    return tell
