@@ -17,7 +17,7 @@ from ..tokens import Token, TokenKind
 from .globals import current
 from .redirects import login_url
 from .responses import CrossOrigin, LoginNotFresh, NodeNotFresh, NotEnough, TokenMissing, wants_html
-from .state import current_state, handle_in
+from .state import current_environ, current_state, handle_in
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -36,7 +36,7 @@ def require_token(
     does not keep the login alive. *strict*: ask the store itself.
     """
     _no_text(scopes)
-    return _demand(request.environ, kind, scopes, slide, strict)
+    return _demand(current_environ(), kind, scopes, slide, strict)
 
 
 def _demand(
@@ -46,7 +46,6 @@ def _demand(
     slide: bool,
     strict: bool,
 ) -> Token:
-    # The environ is handed down: each look through one of Flask's proxies costs 0.8 µs.
     handle = handle_in(environ)
     if handle is not None:
         if strict or not slide:
@@ -152,7 +151,7 @@ def _before(check: Callable[[Mapping[str, Any]], None]) -> Callable[[View], View
     def decorate(view: View) -> View:
         @wraps(view)
         def checked(*args: Any, **kwargs: Any) -> Any:
-            environ = request.environ
+            environ = current_environ()
             if environ["REQUEST_METHOD"] != "OPTIONS":
                 check(environ)
             return view(*args, **kwargs)
