@@ -456,12 +456,13 @@ class Follower:
 
     def _learn(self, entry: Entry) -> None:
         try:
-            notice = Notice.decode(entry.body)
-        except ValueError as error:
+            self._take(entry, Notice.decode(entry.body))
+        except Exception as error:
+            # Whatever it is that fails: what cannot be learnt is not skipped.
             raise UnreadableEntry(
-                f"entry {entry.seq} of the feed cannot be read by this version: {error}"
+                f"entry {entry.seq} of the feed cannot be read by this version: "
+                f"{str(error) or type(error).__name__}"
             ) from error
-        self._take(entry, notice)
 
     def learn_own(self, entry: Entry, notice: Notice) -> None:
         """Take in an entry of our own that was just acknowledged.

@@ -239,6 +239,7 @@ class Handle:
                 persistent=current.persistent,
                 labels=current.labels,
                 authenticated_at=current.authenticated_at,
+                carries_on=current,
                 check=self._check_size,
             )
         )

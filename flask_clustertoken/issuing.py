@@ -6,11 +6,11 @@ A renewal creates nothing: it moves an expiry on, if what it belongs to still li
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from . import arguments
 from .clock import SKEW
 from .errors import RevokedMeanwhile, StoreError, StoreUnavailable, TokenLimitReached
 from .events import TokenIssued, TokenRenewed, TokenRevoked
@@ -20,7 +20,7 @@ from .membership import logger
 from .recall import Seen
 from .refusals import Refusal
 from .stores.base import Add, Delete
-from .tokens import Claims, Token, TokenKind, new_id, to_record
+from .tokens import Token, TokenKind, new_id, to_record
 
 #: Seconds within which logins of one subject count as simultaneous.
 SAME_MOMENT = 5.0
@@ -55,14 +55,25 @@ class Issuer(Lister):
         labels: Sequence[str] = (),
         authenticated_at: float | None = None,
         replaces: Token | None = None,
+        carries_on: Token | None = None,
         check: Callable[[IssuedToken], None] | None = None,
     ) -> IssuedToken:
         """A new login token; the one that it *replaces* ends in the same step.
 
+        With *carries_on* it is no new login, but that token's under another id: its absolute
+        lifetime goes on counting, or whoever stole one could keep it for ever.
         *check* may raise before anything is written (the text does not fit into a cookie).
         Raises :class:`RevokedMeanwhile` if a revocation appended after *since* covers it,
         :class:`TokenLimitReached`, or a :class:`StoreError`; then nothing was handed out.
         """
+        subject, labels = arguments.subject(subject), arguments.labels(labels)
+        fixed = arguments.claims(claims)
+        if authenticated_at is not None:
+            authenticated_at = arguments.past(
+                authenticated_at, "authenticated_at", self.clock.time()
+            )
+        if since is not None and (isinstance(since, bool) or not isinstance(since, int)):
+            raise TypeError("since is what login_begins() returned")
         follower = self.follower()
         if since is None:
             since = self.begin()
@@ -72,24 +83,23 @@ class Issuer(Lister):
         if not follower.lifetime_announced():
             raise StoreUnavailable("this node could not announce the lifetime of its tokens")
         now = int(self.clock.time())
-        life = self.settings.lifetime
-        if self.settings.absolute_lifetime is not None:
-            life = min(life, self.settings.absolute_lifetime)
         token = Token(
-            id=new_id(_subject(subject)),
+            id=new_id(subject),
             subject=subject,
             kind="login",
             issued_at=now,
-            authenticated_at=int(authenticated_at) if authenticated_at is not None else now,
-            expires_at=now + life,
-            claims=_claims(claims),
-            labels=tuple(labels),
+            authenticated_at=now if authenticated_at is None else int(authenticated_at),
+            expires_at=now,
+            claims=fixed,
+            labels=labels,
             since=since,
             epoch=self._known_epoch(),
             persistent=persistent,
             key_id=self.keys.signing()[0],
             made_at=self.clock.time(),
+            first_issued_at=carries_on.began_at if carries_on is not None else None,
         )
+        token = replace(token, expires_at=self._renewed_until(token))
         issued = IssuedToken(token, self.wire.write(token))
         if check is not None:
             check(issued)
@@ -118,17 +128,24 @@ class Issuer(Lister):
         created_by: str = "",
     ) -> IssuedToken:
         """A new API token; it never expires unless *lifetime* (seconds) is given."""
+        subject, name, scopes = (
+            arguments.subject(subject),
+            arguments.name(name),
+            arguments.scopes(scopes),
+        )
+        if lifetime is not None and arguments.seconds(lifetime, "lifetime") < 1:
+            raise ValueError("lifetime is a second at least; leave it out for a token without end")
         follower = self.follower()
         since = self.begin()
         now = int(self.clock.time())
         token = Token(
-            id=new_id(_subject(subject)),
+            id=new_id(subject),
             subject=subject,
             kind="api",
             issued_at=now,
             authenticated_at=now,
             expires_at=None if lifetime is None else now + int(lifetime),
-            scopes=tuple(scopes),
+            scopes=scopes,
             name=name,
             created_by=created_by or subject,
             since=since,
@@ -229,7 +246,7 @@ class Issuer(Lister):
     def _renewed_until(self, token: Token) -> int:
         until = int(self.clock.time()) + self.settings.lifetime
         absolute = self.settings.absolute_lifetime
-        return until if absolute is None else min(until, token.issued_at + absolute)
+        return until if absolute is None else min(until, token.began_at + absolute)
 
     def renew(self, text: str, token: Token) -> IssuedToken | None:
         """*token* with a later expiry, or nothing. Creates nothing, revives nothing.
@@ -278,33 +295,17 @@ def _oldest(alive: list[Token], mine: Token, count: int) -> list[Token]:
     return sorted(alive, key=place)[:count]
 
 
-def _subject(subject: Any) -> str:
-    if not isinstance(subject, str) or not subject or len(subject) > 1024:
-        raise TypeError("a subject is a text of 1 to 1024 characters; convert the user's id to one")
-    return subject
-
-
-def _claims(claims: Mapping[str, Any] | None) -> Claims:
-    if claims is None:
-        return Claims()
-    try:
-        fixed = json.loads(json.dumps(dict(claims), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"claims must be what JSON can hold: {error}") from error
-    return Claims(fixed)
-
-
 def acting_token(
     subject: str, claims: Mapping[str, Any], kind: TokenKind, scopes: Sequence[str]
 ) -> Token:
     """A token that no store knows and no text spells: for tests of views."""
     return Token(
-        id=new_id(_subject(subject)),
+        id=new_id(arguments.subject(subject)),
         subject=subject,
         kind=kind,
         issued_at=0,
         authenticated_at=0,
         expires_at=None,
-        claims=_claims(claims),
-        scopes=tuple(scopes),
+        claims=arguments.claims(claims),
+        scopes=arguments.scopes(scopes),
     )

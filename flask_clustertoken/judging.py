@@ -170,7 +170,7 @@ class Judge(Revoker):
         end = float(token.expires_at)
         absolute = self.settings.absolute_lifetime
         if token.kind == "login" and absolute is not None:
-            end = min(end, token.issued_at + absolute)
+            end = min(end, token.began_at + absolute)
         return end + SKEW
 
     def _caught_up(self, seq: int, follower: Follower) -> bool:

@@ -267,10 +267,12 @@ class Membership:
         """Whether this process is fresh, starting it if need be; never raises."""
         try:
             follower = self.follower()
-        except (StoreError, ClusterTokenError) as error:
-            return Readiness(False, self.store.url, None, 0, str(error))
-        if self.store.embedded:
-            follower.step_now()
+            if self.store.embedded:
+                follower.step_now()
+        except Exception as error:
+            if not isinstance(error, ClusterTokenError):
+                logger.exception("this process cannot say whether it is ready")
+            return Readiness(False, self.store.url, None, 0, str(error) or type(error).__name__)
         return Readiness(
             follower.fresh,
             self.store.url,

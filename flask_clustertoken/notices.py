@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
-from typing import Any, Literal
+from math import isfinite
+from typing import Any, Literal, get_args
 
 from .clock import SKEW
 from .stores.base import CALL_TIMEOUT, NewEntry
@@ -52,7 +53,9 @@ Kind = Literal[
 ]
 #: The kinds that end tokens.
 REVOKING = frozenset({"ids", "labels", "subject", "realm", "not_before", "restored"})
-KINDS = frozenset(Kind.__args__)  # type: ignore[attr-defined]
+KINDS = frozenset(get_args(Kind))
+#: The kinds of token that a mark may name.
+TOKEN_KINDS = frozenset({"login", "api"})
 
 
 def digest(domain: str, text: str) -> int:
@@ -88,13 +91,13 @@ class Notice:
     @classmethod
     def decode(cls, body: bytes) -> Notice:
         """Raises :class:`ValueError` for what this version does not understand."""
-        data = json.loads(body)
+        data = json.loads(body.decode())
         if not isinstance(data, dict) or not isinstance(data.get("format"), int):
             raise ValueError("not an entry of ours")
         if data["format"] > FORMAT or data.get("kind") not in KINDS:
             raise ValueError(f"an entry of form {data['format']}, kind {data.get('kind')!r}")
         try:
-            return cls(
+            notice = cls(
                 kind=data["kind"],
                 at=float(data.get("at", 0.0)),
                 digests=tuple(int(one, 16) for one in data.get("digests", ())),
@@ -104,8 +107,13 @@ class Notice:
                 format=data["format"],
                 extra=dict(data.get("extra", {})),
             )
-        except TypeError as error:
+        except (TypeError, OverflowError) as error:
             raise ValueError("an entry with wrong types") from error
+        if not isfinite(notice.at) or not isfinite(notice.value):
+            raise ValueError("an entry with a number that is none")
+        if not TOKEN_KINDS.issuperset(notice.kinds):
+            raise ValueError(f"an entry for tokens of kind {', '.join(map(str, notice.kinds))}")
+        return notice
 
     def remembered_until(self, longest: float, seq: int = 0) -> float | None:
         """The end of its memory in wall-clock seconds; *longest* is the realm's longest lifetime.

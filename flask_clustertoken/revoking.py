@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from . import arguments
 from .confirmation import Revocation
 from .events import TokenRevoked
 from .membership import Membership
@@ -18,7 +19,8 @@ LOGINS: tuple[TokenKind, ...] = ("login",)
 
 class Revoker(Membership):
     """Ends tokens. Each method raises a :class:`~flask_clustertoken.errors.StoreError` where
-    the store did not acknowledge it; whether it is in force is then unknown."""
+    the store did not acknowledge it; whether it is in force is then unknown. What it is given
+    is checked first: a :class:`TypeError` or :class:`ValueError` has written nothing."""
 
     def revoke_ids(self, token_ids: Sequence[str]) -> Revocation:
         """End these tokens. Raises :class:`ValueError` for what is no token id."""
@@ -39,7 +41,8 @@ class Revoker(Membership):
         *changes* are made in the same step, and *entry_id* makes a repetition harmless: what an
         adapter needs to record the message that asked for it.
         """
-        notice = Notice("labels", self.clock.time(), digests=digests("label", labels))
+        marks = digests("label", arguments.labels(labels))
+        notice = Notice("labels", self.clock.time(), digests=marks)
         return self._revoke(notice, changes, entry_id)
 
     def revoke_subject(
@@ -51,8 +54,9 @@ class Revoker(Membership):
         entry_id: str | None = None,
     ) -> Revocation:
         """End every token of *subject* issued before now, of these kinds."""
+        kinds, subject = arguments.kinds(kinds), arguments.subject(subject)
         marks = tuple(digests(f"subject:{kind}", [subject])[0] for kind in kinds)
-        notice = Notice("subject", self.clock.time(), digests=marks, kinds=tuple(kinds))
+        notice = Notice("subject", self.clock.time(), digests=marks, kinds=kinds)
         return self._revoke(notice, changes, entry_id)
 
     def revoke_all(
@@ -63,19 +67,28 @@ class Revoker(Membership):
         entry_id: str | None = None,
     ) -> Revocation:
         """End every token of the realm issued before now, of these kinds."""
-        notice = Notice("realm", self.clock.time(), kinds=tuple(kinds))
+        notice = Notice("realm", self.clock.time(), kinds=arguments.kinds(kinds))
         return self._revoke(notice, changes, entry_id)
 
-    def not_before(self, when: float, kinds: Sequence[TokenKind] = LOGINS) -> Revocation:
-        """End every token issued before the time *when*, now and later; it only ever rises."""
-        notice = Notice("not_before", self.clock.time(), kinds=tuple(kinds), value=float(when))
-        return self._revoke(notice)
+    def not_before(
+        self, when: float, kinds: Sequence[TokenKind] = LOGINS, *, ahead: bool = False
+    ) -> Revocation:
+        """End every token issued before the time *when*, now and later; it only ever rises.
+
+        A time in the future ends logins that are still to come, until then: that is refused
+        (milliseconds would end them for ever) unless *ahead* says that it is meant.
+        """
+        now = self.clock.time()
+        value = arguments.seconds(when, "not_before")
+        if not ahead:
+            value = arguments.past(when, "not_before", now)
+        return self._revoke(Notice("not_before", now, kinds=arguments.kinds(kinds), value=value))
 
     def restored(self, kinds: Sequence[TokenKind] = LOGINS) -> Revocation:
         """After a restore from backup: end what was issued before, above any number ever seen."""
         self.follower()
         seen = max((Node.decode(one).seen for one in self.store.nodes()), default=0)
-        notice = Notice("restored", self.clock.time(), kinds=tuple(kinds))
+        notice = Notice("restored", self.clock.time(), kinds=arguments.kinds(kinds))
         return self._revoke(notice, above=seen)
 
     def _revoke(

@@ -49,18 +49,47 @@ _WIRE = re.compile(
 )
 
 
+def _fixed(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+    raise TypeError(
+        "claims are fixed when the token is issued; change a copy: copy.deepcopy(token.claims)"
+    )
+
+
+class ClaimList(list[Any]):
+    """A list within :class:`Claims`, as fixed as they are."""
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _fixed
+    append = clear = extend = insert = pop = remove = reverse = sort = _fixed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (list(self),)
+
+
 class Claims(dict[str, Any]):
-    """What the app put into a token: a dictionary that nobody changes.
+    """What the app put into a token: a dictionary that nobody changes, nor what is in it.
 
     One token serves many requests of a worker; a view that wrote into its claims would write
-    into the next visitor's. It is a ``dict``, so that it can be sent as JSON as it is.
+    into the next visitor's, and a renewal would sign it. It is a ``dict`` with lists and
+    dictionaries in it, so that it can be sent as JSON as it is; ``copy.deepcopy`` gives plain
+    ones.
     """
 
-    def _fixed(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise TypeError("claims are fixed when the token is issued; make a copy with dict(claims)")
+    def __init__(self, claims: Mapping[str, Any] | None = None) -> None:
+        super().__init__({name: _fix(value) for name, value in dict(claims or {}).items()})
 
     __setitem__ = __delitem__ = __ior__ = _fixed
     clear = pop = popitem = setdefault = update = _fixed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
+def _fix(value: Any) -> Any:
+    if isinstance(value, dict):
+        return Claims(value)
+    if isinstance(value, list):
+        return ClaimList(map(_fix, value))
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +122,16 @@ class Token:
     key_id: str = field(default="", repr=False)
     #: When it was made, more finely than *issued_at*; known from the record only.
     made_at: float = field(default=0.0, repr=False)
+    #: The issue of the login's first token, where this one carries that login on.
+    first_issued_at: int | None = field(default=None, repr=False)
 
     def __bool__(self) -> Literal[True]:
         return True
+
+    @property
+    def began_at(self) -> int:
+        """When this login began: what its absolute lifetime counts from."""
+        return self.issued_at if self.first_issued_at is None else self.first_issued_at
 
     @property
     def record_key(self) -> str:
@@ -161,6 +197,7 @@ def to_record(token: Token) -> bytes:
         "persistent": token.persistent,
         "key": token.key_id,
         "made_at": token.made_at,
+        "first_issued_at": token.first_issued_at,
     }
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -194,6 +231,7 @@ def from_record(value: bytes, expires_at: int | None) -> Token:
             persistent=data["persistent"],
             key_id=data["key"],
             made_at=data.get("made_at", 0.0),
+            first_issued_at=data.get("first_issued_at"),
         )
     except (KeyError, TypeError) as error:
         raise ValueError("not a token's record") from error
@@ -256,6 +294,8 @@ class Wire:
         }
         if token.authenticated_at != token.issued_at:
             payload["a"] = token.authenticated_at
+        if token.first_issued_at is not None:
+            payload["f"] = token.first_issued_at
         if token.expires_at is not None:
             payload["x"] = token.expires_at
         if token.labels:
@@ -323,6 +363,7 @@ def _token(data: Any, kind: TokenKind, key_id: str) -> Token:
         kind=kind,
         issued_at=data["t"],
         authenticated_at=data.get("a", data["t"]),
+        first_issued_at=data.get("f"),
         expires_at=data.get("x"),
         claims=Claims(data.get("c", {})),
         labels=tuple(data.get("l", ())),
@@ -331,7 +372,12 @@ def _token(data: Any, kind: TokenKind, key_id: str) -> Token:
         persistent=data.get("p", 1) != 0,
         key_id=key_id,
     )
-    numbers: Sequence[Any] = (token.issued_at, token.authenticated_at, token.since)
+    numbers: Sequence[Any] = (
+        token.issued_at,
+        token.authenticated_at,
+        token.since,
+        token.began_at,
+    )
     if not all(isinstance(one, int) for one in numbers) or not is_id(token.id):
         raise ValueError("wrong types")
     if kind == "login" and not isinstance(token.expires_at, int):

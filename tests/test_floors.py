@@ -27,7 +27,7 @@ FLOORS: dict[str, list[str]] = {
     "first words": ["events", "cookies", "stores.base"],
     "what the feed says": ["notices"],
     "tokens": ["tokens"],
-    "keys and settings": ["keys", "settings"],
+    "keys and settings": ["arguments", "keys", "settings"],
     "stores": [
         "stores.memory",
         "stores.directory stores._folder stores._counter stores._database stores._tables "

@@ -281,7 +281,7 @@ def not_before_command(
         what = f"Ended every {_and(kinds)} token issued before {moment(when)}"
         report(
             authority,
-            authority.not_before(when, kinds),
+            authority.not_before(when, kinds, ahead=True),
             what,
             wait=wait,
             timeout=timeout,
