@@ -41,6 +41,13 @@ TRY_AGAIN = 0.1
 #: Seconds that a request waits for a step that another thread is just doing.
 STEP_PATIENCE = 1.0
 
+#: Seconds for which a node with ``WHEN_STALE="accept"`` goes on by what it knew last. The
+#: others keep its entry for a day: who is not in the list accepts nothing.
+GOES_ON = 23 * 3600.0
+
+#: Seconds that a step may spend on what can wait.
+PATIENCE_FOR_WORK = 1.0
+
 #: Pages of the feed read in one go; what is left is read in the next step.
 PAGES_AT_ONCE = 10_000
 
@@ -123,6 +130,8 @@ class Follower:
         self._early: set[int] = set()
         #: Moves when our position was given up.
         self._era = 0
+        #: The store said something that this node cannot go by: sealed, or not understood.
+        self._of_no_use = False
         self._later: deque[Callable[[], None]] = deque(maxlen=1000)
         self._step_lock = threading.Lock()
 
@@ -140,9 +149,19 @@ class Follower:
         return self._clock.monotonic() - self._confirmed_at
 
     @property
-    def confirmed(self) -> bool:
-        """Whether this node's view was ever vouched for."""
-        return self._confirmed_at != NEVER_FRESH
+    def may_go_on(self) -> bool:
+        """Whether ``WHEN_STALE="accept"`` may go by this view although nobody vouches for it.
+
+        Not where it was never filled, nor where it is known to be of no use any more, nor for
+        longer than the others keep this node in their list.
+        """
+        staleness = self.staleness
+        return (
+            staleness is not None
+            and staleness < GOES_ON
+            and self._announced
+            and not (self._of_no_use or self.view.broken or self.rolled_back or self._withdrawn)
+        )
 
     @property
     def clock_steady(self) -> bool:
@@ -235,6 +254,7 @@ class Follower:
         except (StoreError, ConfigurationError) as error:
             if isinstance(error, StoreNotOpen | UnreadableEntry):
                 self.lease_end = NEVER_FRESH
+                self._of_no_use = True
             self.trouble = str(error) or type(error).__name__
             self._next_vouch = NEVER_FRESH
             return RETRY_AFTER
@@ -280,6 +300,7 @@ class Follower:
             logger.warning("the lifetime of tokens could not be announced", exc_info=True)
         self.view.expire(self.past())
         self._confirmed_at = start
+        self._of_no_use = False
         self.trouble = ""
         self._prolong(start + self._max_staleness)
         if self.view.barrier > self._answered:
@@ -373,7 +394,14 @@ class Follower:
         return self._clock.time() < self._lifetime_until
 
     def _work(self) -> None:
-        for _ in range(min(len(self._later), 100)):
+        end = self._tried + PATIENCE_FOR_WORK
+        if self.fresh:
+            end = min(end, self._next_vouch)
+        for _ in range(len(self._later)):
+            if self._clock.monotonic() >= end:
+                # The rest in later steps: a slow store must not cost the lease as well.
+                self.wake.set()
+                break
             work = self._later.popleft()
             try:
                 work()
@@ -489,9 +517,12 @@ class Follower:
             )
 
     def _after_reading(self) -> None:
-        if self.view.keys_changed > self._keys_seen:
-            self._keys_seen = self.view.keys_changed
+        changed = self.view.keys_changed
+        if changed > self._keys_seen:
+            # Only once they were read: a store in trouble is asked again, and until then no
+            # contact is confirmed. A key that was dropped must not go on verifying.
             self._hooks.keys()
+            self._keys_seen = changed
         if self.view.broken:
             self.lease_end = NEVER_FRESH
             self.trouble = self.view.broken

@@ -199,11 +199,9 @@ class Issuer(Lister):
         if covered or not caught_up:
             if recorded:
                 self._withdraw_record(token)
-            raise RevokedMeanwhile(
-                "a revocation arrived while this token was being made"
-                if covered
-                else "this node could not catch up with the revocations"
-            )
+            if covered:
+                raise RevokedMeanwhile("a revocation arrived while this token was being made")
+            raise StoreUnavailable("this node could not catch up with the revocations")
 
     def _withdraw_record(self, token: Token) -> None:
         try:

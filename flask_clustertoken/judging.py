@@ -141,8 +141,8 @@ class Judge(Revoker):
         return token
 
     def _accepts_when_stale(self, follower: Follower) -> bool:
-        """Where that was set; but not with a view that was never filled, nor after the end."""
-        return self.settings.when_stale == "accept" and follower.confirmed and not self.closed
+        """Where that was set, and the view is one that can be gone by."""
+        return self.settings.when_stale == "accept" and follower.may_go_on and not self.closed
 
     def _first_sight(self, text: str, kind: TokenKind, follower: Follower) -> Seen | Refusal:
         generation = self.keys.generation

@@ -12,9 +12,11 @@ import logging
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from stat import S_IMODE
 from typing import Literal
 
 from .clock import Clock
@@ -78,13 +80,13 @@ class KeyFile:
             )
         return found
 
-    def stamp(self) -> tuple[int, int, int]:
-        """Changes whenever the file does."""
+    def stamp(self) -> tuple[int, ...]:
+        """Changes whenever the file or its rights do."""
         try:
             stat = self.path.stat()
         except OSError:
-            return (0, 0, 0)
-        return (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+            return ()
+        return (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_size)
 
     def create(self) -> tuple[str, ...]:
         """Write a new key where no file is; of two processes that try, both get one key."""
@@ -103,25 +105,27 @@ class KeyFile:
 
     def append(self, secret: str) -> None:
         """Add *secret* as the last line, by replacing the file in one step."""
-        draft = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
-        old = self.path.stat() if self.path.exists() else None
-        self._write(draft, (*self.read(), secret))
-        if old is not None and os.geteuid() == 0:
-            os.chown(draft, old.st_uid, old.st_gid)
-        os.replace(draft, self.path)
+        self._replace((*self.read(), secret))
 
     def remove(self, key_id: str) -> bool:
         """Take the key with this fingerprint out; ``False`` where it is not in the file."""
-        kept = tuple(one for one in self.read() if fingerprint(one) != key_id)
-        if len(kept) == len(self.read()):
+        held = self.read()
+        kept = tuple(one for one in held if fingerprint(one) != key_id)
+        if len(kept) == len(held):
             return False
-        draft = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
-        old = self.path.stat()
-        self._write(draft, kept)
-        if os.geteuid() == 0:
-            os.chown(draft, old.st_uid, old.st_gid)
-        os.replace(draft, self.path)
+        self._replace(kept)
         return True
+
+    def _replace(self, keys: tuple[str, ...]) -> None:
+        """In one step; who could read the file before can read it after."""
+        draft = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
+        self._write(draft, keys)
+        with suppress(FileNotFoundError):
+            old = self.path.stat()
+            if os.geteuid() == 0:
+                os.chown(draft, old.st_uid, old.st_gid)
+            os.chmod(draft, S_IMODE(old.st_mode))
+        os.replace(draft, self.path)
 
     @staticmethod
     def _write(path: Path, keys: tuple[str, ...]) -> None:
@@ -146,7 +150,7 @@ class KeyRing:
         self.generation = 0
         self._clock = clock
         self._states: dict[str, KeyState] = {}
-        self._stamp = (0, 0, 0)
+        self._stamp: tuple[int, ...] = ()
         self._looked = clock.monotonic() - LOOK_AGAIN
         self._keys: dict[str, bytes] = {}
         self._take(secrets_)
@@ -255,11 +259,14 @@ def ring_states(ring: bytes | None) -> dict[str, KeyState]:
     if ring is None:
         return {}
     try:
-        states = dict(json.loads(ring)["states"])
+        data = json.loads(ring)
+        states = dict(data["states"])
+        if data.get("format", 1) > 1 or not set(STATES).issuperset(states.values()):
+            raise ValueError("written by a newer version")
     except (ValueError, TypeError, KeyError) as error:
         # Not "no states": a key that was dropped would sign and verify again.
         raise StoreDamaged("the states of the keys in the store cannot be read") from error
-    return {key_id: state for key_id, state in states.items() if state in STATES}
+    return states
 
 
 def ring_since(ring: bytes | None) -> dict[str, float]:

@@ -209,8 +209,8 @@ class Membership:
     def _do_chores(self) -> None:
         self.keys.reread()
         if not self._compared and self.active:
-            self._compared = True
             self._name_drift()
+            self._compared = True
         if self._chores is not None:
             self._chores.run()
 
