@@ -20,7 +20,7 @@ from tests.waiting import wait_until
 pytestmark = [pytest.mark.keycloak, pytest.mark.gunicorn]
 
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
-ROUNDS = rounds(20, 200)
+ROUNDS = rounds(20, 100)
 Make = Callable[..., dict[str, Any]]
 
 
