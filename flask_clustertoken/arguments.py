@@ -100,7 +100,7 @@ def claims(values: Mapping[str, Any] | None) -> Claims:
     if values is None:
         return Claims()
     try:
-        spelled = json.dumps(dict(values), allow_nan=False)
+        spelled = json.dumps(dict(values), allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
         raise TypeError(f"claims must be what JSON can hold: {error}") from error
     if len(spelled) > CLAIMS_LIMIT:

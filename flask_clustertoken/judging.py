@@ -15,6 +15,7 @@ from .follower import Follower
 from .recall import Seen
 from .refusals import Refusal
 from .revoking import Revoker
+from .stores.base import Record
 from .tokens import NewerForm, Token, TokenKind, from_record, record_key, with_record
 
 
@@ -112,7 +113,9 @@ class Judge(Revoker):
         # 3 known?
         if strict and not follower.reach(self.store.head()):
             return Refusal("stale", "the feed has not been read to its end", token.id)
-        if seen.recorded and (strict or moment >= seen.known_until):
+        if seen.recorded and (
+            moment >= seen.known_until or seen.doubts != self._recall.doubts or strict
+        ):
             refusal = self._ask(seen, follower)
             if refusal is not None:
                 return refusal
@@ -123,9 +126,10 @@ class Judge(Revoker):
             read_on = follower.reach(self.store.position())
             if not read_on:
                 return Refusal("stale", "the feed has not been read to its end", token.id)
-            if self.keys.generation != keys:
-                # What was read is that a key was dropped, perhaps the one of this text.
-                return self._judge(text, kind, strict)
+        if self.keys.generation != keys:
+            # This thread, or another one, has read meanwhile that a key was dropped, perhaps
+            # the one of this text.
+            return self._judge(text, kind, strict)
         # 5 revoked? (4, fresh, is compared last)
         generation = view.generation
         if seen.checked != generation:
@@ -159,8 +163,9 @@ class Judge(Revoker):
             token,
             recorded=kind == "api" or self.settings.token_store == "session",
             ends_at=self._ends_at(token),
+            keys_generation=generation,
         )
-        self._recall.put(text, seen, generation)
+        self._recall.put(text, seen)
         return seen
 
     def _ends_at(self, token: Token) -> float:
@@ -198,19 +203,33 @@ class Judge(Revoker):
             return Refusal("invalid", "the record is another token's", token.id, token.subject)
         seen.token = known
         seen.record_ends = record.expires_at
-        if generation == follower.view.generation and doubts == self._recall.doubts:
-            # Else a revocation was learnt between the read and here.
+        if generation == follower.view.generation:
+            # (Else a revocation was learnt between the read and here.)
             seen.known_until = asked_at + self.settings.record_cache
+            seen.doubts = doubts
         if token.kind == "api":
             follower.soon(lambda: self._note_use(token.id))
         return None
 
     def _note_use(self, token_id: str) -> None:
-        key = "used/" + record_key(token_id).removeprefix("token/")
+        key = use_key(token_id)
         now = self.clock.time()
-        last = self.store.get(key)
-        if last is None or now - json.loads(last.value) > 3600:
+        last = read_use(self.store.get(key))
+        if last is None or now - last > 3600:
             self.store.put(key, json.dumps(int(now)).encode(), now + 400 * 86_400)
+
+
+def use_key(token_id: str) -> str:
+    """Where the store keeps when a token was last used."""
+    return "used/" + record_key(token_id).removeprefix("token/")
+
+
+def read_use(record: Record | None) -> int | None:
+    """When a token was last used, as its note says; ``None``: not known."""
+    try:
+        return None if record is None else int(json.loads(record.value))
+    except (ValueError, TypeError):
+        return None
 
 
 def _of_another_store(token: Token) -> Refusal:

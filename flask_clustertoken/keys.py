@@ -11,8 +11,8 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -90,17 +90,18 @@ class KeyFile:
 
     def create(self) -> tuple[str, ...]:
         """Write a new key where no file is; of two processes that try, both get one key."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
-        self._write(draft, (new_secret(),))
         try:
-            # A link fails where the name exists, and never shows half a file.
-            os.link(draft, self.path)
-            logger.info("wrote a new key to %s", self.path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._draft((new_secret(),)) as draft, suppress(FileExistsError):
+                # A link fails where the name exists, and never shows half a file.
+                os.link(draft, self.path)
+                logger.info("wrote a new key to %s", self.path)
+        except OSError as error:
+            raise ConfigurationError(
+                "SECRET_FILE",
+                f"{self.path} cannot be written ({error}).",
+                "Make room or give the app the right to write there, or set SECRET.",
+            ) from error
         return self.read()
 
     def append(self, secret: str) -> None:
@@ -118,22 +119,27 @@ class KeyFile:
 
     def _replace(self, keys: tuple[str, ...]) -> None:
         """In one step; who could read the file before can read it after."""
-        draft = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
-        self._write(draft, keys)
-        with suppress(FileNotFoundError):
-            old = self.path.stat()
-            if os.geteuid() == 0:
-                os.chown(draft, old.st_uid, old.st_gid)
-            os.chmod(draft, S_IMODE(old.st_mode))
-        os.replace(draft, self.path)
+        with self._draft(keys) as draft:
+            with suppress(FileNotFoundError):
+                old = self.path.stat()
+                if os.geteuid() == 0:
+                    os.chown(draft, old.st_uid, old.st_gid)
+                os.chmod(draft, S_IMODE(old.st_mode))
+            os.replace(draft, self.path)
 
-    @staticmethod
-    def _write(path: Path, keys: tuple[str, ...]) -> None:
+    @contextmanager
+    def _draft(self, keys: tuple[str, ...]) -> Iterator[Path]:
+        """A file beside ours with *keys* in it, on the disk; none is left behind."""
+        path = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write("".join(f"{one}\n" for one in keys))
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write("".join(f"{one}\n" for one in keys))
+                file.flush()
+                os.fsync(file.fileno())
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
 
 class KeyRing:

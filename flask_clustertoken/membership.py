@@ -52,10 +52,19 @@ os.register_at_fork(after_in_child=_forget_all)
 _locks: dict[str, threading.Lock] = {}
 
 
-def _joining() -> threading.Lock:
+def _building() -> threading.Lock:
     # Made at first use, so that a monkey-patched process gets a lock that its greenlets know;
     # in one step, so that two threads which come first at once get the same one.
-    return _locks.get("joining") or _locks.setdefault("joining", threading.Lock())
+    return _locks.get("building") or _locks.setdefault("building", threading.Lock())
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """A first round that is under way: who does it, and when it is over."""
+
+    follower: Follower
+    thread: int
+    over: threading.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,7 @@ class Membership:
         self._started_at = self.clock.time()
         self._epoch = ""
         self._follower: Follower | None = None
+        self._joining: Joining | None = None
         self._thread: FollowerThread | None = None
         self._chores: Housekeeping | None = None
         self._compared = False
@@ -147,28 +157,48 @@ class Membership:
         return follower if follower is not None else self._join()
 
     def _join(self) -> Follower:
-        if self.closed:
-            raise ClusterTokenError("this authority was closed")
-        # Made here, not at construction: after any fork and any monkey-patching.
-        with _joining():
-            if self._follower is not None:
-                return self._follower
-            follower = Follower(
-                self.store,
-                clock=self.clock,
-                events=self.events,
-                describe=self._describe,
-                hooks=Hooks(
-                    forget=self._forget_answers,
-                    keys=self._load_keys,
-                    epoch=self._take_epoch,
-                    chores=self._do_chores,
-                ),
-                max_staleness=self.settings.max_staleness,
-                lifetime=self.settings.lifetime,
-            )
-            self._recall = Recall()
-            self._chores = Housekeeping(self.store, follower, self.clock)
+        while True:
+            if self.closed:
+                raise ClusterTokenError("this authority was closed")
+            with _building():
+                if self._follower is not None:
+                    return self._follower
+                joining, first = self._joining, self._joining is None
+                if joining is None:
+                    # Made here, not at construction: after any fork and any monkey-patching.
+                    joining = self._joining = self._begin_joining()
+            if first:
+                return self._first_round(joining)
+            if joining.thread == threading.get_ident():
+                # What listens to the first round asks something itself.
+                return joining.follower
+            if not joining.over.wait(self.store.timeout + 1):
+                return joining.follower
+
+    def _begin_joining(self) -> Joining:
+        follower = Follower(
+            self.store,
+            clock=self.clock,
+            events=self.events,
+            describe=self._describe,
+            hooks=Hooks(
+                forget=self._forget_answers,
+                keys=self._load_keys,
+                epoch=self._take_epoch,
+                chores=self._do_chores,
+            ),
+            max_staleness=self.settings.max_staleness,
+            lifetime=self.settings.lifetime,
+        )
+        self._recall = Recall()
+        self._chores = Housekeeping(self.store, follower, self.clock)
+        self._started_at = self.clock.time()
+        return Joining(follower, threading.get_ident(), threading.Event())
+
+    def _first_round(self, joining: Joining) -> Follower:
+        """No lock is held meanwhile: the store may be slow, and listeners may ask for us."""
+        follower = joining.follower
+        try:
             if self.active:
                 follower.step()
                 if self._threaded:
@@ -179,7 +209,10 @@ class Membership:
                 follower.meet(self.store.root().epoch)
                 follower.follow()
             self._follower = follower
-            return follower
+        finally:
+            self._joining = None
+            joining.over.set()
+        return follower
 
     def _describe(self, follower: Follower) -> bytes:
         self.keys.reread()
@@ -240,8 +273,8 @@ class Membership:
         """In a fork's child: the parent's lease and answers are not ours."""
         if self._follower is not None:
             self._follower.disown()
-        self._follower = None
-        self._thread = None
+        self._follower = self._joining = self._thread = self._chores = None
+        self._epoch = ""
         self._compared = False
         self._recall = Recall()
 
