@@ -235,7 +235,7 @@ def test_readyz_says_whether_this_worker_is_fresh(client: FlaskClient) -> None:
 def test_readyz_is_503_where_the_store_is_gone(make_app: MakeApp, tmp_path: Path) -> None:
     """A store that cannot be opened leaves the process alive and not ready; cookies are kept."""
     blocked = tmp_path / "blocked"
-    blocked.write_text("not a folder")
+    (blocked / "default.head").mkdir(parents=True)
     client = make_app(STORE=f"directory://{blocked}").test_client()
     assert client.get("/readyz").status_code == 503
     assert client.get("/readyz").json["fresh"] is False
