@@ -11,7 +11,8 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -32,6 +33,10 @@ LOOK_AGAIN = 1.0
 
 #: A key with fewer characters is warned about.
 ADVISED_LENGTH = 32
+
+#: More bytes than a file of keys has, and more characters than a key has: another file was named.
+FILE_LIMIT = 64 * 1024
+LENGTH_LIMIT = 1024
 
 KeyState = Literal["staged", "signing", "verifying", "api", "dropped"]
 STATES: tuple[KeyState, ...] = ("staged", "signing", "verifying", "api", "dropped")
@@ -61,15 +66,17 @@ class KeyFile:
     def read(self) -> tuple[str, ...]:
         """The keys, or nothing where the file does not exist."""
         try:
-            text = self.path.read_text(encoding="utf-8")
+            with self.path.open("rb") as file:
+                raw = file.read(FILE_LIMIT + 1)
         except FileNotFoundError:
             return ()
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise ConfigurationError(
-                "SECRET_FILE", f"{self.path} cannot be read ({error}).", "Check its rights."
+                "SECRET_FILE",
+                f"{self.path} cannot be read ({error.strerror}).",
+                "Check its path and its rights.",
             ) from error
-        lines = [line.strip() for line in text.splitlines()]
-        found = tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+        found = self._keys_in(raw)
         if any(len(one) < 8 for one in found):
             raise ConfigurationError(
                 "SECRET_FILE",
@@ -77,6 +84,22 @@ class KeyFile:
                 "Make one with: flask tokens keys stage",
             )
         return found
+
+    def _keys_in(self, raw: bytes) -> tuple[str, ...]:
+        """The lines that are keys. What is no file of keys would be signed with otherwise."""
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            text = "\0"
+        lines = [line.strip() for line in text.splitlines()]
+        odd = any(len(line) > LENGTH_LIMIT or not line.expandtabs().isprintable() for line in lines)
+        if odd or len(raw) > FILE_LIMIT:
+            raise ConfigurationError(
+                "SECRET_FILE",
+                f"{self.path} is no key file: that is a text with one key a line.",
+                "Name the file that 'flask tokens keys stage' wrote.",
+            )
+        return tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
 
     def stamp(self) -> tuple[int, int, int]:
         """Changes whenever the file does."""
@@ -88,48 +111,58 @@ class KeyFile:
 
     def create(self) -> tuple[str, ...]:
         """Write a new key where no file is; of two processes that try, both get one key."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
-        self._write(draft, (new_secret(),))
-        try:
-            # A link fails where the name exists, and never shows half a file.
-            os.link(draft, self.path)
-            logger.info("wrote a new key to %s", self.path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+        with self._writing():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            draft = self._draft((new_secret(),), self.path.parent.stat())
+            try:
+                # A link fails where the name exists, and never shows half a file.
+                os.link(draft, self.path)
+                logger.info("wrote a new key to %s", self.path)
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
         return self.read()
 
     def append(self, secret: str) -> None:
         """Add *secret* as the last line, by replacing the file in one step."""
-        draft = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
-        old = self.path.stat() if self.path.exists() else None
-        self._write(draft, (*self.read(), secret))
-        if old is not None and os.geteuid() == 0:
-            os.chown(draft, old.st_uid, old.st_gid)
-        os.replace(draft, self.path)
+        keys = (*self.read(), secret)
+        with self._writing():
+            there = self.path if self.path.exists() else self.path.parent
+            os.replace(self._draft(keys, there.stat()), self.path)
 
     def remove(self, key_id: str) -> bool:
         """Take the key with this fingerprint out; ``False`` where it is not in the file."""
-        kept = tuple(one for one in self.read() if fingerprint(one) != key_id)
-        if len(kept) == len(self.read()):
+        keys = self.read()
+        kept = tuple(one for one in keys if fingerprint(one) != key_id)
+        if len(kept) == len(keys):
             return False
-        draft = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
-        old = self.path.stat()
-        self._write(draft, kept)
-        if os.geteuid() == 0:
-            os.chown(draft, old.st_uid, old.st_gid)
-        os.replace(draft, self.path)
+        with self._writing():
+            os.replace(self._draft(kept, self.path.stat()), self.path)
         return True
 
-    @staticmethod
-    def _write(path: Path, keys: tuple[str, ...]) -> None:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ConfigurationError(
+                "SECRET_FILE",
+                f"{self.path} cannot be written ({error.strerror}).",
+                "Check its path and the rights of its folder, or run this as the app's user.",
+            ) from error
+
+    def _draft(self, keys: tuple[str, ...], owner: os.stat_result) -> Path:
+        """A file beside ours with *keys*, for its owner alone; written by root, for *owner*."""
+        path = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write("".join(f"{one}\n" for one in keys))
             file.flush()
             os.fsync(file.fileno())
+        if os.geteuid() == 0:
+            os.chown(path, owner.st_uid, owner.st_gid)
+        return path
 
 
 class KeyRing:
