@@ -276,8 +276,8 @@ def migrate_command(
     Example:
       flask tokens migrate directory:///var/lib/app/shared zookeeper://zk1:2181,zk2:2181/app
     """
-    old = door.store(source, read_options(from_options))
-    with old, door.store(target, read_options(to_options)) as new:
+    old = door.store(source, read_options(from_options), "the store FROM")
+    with old, door.store(target, read_options(to_options), "the store TO") as new:
         door.check_begun(old, "FROM")
         be_sure(f"Move realm {door.settings.realm} to {target} and seal {source}?", yes)
         with _bar(json_too) as progress:

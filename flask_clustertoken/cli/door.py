@@ -98,19 +98,29 @@ class Door:
             )
         return self.store(self.settings.store, None)
 
-    def store(self, url: str, options: Mapping[str, Any] | None) -> ClusterStore:
-        """The store that *url* names; with the settings' own options if it is the settings'."""
+    def store(
+        self, url: str, options: Mapping[str, Any] | None, called: str = PREFIX + "STORE"
+    ) -> ClusterStore:
+        """The store that *url* names; with the settings' own options if it is the settings'.
+
+        *called* is where the URL stands, for a message about a wrong one.
+        """
         # A command says what went wrong itself, in one sentence; the log is for servers.
         logging.getLogger("flask_clustertoken").addHandler(_SILENCE)
         if options is None:
             options = self.settings.store_options if url == self.settings.store else {}
-        return open_store(
-            url,
-            realm=self.settings.realm,
-            instance_path=self.instance_path,
-            options=options,
-            clock=self.clock,
-        )
+        try:
+            return open_store(
+                url,
+                realm=self.settings.realm,
+                instance_path=self.instance_path,
+                options=options,
+                clock=self.clock,
+            )
+        except ConfigurationError as error:
+            if error.setting == "STORE":
+                error.setting = called
+            raise
 
     def check_begun(self, store: ClusterStore, where: str = PREFIX + "STORE") -> None:
         """A mistyped path or realm must not become a store that answers "nothing here"."""

@@ -430,7 +430,7 @@ def test_the_command_says_why_it_cannot(line: Line, tmp_path: Path) -> None:
     url = line.authority.store.url
 
     assert "same store" in line("migrate", url, url, "--yes", code=1).stderr
-    line("migrate", url, "nonsense", "--yes", code=4)
+    assert "the store TO: 'nonsense'" in line("migrate", url, "nonsense", "--yes", code=4).stderr
     (tmp_path / "file").write_text("")
     line("migrate", url, f"directory://{tmp_path}/file/x", "--yes", code=4)
 
