@@ -35,6 +35,10 @@ LOOK_AGAIN = 1.0
 #: A key with fewer characters is warned about.
 ADVISED_LENGTH = 32
 
+#: More bytes than a file of keys has, and more characters than a key has: another file was named.
+FILE_LIMIT = 64 * 1024
+LENGTH_LIMIT = 1024
+
 KeyState = Literal["staged", "signing", "verifying", "api", "dropped"]
 STATES: tuple[KeyState, ...] = ("staged", "signing", "verifying", "api", "dropped")
 
@@ -63,15 +67,17 @@ class KeyFile:
     def read(self) -> tuple[str, ...]:
         """The keys, or nothing where the file does not exist."""
         try:
-            text = self.path.read_text(encoding="utf-8")
+            with self.path.open("rb") as file:
+                raw = file.read(FILE_LIMIT + 1)
         except FileNotFoundError:
             return ()
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise ConfigurationError(
-                "SECRET_FILE", f"{self.path} cannot be read ({error}).", "Check its rights."
+                "SECRET_FILE",
+                f"{self.path} cannot be read ({error.strerror}).",
+                "Check its path and its rights.",
             ) from error
-        lines = [line.strip() for line in text.splitlines()]
-        found = tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+        found = self._keys_in(raw)
         if any(len(one) < 8 for one in found):
             raise ConfigurationError(
                 "SECRET_FILE",
@@ -79,6 +85,22 @@ class KeyFile:
                 "Make one with: flask tokens keys stage",
             )
         return found
+
+    def _keys_in(self, raw: bytes) -> tuple[str, ...]:
+        """The lines that are keys. What is no file of keys would be signed with otherwise."""
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            text = "\0"
+        lines = [line.strip() for line in text.splitlines()]
+        odd = any(len(line) > LENGTH_LIMIT or not line.expandtabs().isprintable() for line in lines)
+        if odd or len(raw) > FILE_LIMIT:
+            raise ConfigurationError(
+                "SECRET_FILE",
+                f"{self.path} is no key file: that is a text with one key a line.",
+                "Name the file that 'flask tokens keys stage' wrote.",
+            )
+        return tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
 
     def stamp(self) -> tuple[int, ...]:
         """Changes whenever the file or its rights do."""
@@ -90,18 +112,10 @@ class KeyFile:
 
     def create(self) -> tuple[str, ...]:
         """Write a new key where no file is; of two processes that try, both get one key."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self._draft((new_secret(),)) as draft, suppress(FileExistsError):
-                # A link fails where the name exists, and never shows half a file.
-                os.link(draft, self.path)
-                logger.info("wrote a new key to %s", self.path)
-        except OSError as error:
-            raise ConfigurationError(
-                "SECRET_FILE",
-                f"{self.path} cannot be written ({error}).",
-                "Make room or give the app the right to write there, or set SECRET.",
-            ) from error
+        with self._writing(), self._draft((new_secret(),)) as draft, suppress(FileExistsError):
+            # A link fails where the name exists, and never shows half a file.
+            os.link(draft, self.path)
+            logger.info("wrote a new key to %s", self.path)
         return self.read()
 
     def append(self, secret: str) -> None:
@@ -119,21 +133,37 @@ class KeyFile:
 
     def _replace(self, keys: tuple[str, ...]) -> None:
         """In one step; who could read the file before can read it after."""
-        with self._draft(keys) as draft:
+        with self._writing(), self._draft(keys) as draft:
             with suppress(FileNotFoundError):
-                old = self.path.stat()
-                if os.geteuid() == 0:
-                    os.chown(draft, old.st_uid, old.st_gid)
-                os.chmod(draft, S_IMODE(old.st_mode))
+                os.chmod(draft, S_IMODE(self.path.stat().st_mode))
             os.replace(draft, self.path)
 
     @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ConfigurationError(
+                "SECRET_FILE",
+                f"{self.path} cannot be written ({error.strerror}).",
+                "Check its path and the rights of its folder, or run this as the app's user.",
+            ) from error
+
+    @contextmanager
     def _draft(self, keys: tuple[str, ...]) -> Iterator[Path]:
-        """A file beside ours with *keys* in it, on the disk; none is left behind."""
+        """A file beside ours with *keys* in it, on the disk; none is left behind.
+
+        Root keeps the owner: of the file that is there, else of its folder.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        there = self.path if self.path.exists() else self.path.parent
         path = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
+                if os.geteuid() == 0:
+                    owner = there.stat()
+                    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
                 file.write("".join(f"{one}\n" for one in keys))
                 file.flush()
                 os.fsync(file.fileno())

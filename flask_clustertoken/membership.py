@@ -78,6 +78,25 @@ class Readiness:
     trouble: str
 
 
+class KeyFileMissing(ConfigurationError):
+    """The key file that counts is not there. Carries what a command line needs to make it."""
+
+    def __init__(
+        self, settings: Settings, path: str, *, instance_path: str, embedded: bool
+    ) -> None:
+        self.settings = settings
+        self.instance_path = instance_path
+        self.path = path
+        problem = f"{path} holds no key." if os.path.exists(path) else f"{path} does not exist."
+        remedy = (
+            "Copy it there from a host that has it; if there is none yet, make it with: "
+            "flask tokens keys stage"
+        )
+        if embedded and settings.secret_file:
+            remedy += " (or leave the setting out: then the first start makes a key)"
+        super().__init__(PREFIX + "SECRET_FILE", f"there is no key: {problem}", remedy)
+
+
 class Membership:
     """This process in one realm. Opens nothing before its first use.
 
@@ -107,9 +126,9 @@ class Membership:
                 options=settings.store_options,
                 clock=self.clock,
             )
+            self.keys = self._key_ring(instance_path)
         except ConfigurationError as error:
             raise error.with_prefix(PREFIX) from error.__cause__
-        self.keys = self._key_ring(instance_path)
         self.wire = Wire(
             self.keys,
             realm=settings.realm,
@@ -141,11 +160,11 @@ class Membership:
             )
         file = KeyFile(Path(path)) if path and self.store.shared else None
         ring = KeyRing(file=file, clock=self.clock)
-        if not ring.held and not self.store.embedded:
-            raise ConfigurationError(
-                PREFIX + "SECRET",
-                f"there is no key, and {path} does not exist.",
-                "All hosts need the same one: copy the file here, or set SECRET.",
+        # Made is only what nobody named, by a node, and where no other host needs the same one.
+        made = self.active and self.store.embedded and not settings.secret_file
+        if file is not None and not ring.held and not made:
+            raise KeyFileMissing(
+                settings, path, instance_path=instance_path, embedded=self.store.embedded
             )
         return ring
 
@@ -263,7 +282,7 @@ class Membership:
 
     def _load_keys(self) -> None:
         self.keys.reread()
-        if self.store.embedded:
+        if self.store.embedded and self.active:
             # Only now that the store is open: who may not open it leaves no key file either.
             self.keys.create()
         record = self.store.get(RING_KEY)

@@ -370,5 +370,6 @@ def test_the_commands(line: Line) -> None:
 def test_staging_with_keys_in_the_settings_is_a_setting(make_line: MakeLine) -> None:
     """The command says how it is done by hand, and ends with 4."""
     line = make_line(SECRET=["0123456789" * 4])
+    line.authority.follower()
 
     assert "By hand" in line("keys", "stage", code=4).stderr

@@ -7,6 +7,7 @@ import multiprocessing
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -136,9 +137,19 @@ def test_a_file_is_made_private_and_read_with_comments(tmp_path: Path) -> None:
     assert list(file.path.parent.iterdir()) == [file.path]
 
 
-@pytest.mark.parametrize("content", [b"short\n", b"\xff\xfe\x00k"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"short\n",
+        b"\xff\xfe\x00k",
+        b"\x7fELF\x01\x01\x01\x00\x00\x00\n",
+        b"k" * 2000,
+        b"0123456789abcdef\n" * 5000,
+    ],
+    ids=["short", "no-text", "binary", "absurd", "huge"],
+)
 def test_a_wrong_file_is_named_and_not_shown(tmp_path: Path, content: bytes) -> None:
-    """A short key or a file that is no text stops the start, without showing what is in it."""
+    """A short key or a file that holds no keys stops the start, without showing what is in it."""
     file = KeyFile(tmp_path / "secret")
     file.path.write_bytes(content)
     with pytest.raises(ConfigurationError, match="SECRET_FILE") as caught:
@@ -214,11 +225,11 @@ def test_a_file_whose_rights_were_put_right_is_read(
     made = KeyRing(file=file, clock=ManualClock())
     file.path.write_text(f"{OLD}\n{NEW}\n")
 
-    def forbidden(*args: object, **kwargs: object) -> str:
+    def forbidden(*args: object, **kwargs: object) -> NoReturn:
         raise PermissionError(13, "no")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_text", forbidden)
+        patch.setattr(Path, "open", forbidden)
         made.reread()
     wait_until(lambda: file.path.chmod(0o600) or file.stamp() != made._stamp)
     made.reread()
