@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from ..arguments import WrongArgument
 from ..authority import TokenAuthority
 from ..clock import Clock, SystemClock
 from ..diagnosis import Finding, diagnose, secret_path
@@ -168,6 +169,8 @@ def explained(command: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(door: Door, *args: Any, **kwargs: Any) -> Any:
         try:
             return command(door, *args, **kwargs)
+        except WrongArgument as error:
+            raise click.UsageError(f"{error}.") from error
         except ClusterTokenError as error:
             failure = failure_of(error)
             raise Failure(door.words(failure.message), failure.exit_code) from error

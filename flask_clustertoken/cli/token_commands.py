@@ -348,12 +348,9 @@ def issue_api_command(
     """
     with door.authority(keys=True) as authority:
         _check_that_it_will_be_accepted(authority)
-        try:
-            issued = authority.issue_api_token(
-                subject, name, scopes, lifetime, created_by or "command line"
-            )
-        except TypeError as error:
-            raise click.UsageError(str(error)) from error
+        issued = authority.issue_api_token(
+            subject, name, scopes, lifetime, created_by or "command line"
+        )
     click.echo(
         f"API token {issued.token.id} of {clean(subject)}, expires: "
         f"{moment(issued.token.expires_at)}. This is the only time that its text is shown.",

@@ -433,3 +433,22 @@ def test_the_other_door_names_what_is_wrong(args: list[str], code: int) -> None:
     assert ran.returncode == code
     assert "Traceback" not in ran.stderr
     assert "Error: " in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("revoke-subject", ""),
+        ("issue-api", "", "ci"),
+        ("issue-api", "alice", ""),
+        ("issue-api", "alice", "ci", "--scope", "a b"),
+        ("issue-api", "alice", "ci", "--lifetime", "0s"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_meant_is_a_wrong_call(line: Line, words: tuple[str, ...]) -> None:
+    """A sentence and code 2, and nothing was written."""
+    head = line.authority.store.head()
+    said = line(*words, code=2)
+    assert "Usage:" in said.stderr
+    assert line.authority.store.head() == head
