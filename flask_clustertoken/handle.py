@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .authority import IssuedToken
 from .caching import for_one_reader
 from .confirmation import Revocation
-from .errors import NotAllowed, StoreUnavailable
+from .errors import ForeignOrigin, NotAllowed, StoreUnavailable
 from .events import LoginEnding, TokenRefused
 from .origin import ORIGIN_KEYS, is_cross_origin
 from .refusals import MISSING, Refusal
@@ -169,7 +169,8 @@ class Handle:
 
         *remember* ``False``: the cookie ends with the browser. Raises
         :class:`~flask_clustertoken.errors.NotMade`, :class:`~flask_clustertoken.errors.NotAllowed`
-        (an API token makes no tokens, a page of another origin no logins),
+        (an API token makes no tokens; :class:`~flask_clustertoken.errors.ForeignOrigin` where a
+        page of another origin sent the request),
         :class:`~flask_clustertoken.errors.ValueTooLarge` or
         :class:`~flask_clustertoken.errors.StoreError`; then nothing was handed out.
         """
@@ -251,7 +252,7 @@ class Handle:
         # Also without a cookie. SameSite holds it back, and the answer would all the same put
         # the account of whoever wrote that page into this browser, or throw its user out.
         if self._is_cross_origin():
-            raise NotAllowed(
+            raise ForeignOrigin(
                 "the request came from a page of another origin; TRUSTED_ORIGINS can allow it"
             )
 

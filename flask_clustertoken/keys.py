@@ -20,7 +20,8 @@ from stat import S_IMODE
 from typing import Literal
 
 from .clock import Clock
-from .errors import ClusterTokenError, ConfigurationError, StoreDamaged
+from .errors import ConfigurationError, StoreDamaged
+from .errors import KeyMissing as KeyMissing
 from .refusals import Refusal
 from .tokens import TokenKind
 
@@ -41,10 +42,6 @@ LENGTH_LIMIT = 1024
 
 KeyState = Literal["staged", "signing", "verifying", "api", "dropped"]
 STATES: tuple[KeyState, ...] = ("staged", "signing", "verifying", "api", "dropped")
-
-
-class KeyMissing(ClusterTokenError):
-    """The key that the cluster signs with is not on this node."""
 
 
 def fingerprint(secret: str | bytes) -> str:

@@ -12,8 +12,16 @@ from werkzeug.exceptions import Forbidden, HTTPException, ServiceUnavailable, Un
 from werkzeug.http import parse_accept_header, quote_header_value
 from werkzeug.wrappers import Response
 
-from ..errors import ConfigurationError, NotAllowed, NotMade, RevokedMeanwhile, StoreError
-from ..keys import KeyMissing
+from ..errors import (
+    ConfigurationError,
+    ForeignOrigin,
+    KeyMissing,
+    NotAllowed,
+    NotMade,
+    RevokedMeanwhile,
+    StoreError,
+)
+from ..handle import CROSS_ORIGIN
 from ..refusals import Refusal
 
 logger = logging.getLogger("flask_clustertoken")
@@ -118,6 +126,13 @@ class CrossOrigin(TokenRefused, Forbidden):
     )
 
 
+class NoPlaceLeft(TokenRefused, Forbidden):
+    """403: the user has as many logins as ``TOKEN_LIMIT`` allows. No other token would help."""
+
+    error = "token_limit"
+    description = "This user is logged in as often as is allowed. Please log out elsewhere first."
+
+
 class NodeNotFresh(TokenRefused, ServiceUnavailable):
     """503: this server cannot vouch for the token at the moment; the cookie is kept."""
 
@@ -137,7 +152,14 @@ class StoreInTrouble(NodeNotFresh):
 def _not_made(error: Exception) -> TokenRefused:
     if isinstance(error, RevokedMeanwhile):
         return TokenMissing(Refusal("revoked"), "The login was ended meanwhile. Please try again.")
-    return NotEnough(description=str(error))
+    return NoPlaceLeft()
+
+
+def _not_allowed(error: Exception) -> TokenRefused:
+    if isinstance(error, ForeignOrigin):
+        return CrossOrigin(CROSS_ORIGIN)
+    said = str(error)
+    return NotEnough(description=f"{said[:1].upper()}{said[1:]}." if said else None)
 
 
 def _misconfigured(error: Exception) -> TokenRefused:
@@ -153,6 +175,6 @@ ANSWERS: dict[type[Exception], Answer] = {
     StoreError: lambda error: StoreInTrouble(),
     ConfigurationError: _misconfigured,
     KeyMissing: lambda error: StoreInTrouble(),
-    NotAllowed: lambda error: NotEnough(description=str(error)),
+    NotAllowed: _not_allowed,
     NotMade: _not_made,
 }

@@ -264,6 +264,10 @@ def test_a_bearer_token_neither_makes_nor_ends_logins(
     for headers in (bearer(api_text(app)), bearer("nonsense"), bearer("x") | cookie(login)):
         answer = app.test_client().post(path, headers=headers)
         assert answer.status_code == 403
+        assert answer.json == {
+            "error": "insufficient_scope",
+            "message": "A bearer token neither makes nor ends logins.",
+        }
         assert not texts_set(answer)
     assert accepted(app, login)
 
@@ -397,7 +401,9 @@ def test_the_limit_of_logins(make_app: MakeApp, clock: ManualClock) -> None:
     refused = app.test_client().post("/login/alice")
     assert refused.status_code == 403
     assert refused.json is not None
-    assert "1 login" in refused.json["message"]
+    assert refused.json["error"] == "token_limit"
+    assert "log out elsewhere" in refused.json["message"]
+    assert "WWW-Authenticate" not in refused.headers, "no other token would do"
     assert not texts_set(refused)
 
 
