@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from flask import Flask, current_app
+from flask import Flask
 
 from ..authority import IssuedToken, TokenAuthority
 from ..clock import Clock, SystemClock
@@ -24,7 +24,7 @@ from ..tokens import Token, TokenKind
 from . import signals
 from .globals import current, current_token
 from .neighbours import warn_of_flask_login
-from .responses import ANSWERS, Answer
+from .responses import answer_errors
 from .state import (
     EXTENSION_KEY,
     AppState,
@@ -34,9 +34,6 @@ from .state import (
     current_state,
     own_handle,
 )
-
-if TYPE_CHECKING:
-    from flask.typing import ResponseReturnValue
 
 Loader = TypeVar("Loader", bound=UserLoader)
 Handler = TypeVar("Handler", bound=UnauthorizedHandler)
@@ -84,7 +81,7 @@ class ClusterToken:
         app.wsgi_app = middleware  # type: ignore[method-assign]
         app.extensions[EXTENSION_KEY] = AppState(self, settings, authority, middleware)
         app.jinja_env.globals["current_token"] = current_token
-        _answer_errors(app)
+        answer_errors(app)
         signals.connect(app, authority.events)
         _add_commands(app)
 
@@ -247,21 +244,6 @@ class ClusterToken:
 
 def _ours(app: Flask) -> dict[str, Any]:
     return {key: value for key, value in app.config.items() if key.startswith(PREFIX)}
-
-
-def _answer_errors(app: Flask) -> None:
-    """Answer the library's errors as HTTP errors, where the app has no handler of its own.
-
-    The answer goes through the app's and the blueprint's handlers of 401, 403 and 503.
-    """
-
-    def handler(answer: Answer) -> Callable[[Exception], ResponseReturnValue]:
-        return lambda error: current_app.handle_http_exception(answer(error))
-
-    theirs = app.error_handler_spec[None][None]
-    for error, answer in ANSWERS.items():
-        if error not in theirs:
-            app.register_error_handler(error, handler(answer))
 
 
 def _before_first(app: Flask, given: Mapping[str, Any], settings: Settings) -> None:

@@ -73,7 +73,7 @@ _A = {"login": "a login; an API token will not do", "api": "an API token"}
 def refuse(refusal: Refusal, error: type[TokenMissing] = TokenMissing) -> NoReturn:
     """Raise what answers *refusal*: 503, 403, the app's own handler, a redirect, or 401."""
     if refusal.reason == "stale":
-        raise NodeNotFresh(refusal)
+        raise NodeNotFresh(refusal) from refusal.cause
     if refusal is CROSS_ORIGIN:
         raise CrossOrigin(refusal)
     state = current_state()

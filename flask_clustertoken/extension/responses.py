@@ -7,12 +7,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from flask import Flask, current_app
 from werkzeug.datastructures import Headers, MIMEAccept
 from werkzeug.exceptions import Forbidden, HTTPException, ServiceUnavailable, Unauthorized
 from werkzeug.http import parse_accept_header, quote_header_value
 from werkzeug.wrappers import Response
 
 from ..errors import (
+    ClusterTokenError,
     ConfigurationError,
     ForeignOrigin,
     KeyMissing,
@@ -162,19 +164,60 @@ def _not_allowed(error: Exception) -> TokenRefused:
     return NotEnough(description=f"{said[:1].upper()}{said[1:]}." if said else None)
 
 
-def _misconfigured(error: Exception) -> TokenRefused:
-    # Found out at the first use: the folder is no folder, or lies on a network file system.
-    logger.error("the store cannot be used as it is set: %s", error)
+def _in_trouble(error: Exception) -> TokenRefused:
+    # The client is told nothing of what went wrong, so this is the only place that says it.
+    logger.warning("answered 503, the store could not do it: %s", _told(error))
     return StoreInTrouble()
 
 
-Answer = Callable[[Exception], TokenRefused]
+def _misconfigured(error: Exception) -> TokenRefused:
+    # Found out at the first use: the folder is no folder, or lies on a network file system.
+    logger.error("answered 503, the store cannot be used as it is set: %s", _told(error))
+    return StoreInTrouble()
+
+
+def _cannot_sign(error: Exception) -> TokenRefused:
+    logger.error("answered 503, this node cannot sign: %s", _told(error))
+    return StoreInTrouble()
+
+
+def _told(error: BaseException) -> str:
+    """The error and, behind it, the driver's own. A traceback a request would bury the rest."""
+    said = f"{type(error).__name__}: {error}"
+    return said if error.__cause__ is None else f"{said} (from {_told(error.__cause__)})"
+
 
 #: What the library's own errors answer where an app does not handle them itself.
-ANSWERS: dict[type[Exception], Answer] = {
-    StoreError: lambda error: StoreInTrouble(),
+_ANSWERS: dict[type[ClusterTokenError], Callable[[Exception], TokenRefused]] = {
+    StoreError: _in_trouble,
     ConfigurationError: _misconfigured,
-    KeyMissing: lambda error: StoreInTrouble(),
+    KeyMissing: _cannot_sign,
     NotAllowed: _not_allowed,
     NotMade: _not_made,
 }
+
+
+def answer_errors(app: Flask) -> None:
+    """Answer the library's errors as HTTP errors, where the app has no handler of its own.
+
+    The answer goes through the app's and the blueprint's handlers of 401, 403 and 503, with
+    the error as its cause.
+    """
+    theirs = app.error_handler_spec[None][None]
+
+    def handler(answer: Callable[[Exception], TokenRefused]) -> Callable[[Exception], Any]:
+        def answered(error: Exception) -> Any:
+            # Flask takes the nearest class, which is ours. An app that handles the root, since
+            # before init_app or after it, means them all.
+            mine = theirs.get(ClusterTokenError)
+            if mine is not None:
+                return current_app.ensure_sync(mine)(error)
+            refused = answer(error)
+            refused.__cause__ = error
+            return current_app.handle_http_exception(refused)
+
+        return answered
+
+    for error, answer in _ANSWERS.items():
+        if error not in theirs:
+            app.register_error_handler(error, handler(answer))
