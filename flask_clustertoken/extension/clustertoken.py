@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -43,15 +43,15 @@ Handler = TypeVar("Handler", bound=UnauthorizedHandler)
 class TokenPages(Iterable[Token]):
     """Tokens, read in pages as they are asked for.
 
-    *recorded* ``False``: logins are not recorded (``TOKEN_STORE="cookie"``), so only API tokens
-    are among them.
+    Each pass reads them anew. *recorded* ``False``: logins are not recorded
+    (``TOKEN_STORE="cookie"``), so only API tokens are among them.
     """
 
-    _tokens: Iterator[Token]
+    _walk: Callable[[], Iterator[Token]]
     recorded: bool
 
     def __iter__(self) -> Iterator[Token]:
-        return self._tokens
+        return self._walk()
 
 
 class ClusterToken:
@@ -166,7 +166,7 @@ class ClusterToken:
     def tokens_of(self, subject: str) -> TokenPages:
         """The live tokens of *subject*."""
         authority = current_state().authority
-        return TokenPages(authority.tokens_of(subject), authority.records_logins)
+        return TokenPages(lambda: authority.tokens_of(subject), authority.records_logins)
 
     def last_used(self, token_id: str) -> int | None:
         """When an API token was last used, to about an hour; ``None``: not known."""
@@ -209,7 +209,7 @@ class ClusterToken:
         return current_state().authority.readiness()
 
     def user_loader(self, load: Loader) -> Loader:
-        """Decorator: gives ``current_token.user`` for a token."""
+        """Decorator: gives ``current_token.user`` for a token. A coroutine function is awaited."""
         self.load_user = load
         return load
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import has_request_context, request
+from flask import current_app, has_request_context, request
 
 from ..refusals import MISSING, Refusal
 from ..tokens import Token, TokenKind
@@ -97,7 +97,7 @@ class CurrentToken:
         loaded_for, user = request.environ.get(_USER_KEY, (None, None))
         if loaded_for != token.id:
             load = current_state().extension.load_user
-            user = load(token) if load is not None else None
+            user = current_app.ensure_sync(load)(token) if load is not None else None
             request.environ[_USER_KEY] = (token.id, user)
         return user
 

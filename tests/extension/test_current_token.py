@@ -172,6 +172,21 @@ def test_the_user_is_loaded_once_a_request(site: tuple[Flask, ClusterToken]) -> 
         assert loaded == ["alice", "alice"]
 
 
+def test_the_user_loader_may_be_async(site: tuple[Flask, ClusterToken]) -> None:
+    """A coroutine function gives the user it returns, as an async view gives its answer."""
+    app, tokens = site
+
+    @tokens.user_loader
+    async def load(token: Token) -> str:
+        return token.subject.title()
+
+    @app.get("/user")
+    def user() -> str:
+        return str(current_token.user)
+
+    assert app.test_client().get("/user", headers=cookie(login_text(app))).text == "Alice"
+
+
 def test_the_user_follows_a_login_in_the_same_request(site: tuple[Flask, ClusterToken]) -> None:
     """After ``login`` the user is the new one, after ``logout`` there is none."""
     app, tokens = site

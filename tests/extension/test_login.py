@@ -314,8 +314,10 @@ def test_tokens_of_a_subject_are_listed_and_ended_one_by_one(
         ids = [token.id for token in pages]
         assert pages.recorded
         assert len(ids) == 3
+        assert [token.id for token in pages] == ids, "they can be gone through twice"
         revocation = tokens.revoke(ids[0])
         assert revocation.confirm(0)
+        assert sorted(one.id for one in pages) == sorted(ids[1:]), "and are read anew"
         assert sorted(one.id for one in tokens.tokens_of("alice")) == sorted(ids[1:])
         with pytest.raises(ValueError, match="id"):
             tokens.revoke(texts[0])
