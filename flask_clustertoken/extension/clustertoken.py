@@ -22,6 +22,7 @@ from ..settings import PREFIX, Settings
 from ..shared import SharedData
 from ..tokens import Token, TokenKind
 from . import signals
+from .given import Given
 from .globals import current, current_token
 from .neighbours import warn_of_flask_login
 from .responses import answer_errors
@@ -73,13 +74,14 @@ class ClusterToken:
         """Read the app's settings and wrap its ``wsgi_app``."""
         if EXTENSION_KEY in app.extensions:
             raise ConfigurationError("init_app", "this app has a ClusterToken already.")
-        given = _ours(app)
-        settings = Settings.from_mapping(given)
+        given = Given(app)
+        settings = Settings.from_mapping(given.values)
         authority = TokenAuthority(settings, instance_path=app.instance_path, clock=self._clock)
         middleware = ClusterTokenMiddleware(app.wsgi_app, authority)
-        middleware.before_first = lambda: _before_first(app, given, settings)
+        state = AppState(self, settings, authority, middleware, given)
+        middleware.before_first = lambda: _before_first(app, state)
         app.wsgi_app = middleware  # type: ignore[method-assign]
-        app.extensions[EXTENSION_KEY] = AppState(self, settings, authority, middleware)
+        app.extensions[EXTENSION_KEY] = state
         app.jinja_env.globals["current_token"] = current_token
         answer_errors(app)
         signals.connect(app, authority.events)
@@ -242,14 +244,10 @@ class ClusterToken:
             acting.reset(reset)
 
 
-def _ours(app: Flask) -> dict[str, Any]:
-    return {key: value for key, value in app.config.items() if key.startswith(PREFIX)}
-
-
-def _before_first(app: Flask, given: Mapping[str, Any], settings: Settings) -> None:
+def _before_first(app: Flask, state: AppState) -> None:
     """With the first request, when the app is complete: is what it says still so?"""
-    _unchanged(app, given)
-    view = settings.login_view
+    state.given.check(app)
+    view = state.settings.login_view
     if view and not view.startswith(".") and view not in app.view_functions:
         raise ConfigurationError(
             PREFIX + "LOGIN_VIEW",
@@ -257,17 +255,6 @@ def _before_first(app: Flask, given: Mapping[str, Any], settings: Settings) -> N
             "Write the name of the view's function, behind its blueprint's name and a dot.",
         )
     warn_of_flask_login(app)
-
-
-def _unchanged(app: Flask, given: Mapping[str, Any]) -> None:
-    now = _ours(app)
-    for key in {*given, *now}:
-        if key not in given or key not in now or given[key] != now[key]:
-            raise ConfigurationError(
-                key,
-                "it was changed after init_app, which nobody would have noticed.",
-                "Set it before init_app(app) is called.",
-            )
 
 
 def _epoch(when: float | datetime | None) -> float | None:

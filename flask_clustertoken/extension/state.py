@@ -14,6 +14,7 @@ from ..authority import TokenAuthority
 from ..handle import ENVIRON_KEY, Handle
 from ..middleware import ClusterTokenMiddleware
 from ..settings import Settings
+from .given import Given
 
 if TYPE_CHECKING:
     from ..refusals import Refusal
@@ -41,6 +42,8 @@ class AppState:
     settings: Settings
     authority: TokenAuthority
     middleware: ClusterTokenMiddleware
+    #: ``given.check(app)`` is for whoever uses the settings: the first request, a command.
+    given: Given
 
 
 def state_of(app: Flask) -> AppState:

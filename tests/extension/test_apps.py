@@ -18,6 +18,7 @@ from flask_clustertoken import ClusterToken, current_token, require_token, token
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.stores.memory import MemoryStore
 from tests.extension.parts import (
     COOKIE,
     SECRET,
@@ -234,6 +235,50 @@ def test_a_setting_changed_after_init_app_is_an_error(
     for _ in range(2):
         with pytest.raises(ConfigurationError, match=next(iter(change))):
             app.test_client().get("/public")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "change"),
+    [
+        ("TRUSTED_ORIGINS", ["https://a.example"], lambda one: one.append("https://b.example")),
+        ("SECRET", [SECRET], lambda one: one.insert(0, "another secret, long enough as well")),
+        ("STORE_OPTIONS", {"x": {"y": [1]}}, lambda one: one["x"]["y"].append(2)),
+    ],
+)
+def test_a_setting_changed_in_place_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, make_app: MakeApp, key: str, value: Any, change: Any
+) -> None:
+    """The very list that was given is no longer the app's to write in."""
+    if key == "STORE_OPTIONS":
+        monkeypatch.setattr(
+            "flask_clustertoken.membership.open_store", lambda *a, **k: MemoryStore()
+        )
+    app, _ = make_app(**{key: value})
+    change(value)
+
+    with pytest.raises(ConfigurationError, match=f"CLUSTERTOKEN_{key}"):
+        app.test_client().get("/public")
+
+
+def test_settings_may_hold_what_cannot_be_copied(
+    monkeypatch: pytest.MonkeyPatch, make_app: MakeApp
+) -> None:
+    """An option of a store may be any object, such as a TLS context or a lock."""
+    monkeypatch.setattr("flask_clustertoken.membership.open_store", lambda *a, **k: MemoryStore())
+    app, _ = make_app(STORE_OPTIONS={"tls": {"lock": threading.Lock()}})
+
+    assert app.test_client().get("/public").status_code == 200
+
+
+def test_whoever_uses_the_settings_can_ask_whether_they_still_hold(make_app: MakeApp) -> None:
+    """A command has no first request: it asks the app's state itself."""
+    app, _ = make_app()
+    given = state_of(app).given
+
+    given.check(app)
+    app.config["CLUSTERTOKEN_STORE"] = "directory:"
+    with pytest.raises(ConfigurationError, match="CLUSTERTOKEN_STORE"):
+        given.check(app)
 
 
 def test_a_login_view_that_does_not_exist_is_an_error(make_app: MakeApp) -> None:
