@@ -22,6 +22,8 @@ from ..settings import PREFIX, Settings
 from ..shared import SharedData
 from ..tokens import Token, TokenKind
 from . import signals
+from .decorators import require_token
+from .demands import checked_scopes
 from .given import Given
 from .globals import current, current_token
 from .neighbours import warn_of_flask_login
@@ -186,8 +188,7 @@ class ClusterToken:
         Raises :class:`~flask_clustertoken.errors.NotAllowed` in a request that was itself made
         with an API token.
         """
-        if isinstance(scopes, str):
-            raise TypeError('scopes is a list of texts: scopes=["read"]')
+        scopes = checked_scopes(scopes)
         maker = current()
         if isinstance(maker, Token) and maker.kind == "api":
             raise NotAllowed("an API token cannot make tokens")
@@ -253,6 +254,13 @@ def _before_first(app: Flask, state: AppState) -> None:
             PREFIX + "LOGIN_VIEW",
             f"this app has no endpoint {view!r}.",
             "Write the name of the view's function, behind its blueprint's name and a dot.",
+        )
+    hooks: list[Any] = [hook for some in app.before_request_funcs.values() for hook in some]
+    if require_token in hooks:
+        raise ConfigurationError(
+            "before_request",
+            "require_token is registered there itself: Flask takes its Token for the response.",
+            "Register a function of your own, with @token_required between the two.",
         )
     warn_of_flask_login(app)
 

@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 from ..handle import CROSS_ORIGIN
 from ..refusals import Refusal
 from ..tokens import Token, TokenKind
+from .demands import NEEDED, check_kind, checked_scopes
 from .globals import current
 from .redirects import login_url
 from .responses import CrossOrigin, LoginNotFresh, NodeNotFresh, NotEnough, TokenMissing, wants_html
@@ -31,11 +32,15 @@ def require_token(
 ) -> Token:
     """The request's token; raises the HTTP exception that refuses where there is none.
 
-    For ``before_request`` of an app or blueprint, and for typed code. *scopes* limit API tokens;
+    For typed code, and inside a function of ``before_request``; never registered there itself,
+    since Flask takes what such a function returns for the response. *scopes* limit API tokens;
     a login token passes a scope check unless *kind* is ``"api"``. *slide* ``False``: this request
     does not keep the login alive. *strict*: ask the store itself.
     """
-    _no_text(scopes)
+    if kind is not None:
+        check_kind(kind)
+    if scopes != ():
+        scopes = checked_scopes(scopes)
     return _demand(current_environ(), kind, scopes, slide, strict)
 
 
@@ -56,18 +61,10 @@ def _demand(
     if isinstance(found, Refusal):
         refuse(found)
     if kind is not None and found.kind != kind:
-        raise NotEnough(description=f"This needs {_A[kind]}.")
+        raise NotEnough(description=f"This needs {NEEDED[kind]}.")
     if found.kind == "api" and not set(scopes) <= set(found.scopes):
         raise NotEnough(tuple(scopes))
     return found
-
-
-def _no_text(scopes: Sequence[str]) -> None:
-    if isinstance(scopes, str):
-        raise TypeError('scopes is a list of texts: scopes=["read"]')
-
-
-_A = {"login": "a login; an API token will not do", "api": "an API token"}
 
 
 def refuse(refusal: Refusal, error: type[TokenMissing] = TokenMissing) -> NoReturn:
@@ -108,12 +105,14 @@ def token_required(
     """Protect a view; below ``@app.route``, bare or called. See :func:`require_token`.
 
     Also for async views and in ``MethodView.decorators``. ``OPTIONS`` passes: a browser's
-    preflight request carries no credentials.
+    preflight request carries no credentials. Over a function of ``before_request`` it protects
+    whatever comes behind that.
     """
-    _no_text(scopes)
+    check_kind(kind)
+    needed = checked_scopes(scopes)
 
     def check(environ: Mapping[str, Any]) -> None:
-        _demand(environ, kind, scopes, slide, strict)
+        _demand(environ, kind, needed, slide, strict)
 
     return _before(check)(view) if view is not None else _before(check)
 
@@ -134,12 +133,16 @@ def fresh_login_required(max_age: float | timedelta) -> Callable[[View], View]:
 
     By ``authenticated_at``, never by issue or renewal. An API token is never fresh.
     """
-    seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else float(max_age)
+    seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError("max_age is missing or no duration: @fresh_login_required(max_age=300)")
+    if not seconds >= 0:
+        raise ValueError(f"max_age is {seconds} s: no login could ever be fresh")
 
     def check(environ: Mapping[str, Any]) -> None:
         token = _demand(environ, None, (), True, False)
         if token.kind != "login":
-            raise NotEnough(description=f"This needs {_A['login']}.")
+            raise NotEnough(description=f"This needs {NEEDED['login']}.")
         age = current_state().authority.clock.time() - token.authenticated_at
         if age > seconds:
             refuse(Refusal("expired", "the login is not fresh"), LoginNotFresh)
@@ -149,6 +152,12 @@ def fresh_login_required(max_age: float | timedelta) -> Callable[[View], View]:
 
 def _before(check: Callable[[Mapping[str, Any]], None]) -> Callable[[View], View]:
     def decorate(view: View) -> View:
+        if not callable(view):
+            raise TypeError(
+                f"{view!r} is no view; arguments have names: "
+                '@token_required(kind="api", scopes=["read"])'
+            )
+
         @wraps(view)
         def checked(*args: Any, **kwargs: Any) -> Any:
             environ = current_environ()

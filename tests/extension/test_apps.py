@@ -344,6 +344,41 @@ def test_a_blueprint_is_guarded_by_its_before_request(make_app: MakeApp) -> None
     assert client.get("/maybe").text == "nobody"
 
 
+def test_a_blueprint_is_guarded_by_a_protected_hook(make_app: MakeApp) -> None:
+    """The decorator over a ``before_request`` protects what is behind; a preflight passes."""
+    app, _ = make_app()
+    admin = Blueprint("admin", "admin", url_prefix="/admin")
+
+    @admin.before_request
+    @token_required(scopes=["admin"])
+    def admins_only() -> None:
+        pass
+
+    @admin.get("/")
+    def index() -> str:
+        return f"admin {current_token.subject}"
+
+    app.register_blueprint(admin)
+    client = app.test_client()
+
+    assert client.get("/admin/").status_code == 401
+    assert client.get("/admin/", headers=bearer(api_text(app))).status_code == 403
+    assert client.get("/admin/", headers=cookie(login_text(app))).text == "admin alice"
+    assert client.options("/admin/").status_code == 200
+
+
+@pytest.mark.parametrize("whose", ["app", "blueprint"])
+def test_require_token_as_a_hook_itself_is_an_error(make_app: MakeApp, whose: str) -> None:
+    """Its token would be the response: the first request says so, also one of nobody's."""
+    app, _ = make_app()
+    blueprint = Blueprint("some", "some")
+    (app if whose == "app" else blueprint).before_request(require_token)  # type: ignore[type-var]
+    app.register_blueprint(blueprint)
+
+    with pytest.raises(ConfigurationError, match="before_request"):
+        app.test_client().get("/public")
+
+
 def test_commands_are_there(make_app: MakeApp) -> None:
     """``flask tokens`` is a command of every app with the extension."""
     app, _ = make_app()
