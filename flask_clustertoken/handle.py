@@ -300,9 +300,15 @@ class Handle:
         if set_cookie is None and self._text is not None and self._slide:
             # Kept: start_response may be called again, with an error.
             set_cookie = self._set_cookie = self._renewed(found)
-        elif set_cookie is None and not found and found.garbled and not self._by_bearer:
+        elif set_cookie is None and not found and found.garbled and self._all_seen():
             set_cookie = self._middleware.cookie.clearing_header()
         return for_one_reader(headers, set_cookie)
+
+    def _all_seen(self) -> bool:
+        """Whether the cookie was judged in full: a good value may lie behind a flood of others,
+        and clearing would take it, too.
+        """
+        return not self._by_bearer and not self._middleware.cookie.flooded(self._environ)
 
     def _renewed(self, found: Token | Refusal) -> str | None:
         if not isinstance(found, Token) or not self._authority.renewal_due(found):
