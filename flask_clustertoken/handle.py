@@ -50,6 +50,7 @@ class Handle:
         "_authority",
         "_environ",
         "_found",
+        "_gone",
         "_middleware",
         "_set_cookie",
         "_since",
@@ -69,6 +70,8 @@ class Handle:
         self._slide = True
         self._strict = False
         self._set_cookie: str | None = None
+        #: Whether the response's headers have left.
+        self._gone = False
 
     # looking
 
@@ -173,6 +176,7 @@ class Handle:
         page of another origin sent the request),
         :class:`~flask_clustertoken.errors.ValueTooLarge` or
         :class:`~flask_clustertoken.errors.StoreError`; then nothing was handed out.
+        :class:`RuntimeError` once the response has begun: the cookie would not arrive.
         """
         if isinstance(labels, str):
             raise TypeError('labels is a list of texts: labels=["provider:session"]')
@@ -197,7 +201,8 @@ class Handle:
         """Clear the cookie, then end the login in the store; ``None`` where nobody is logged in.
 
         Where the store is in trouble the cookie is cleared all the same, and the
-        :class:`~flask_clustertoken.errors.StoreError` is raised.
+        :class:`~flask_clustertoken.errors.StoreError` is raised. :class:`RuntimeError` once the
+        response has begun.
         """
         current = self.token
         self._refuse_others()
@@ -216,7 +221,7 @@ class Handle:
         """End every login of this subject; *keep_current* gives this browser a new token.
 
         ``None`` where nobody is logged in; :class:`~flask_clustertoken.errors.StoreUnavailable`
-        where that cannot be known now.
+        where that cannot be known now, :class:`RuntimeError` once the response has begun.
         """
         current = self.token
         self._refuse_others()
@@ -247,6 +252,12 @@ class Handle:
         return revocation
 
     def _refuse_others(self) -> None:
+        if self._gone:
+            # A login would be recorded that no browser has, and the one it replaces ended.
+            raise RuntimeError(
+                "too late to log in or out: the response's headers have left, and no cookie can "
+                "follow them; do it before the response begins"
+            )
         if self._by_bearer:
             raise NotAllowed("a bearer token neither makes nor ends logins")
         # Also without a cookie. SameSite holds it back, and the answer would all the same put
@@ -290,6 +301,7 @@ class Handle:
         """
         environ = self._environ
         self._environ = {key: environ[key] for key in ASKED if key in environ}
+        self._gone = True
 
     def finish(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """The response's headers with what the look at the token demands of them."""

@@ -339,6 +339,32 @@ def test_first_requests_of_two_threads_may_meet(clock: ManualClock) -> None:
     assert calls == ["asked", "called"]
 
 
+@pytest.mark.parametrize("call", ["login", "logout", "logout_everywhere"])
+def test_it_is_too_late_to_log_in_or_out_once_the_headers_have_left(wrap: Wrap, call: str) -> None:
+    """In a streamed body: an error, and the login that there is goes on."""
+    errors: list[Exception] = []
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        handle = environ["clustertoken"]
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"stream"
+        try:
+            getattr(handle, call)(*["bob"] * (call == "login"))
+        except RuntimeError as error:
+            errors.append(error)
+
+    middleware = wrap(app)
+    text = text_of(middleware)
+
+    answer = Client(middleware, use_cookies=False).get("/", headers={"Cookie": f"{COOKIE}={text}"})
+
+    assert answer.text == "stream"
+    (error,) = errors
+    assert "headers have left" in str(error)
+    assert middleware.authority.authenticate(text), "nothing was ended"
+    assert not list(middleware.authority.tokens_of("bob")), "and nobody logged in"
+
+
 def test_an_exception_of_the_app_goes_through(wrap: Wrap) -> None:
     """What the app raises the server sees."""
 
