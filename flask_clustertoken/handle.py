@@ -258,7 +258,8 @@ class Handle:
                 "too late to log in or out: the response's headers have left, and no cookie can "
                 "follow them; do it before the response begins"
             )
-        if self._by_bearer:
+        current = self.token
+        if self._by_bearer or (isinstance(current, Token) and current.kind == "api"):
             raise NotAllowed("a bearer token neither makes nor ends logins")
         # Also without a cookie. SameSite holds it back, and the answer would all the same put
         # the account of whoever wrote that page into this browser, or throw its user out.

@@ -23,7 +23,7 @@ from ..shared import SharedData
 from ..tokens import Token, TokenKind
 from . import signals
 from .decorators import require_token
-from .demands import checked_scopes
+from .demands import checked_scopes, kind_of_test
 from .given import Given
 from .globals import current, current_token
 from .neighbours import warn_of_flask_login
@@ -227,16 +227,18 @@ class ClusterToken:
         subject: str,
         claims: Mapping[str, Any] | None = None,
         *,
-        kind: TokenKind = "login",
-        scopes: Sequence[str] = (),
+        kind: TokenKind | None = None,
+        scopes: Sequence[str] | None = None,
     ) -> Iterator[Token]:
         """For tests: *subject* has just logged in, within a ``test_request_context``.
 
-        A request that comes through the app, as a test client's does, is judged by what it
-        carries: for those there is :class:`~flask_clustertoken.extension.testing.TokenClient`.
+        With *scopes*, or as *kind* ``"api"``, a program with an API token. A request that comes
+        through the app, as a test client's does, is judged by what it carries: for those there is
+        :class:`~flask_clustertoken.extension.testing.TokenClient`.
         """
         now = int((self._clock or SystemClock()).time())
-        token = acting_token(subject, claims or {}, kind, scopes)
+        kind = kind_of_test(kind, scopes)
+        token = acting_token(subject, claims or {}, kind, scopes or ())
         token = replace(token, issued_at=now, authenticated_at=now)
         reset = acting.set(token)
         try:

@@ -84,5 +84,29 @@ def own_handle() -> Handle:
     handle = current_handle()
     if handle is None:
         environ = current_environ()
-        handle = environ[ENVIRON_KEY] = current_state().middleware.handle(environ)
+        handle = environ[ENVIRON_KEY] = HandMade(current_state().middleware, environ)
     return handle
+
+
+class HandMade(Handle):
+    """The handle of a request that a test built by hand: ``acting_as`` says who makes it."""
+
+    __slots__ = ("_actor",)
+
+    def __init__(self, middleware: ClusterTokenMiddleware, environ: dict[str, Any]) -> None:
+        super().__init__(middleware, environ)
+        self._actor: Token | None = None
+
+    @property
+    def token(self) -> Token | Refusal:
+        actor = acting.get()
+        if actor is not self._actor:
+            # Somebody else acts now, or nobody any more; a login that was made meanwhile stays.
+            if actor is not None or self._found is self._actor:
+                self._found = None
+            self._actor = actor
+        return super().token
+
+    def _look(self) -> Token | Refusal:
+        actor = acting.get()
+        return actor if actor is not None else super()._look()
