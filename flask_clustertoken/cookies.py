@@ -70,7 +70,7 @@ class Cookie:
         found: list[str] = []
         while start >= 0 and len(found) < CANDIDATES:
             end = header.find(";", start)
-            if _begins(header, start):
+            if start == 0 or _begins(header, start):
                 value = header[start + len(wanted) : end if end >= 0 else None].strip(" \t")
                 if value not in found:
                     found.append(value)

@@ -105,10 +105,11 @@ class Handle:
 
     def _look(self) -> Token | Refusal:
         try:
-            if self._by_bearer:
-                found = self._bearer(self._environ["HTTP_AUTHORIZATION"][7:].strip())
+            environ = self._environ
+            if "HTTP_AUTHORIZATION" in environ and self._by_bearer:
+                found = self._bearer(environ["HTTP_AUTHORIZATION"][7:].strip())
             else:
-                found = self._cookie(self._middleware.cookie.values(self._environ))
+                found = self._cookie(self._middleware.cookie.values(environ))
             if self._since is None:
                 self._since = self._authority.glimpse(judged=self._text is not None)
         except Exception as error:
@@ -137,7 +138,7 @@ class Handle:
     def _cookie(self, values: list[str]) -> Token | Refusal:
         if not values:
             return MISSING
-        if self._is_cross_origin():
+        if is_cross_origin(self._environ, self._middleware.trusted_origins):
             self._authority.events.announce(TokenRefused(CROSS_ORIGIN))
             return CROSS_ORIGIN
         # Several under one name: a parent domain's, or an attack. One at most is honoured.
@@ -301,7 +302,11 @@ class Handle:
         freed before the garbage collector comes round, and it would come round for them often.
         """
         environ = self._environ
-        self._environ = {key: environ[key] for key in ASKED if key in environ}
+        if self._found is None or "HTTP_AUTHORIZATION" in environ:
+            self._environ = {key: environ[key] for key in ASKED if key in environ}
+        else:
+            # Where it came from was judged; a second look, a strict one, needs the cookie alone.
+            self._environ = {"HTTP_COOKIE": environ.get("HTTP_COOKIE", "")}
         self._gone = True
 
     def finish(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -310,11 +315,13 @@ class Handle:
         if found is None:
             return headers
         set_cookie = self._set_cookie
-        if set_cookie is None and self._text is not None and self._slide:
-            # Kept: start_response may be called again, with an error.
-            set_cookie = self._set_cookie = self._renewed(found)
-        elif set_cookie is None and not found and found.garbled and self._all_seen():
-            set_cookie = self._middleware.cookie.clearing_header()
+        if set_cookie is None:
+            if isinstance(found, Token):
+                if self._text is not None and self._slide and self._authority.renewal_due(found):
+                    # Kept: start_response may be called again, with an error.
+                    set_cookie = self._set_cookie = self._renewed(found, self._text)
+            elif found.garbled and self._all_seen():
+                set_cookie = self._middleware.cookie.clearing_header()
         return for_one_reader(headers, set_cookie)
 
     def _all_seen(self) -> bool:
@@ -323,12 +330,9 @@ class Handle:
         """
         return not self._by_bearer and not self._middleware.cookie.flooded(self._environ)
 
-    def _renewed(self, found: Token | Refusal) -> str | None:
-        if not isinstance(found, Token) or not self._authority.renewal_due(found):
-            return None
-        assert self._text is not None
+    def _renewed(self, token: Token, text: str) -> str | None:
         try:
-            issued = self._authority.renew(self._text, found)
+            issued = self._authority.renew(text, token)
             # (Too big for a cookie now, perhaps: another key's name may be longer.)
             return self._header(issued) if issued is not None else None
         except Exception:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from functools import wraps
+from functools import partial, wraps
 from inspect import iscoroutinefunction
 from typing import Any, NoReturn, TypeVar, cast, overload
 
 from flask import current_app, make_response, redirect, request
 from werkzeug.exceptions import HTTPException
 
-from ..handle import CROSS_ORIGIN
+from ..handle import CROSS_ORIGIN, ENVIRON_KEY, Handle
 from ..refusals import Refusal
 from ..tokens import Token, TokenKind
 from .demands import NEEDED, check_kind, checked_scopes
 from .globals import current
 from .redirects import login_url
 from .responses import CrossOrigin, LoginNotFresh, NodeNotFresh, NotEnough, TokenMissing, wants_html
-from .state import current_environ, current_state, handle_in
+from .state import current_environ, current_state, handle_in, this_request
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -41,18 +41,19 @@ def require_token(
         check_kind(kind)
     if scopes != ():
         scopes = checked_scopes(scopes)
-    return _demand(current_environ(), kind, scopes, slide, strict)
+    return _demand(kind, scopes, slide, strict, current_environ())
 
 
 def _demand(
-    environ: Mapping[str, Any],
     kind: TokenKind | None,
     scopes: Sequence[str],
     slide: bool,
     strict: bool,
+    environ: Mapping[str, Any],
 ) -> Token:
-    handle = handle_in(environ)
-    if handle is not None:
+    # Each call of Python's costs a protected view a third of a microsecond, so there are few.
+    handle = environ.get(ENVIRON_KEY)
+    if isinstance(handle, Handle):
         if strict or not slide:
             handle.policy(slide=None if slide else False, strict=strict)
         found = handle.token
@@ -109,12 +110,8 @@ def token_required(
     whatever comes behind that.
     """
     check_kind(kind)
-    needed = checked_scopes(scopes)
-
-    def check(environ: Mapping[str, Any]) -> None:
-        _demand(environ, kind, needed, slide, strict)
-
-    return _before(check)(view) if view is not None else _before(check)
+    protect = _before(partial(_demand, kind, checked_scopes(scopes), slide, strict))
+    return protect(view) if view is not None else protect
 
 
 def token_policy(*, slide: bool = True, strict: bool = False) -> Callable[[View], View]:
@@ -140,7 +137,7 @@ def fresh_login_required(max_age: float | timedelta) -> Callable[[View], View]:
         raise ValueError(f"max_age is {seconds} s: no login could ever be fresh")
 
     def check(environ: Mapping[str, Any]) -> None:
-        token = _demand(environ, None, (), True, False)
+        token = _demand(None, (), True, False, environ)
         if token.kind != "login":
             raise NotEnough(description=f"This needs {NEEDED['login']}.")
         age = current_state().authority.clock.time() - token.authenticated_at
@@ -150,7 +147,7 @@ def fresh_login_required(max_age: float | timedelta) -> Callable[[View], View]:
     return _before(check)
 
 
-def _before(check: Callable[[Mapping[str, Any]], None]) -> Callable[[View], View]:
+def _before(check: Callable[[Mapping[str, Any]], object]) -> Callable[[View], View]:
     def decorate(view: View) -> View:
         if not callable(view):
             raise TypeError(
@@ -160,7 +157,7 @@ def _before(check: Callable[[Mapping[str, Any]], None]) -> Callable[[View], View
 
         @wraps(view)
         def checked(*args: Any, **kwargs: Any) -> Any:
-            environ = current_environ()
+            environ = this_request().environ
             if environ["REQUEST_METHOD"] != "OPTIONS":
                 check(environ)
             return view(*args, **kwargs)
