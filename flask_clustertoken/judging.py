@@ -95,7 +95,10 @@ class Judge(Revoker):
         now, moment = clock.time(), clock.monotonic()
         # 1 seen before?
         keys = self.keys.generation
-        seen = self._recall.get(text, keys)
+        recall = self._recall
+        seen = recall.young.get(text)
+        if seen is None or seen.keys_generation != keys:
+            seen = recall.get(text, keys)
         if seen is None or seen.token.kind != kind:
             found = self._first_sight(text, kind, follower)
             if isinstance(found, Refusal):
@@ -111,7 +114,7 @@ class Judge(Revoker):
         if strict and not follower.reach(self.store.head()):
             return Refusal("stale", "the feed has not been read to its end", token.id)
         if seen.recorded and (
-            moment >= seen.known_until or seen.doubts != self._recall.doubts or strict
+            moment >= seen.known_until or seen.doubts != recall.doubts or strict
         ):
             refusal = self._ask(seen, follower)
             if refusal is not None:

@@ -60,28 +60,29 @@ class Recall:
     """
 
     def __init__(self) -> None:
-        self._young: dict[str, Seen] = {}
+        #: The young generation: to look there first, without a call.
+        self.young: dict[str, Seen] = {}
         self._old: dict[str, Seen] = {}
         #: Moves whenever remembered answers must be asked again.
         self.doubts = 0
 
     def get(self, text: str, keys_generation: int) -> Seen | None:
         """What is remembered of *text*, if the keys are still those of then."""
-        seen = self._young.get(text)
+        seen = self.young.get(text)
         if seen is None:
             if not self._old:
                 return None
             seen = self._old.pop(text, None)
             if seen is None:
                 return None
-            self._young[text] = seen
+            self.young[text] = seen
         return seen if seen.keys_generation == keys_generation else None
 
     def put(self, text: str, seen: Seen) -> None:
         """Remember *seen*."""
-        if len(self._young) >= CAPACITY:
-            self._old, self._young = self._young, {}
-        self._young[text] = seen
+        if len(self.young) >= CAPACITY:
+            self._old, self.young = self.young, {}
+        self.young[text] = seen
 
     def doubt(self) -> None:
         """Ask for every record again: after a gap, a snapshot or another epoch."""
@@ -89,4 +90,4 @@ class Recall:
 
     def clear(self) -> None:
         self.doubts += 1
-        self._young, self._old = {}, {}
+        self.young, self._old = {}, {}

@@ -452,3 +452,9 @@ def test_what_cannot_be_meant_is_a_wrong_call(line: Line, words: tuple[str, ...]
     said = line(*words, code=2)
     assert "Usage:" in said.stderr
     assert line.authority.store.head() == head
+
+
+def test_a_setting_that_was_changed_after_init_app_is_named(line: Line) -> None:
+    """A command goes by the app's settings as they are said, or not at all."""
+    line.app.config["CLUSTERTOKEN_REALM"] = "other"
+    assert "CLUSTERTOKEN_REALM" in line("list", code=4).stderr

@@ -42,7 +42,7 @@ def test_the_memory_is_bounded_and_keeps_what_is_used(monkeypatch: pytest.Monkey
     for number in range(100):
         made.put(f"text-{number}", seen())
         assert made.get("used", 1) is used
-        assert len(made._young) + len(made._old) <= 22
+        assert len(made.young) + len(made._old) <= 22
 
 
 def test_doubt_asks_for_every_record_again() -> None:
