@@ -7,7 +7,6 @@ time nothing is left. What it says names keys by their fingerprints.
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Literal
 from .clock import SKEW, Clock, SystemClock
 from .errors import ClusterTokenError, ConfigurationError
 from .keys import ADVISED_LENGTH, RING_KEY, KeyFile, fingerprint, ring_states
-from .nodes import ListedNode, Node, drift, library_version, listed, this_host, this_process
+from .nodes import ListedNode, drift, library_version, listed
 from .notices import Notice
 from .settings import PREFIX, Settings
 from .stores import open_store
@@ -266,7 +265,7 @@ def _store(
         yield from _clocks(store, settings, clock, held)
         yield from _ring(store, held)
         yield from _feed(store)
-        found = listed(store.nodes(), clock.time())
+        found = listed(store.nodes(), store.time())
         live = (one.node.seen for one in found if not one.silent)
         yield from _rolled_back(max([position, *live]), head)
         yield from _nodes(found, settings, held)
@@ -318,22 +317,6 @@ def _state(state: str, moved_to: str) -> Iterator[Finding]:
         )
 
 
-def store_time(store: ClusterStore, clock: Clock, held: tuple[str, ...] = ()) -> float:
-    """The store's wall clock minus ours, in seconds; written behind a short entry of our own.
-
-    The entry says that it accepts nothing, so nobody waits for it.
-    """
-    me = Node(
-        id=secrets.token_hex(16), host=this_host(), pid=this_process(), version=library_version(),
-        started_at=clock.time(), keys=held,
-    )  # fmt: skip
-    store.announce(me.id, me.encode())
-    try:
-        return store.vouch(me.id, me.encode()).time - clock.time()
-    finally:
-        store.withdraw(me.id)
-
-
 def _rolled_back(known: int, head: int) -> Iterator[Finding]:
     """*known*: the highest number that a node, or the counter beside the database, has met."""
     if known > head:
@@ -348,7 +331,7 @@ def _rolled_back(known: int, head: int) -> Iterator[Finding]:
 def _clocks(
     store: ClusterStore, settings: Settings, clock: Clock, held: list[str]
 ) -> Iterator[Finding]:
-    apart = 0.0 if store.embedded else store_time(store, clock, tuple(held))
+    apart = 0.0 if store.embedded else store.time() - clock.time()
     if abs(apart) > SKEW:
         yield Finding(
             "problem",

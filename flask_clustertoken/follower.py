@@ -155,6 +155,11 @@ class Follower:
         return self._clock.monotonic() - self._confirmed_at
 
     @property
+    def next_contact(self) -> float:
+        """When the view is to be vouched for anew, by the monotonic clock."""
+        return self._next_vouch
+
+    @property
     def may_go_on(self) -> bool:
         """Whether ``WHEN_STALE="accept"`` may go by this view although nobody vouches for it.
 

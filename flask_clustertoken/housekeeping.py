@@ -8,12 +8,15 @@ forgets nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from math import inf
+
 from .clock import SKEW, Clock
 from .follower import Follower
 from .nodes import Node
 from .notices import STALENESS_LIMIT, Notice
 from .revocations import mark_covers
-from .stores.base import PAGE, ClusterStore, Entry
+from .stores.base import PAGE, ClusterStore, Delete, Entry, Purged, Record
 from .tokens import NewerForm, from_record
 
 DAY = 86_400.0
@@ -30,6 +33,18 @@ QUIET = STALENESS_LIMIT + SKEW
 
 LEASE = "lease/housekeeping"
 
+#: Up to which time of day things may be swept; see :meth:`Housekeeping.over`.
+SWEPT = "lease/swept-up-to"
+
+#: How much faster than time itself that may move: after an outage it has to catch up.
+CATCH_UP = 2.0
+
+#: Seconds that one round may take.
+PATIENCE = 1.0
+
+#: Deletions in one transaction.
+AT_ONCE = 100
+
 
 class Housekeeping:
     """One node's chores; :meth:`run` is cheap until something is due."""
@@ -43,6 +58,9 @@ class Housekeeping:
         self._sweeping: dict[int, Notice] = {}
         self._cursor = ""
         self._unread = False
+        self._measured = clock.monotonic()
+        #: (A command line, which is no node, has all the time that it wants.)
+        self._until = inf
 
     def run(self) -> None:
         """Do one small round if one is due and this node is elected."""
@@ -50,6 +68,7 @@ class Housekeeping:
         if now < self._next or not self._follower.fresh:
             return
         self._next = now + EVERY
+        self._until = min(now + PATIENCE, self._follower.next_contact)
         if not self._elected():
             return
         self.sweep_marks()
@@ -57,6 +76,8 @@ class Housekeeping:
         if now - self._follower.steady_since >= STEADY:
             self.sweep_records()
             self.sweep_feed()
+        else:
+            self._measured = now
 
     def _elected(self) -> bool:
         me = self._follower.node_id.encode()
@@ -66,22 +87,50 @@ class Housekeeping:
         held = self._store.get(LEASE)
         return held is not None and held.value == me and self._store.touch(LEASE, until)
 
-    def sweep_records(self, limit: int = PAGE) -> int:
-        """Delete records that ended a day ago; returns how many."""
-        return self._store.purge(self._follower.past() - DAY, limit)
+    def over(self) -> float:
+        """What ended before this time of day may be deleted: a day ago, by what time has passed.
+
+        On one host the store has no other clock than ours, and one that is a month ahead for
+        an afternoon would delete what is in force. So what may be swept moves on with the clock
+        that nobody can set, from where it stood before, whatever the time of day is said to be.
+        """
+        said, now = self._follower.past(), self._clock.monotonic()
+        record = self._store.get(SWEPT)
+        if record is not None:
+            passed = max(0.0, now - self._measured) * CATCH_UP
+            said = min(said, float(record.value) + passed)
+        self._measured = now
+        self._store.put(SWEPT, repr(said).encode(), None)
+        return said - DAY
+
+    def sweep_records(self, limit: int = PAGE) -> Purged:
+        """Delete records that ended a day ago."""
+        return self._store.purge(self.over(), limit)
 
     def sweep_feed(self) -> int:
         """Trim entries that were over a day ago; returns how many."""
-        before = self._follower.past() - DAY
-        over = [one for one in self._store.ended(before) if self._over(one, before)]
-        doomed = [one.seq for one in over]
-        for entry in over:
+        before, kept, count = self.over(), 0, 0
+        while page := self._store.ended(before, skip=kept):
+            doomed = [one for one in page if self._over(one, before)]
+            kept += len(page) - len(doomed)
+            if doomed:
+                self._store.trim(sorted({*self._with_marks(doomed)}))
+                count += len(doomed)
+            if self._late():
+                break
+        return count
+
+    def _with_marks(self, entries: Iterable[Entry]) -> Iterator[int]:
+        """The numbers of *entries*, and of the marks that they say are swept."""
+        for entry in entries:
+            yield entry.seq
             notice = Notice.decode(entry.body)
             if notice.kind == "swept":
-                doomed.append(int(notice.value))
-        if doomed:
-            self._store.trim(sorted(doomed))
-        return len(doomed)
+                yield int(notice.value)
+
+    def _late(self) -> bool:
+        """Whether the follower has something better to do: it must not lose its lease to this."""
+        return self._clock.monotonic() >= self._until
 
     def _over(self, entry: Entry, before: float) -> bool:
         """The writer may not have known of the longest lifetime; this node's view does."""
@@ -100,23 +149,15 @@ class Housekeeping:
         if set(unswept) != set(self._sweeping):
             # Begun after the append of each mark that it is for.
             self._sweeping, self._cursor, self._unread = unswept, "", False
-        page = self._store.scan("token/", self._cursor)
-        for key, record in page:
-            try:
-                token = from_record(record.value, None)
-            except NewerForm:
-                # It may be covered: who can read it has to finish this.
-                self._unread = True
-            except ValueError:
-                pass  # nobody's token
-            else:
-                if any(mark_covers(seq, notice, token) for seq, notice in unswept.items()):
-                    self._store.delete(key)
+        while page := self._store.scan("token/", self._cursor, AT_ONCE):
+            covered = [key for key, record in page if self._covered(record, unswept)]
+            if covered:
+                self._store.append([], [Delete(key) for key in covered])
             # Only now: what could not be deleted is met again.
-            self._cursor = key
-        if page:
-            self._next = self._clock.monotonic()
-            return
+            self._cursor = page[-1][0]
+            if self._late():
+                self._next = self._clock.monotonic()
+                return
         self._sweeping = {}
         if self._unread:
             return
@@ -124,6 +165,17 @@ class Housekeeping:
             done = Notice("swept", self._clock.time(), value=float(seq))
             longest = self._follower.view.longest(done.at)
             self._store.append([done.entry(longest, f"swept-{seq}")])
+
+    def _covered(self, record: Record, unswept: Mapping[int, Notice]) -> bool:
+        try:
+            token = from_record(record.value, None)
+        except NewerForm:
+            # It may be covered: who can read it has to finish this.
+            self._unread = True
+            return False
+        except ValueError:
+            return False  # nobody's token
+        return any(mark_covers(seq, notice, token) for seq, notice in unswept.items())
 
     def sweep_nodes(self) -> list[str]:
         """Remove entries that stood still for longer than their own lease; by our own clock."""
@@ -134,8 +186,8 @@ class Housekeeping:
             version, since = self._stood.get(node_id, (-1, now))
             if version != one.version:
                 self._stood[node_id] = (one.version, now)
-            elif now - since > _lingers(Node.decode(one)):
-                self._store.withdraw(node_id)
+            elif now - since > _lingers(Node.decode(one)) and self._store.withdraw(node_id, one):
+                # (Only as it was seen: a node that was frozen may be back this very moment.)
                 gone.append(node_id)
         self._stood = {key: value for key, value in self._stood.items() if key in present}
         return gone

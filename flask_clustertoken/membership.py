@@ -268,7 +268,7 @@ class Membership:
 
     def _name_drift(self) -> None:
         """Once, at the start: say loudly where this node and the others differ."""
-        present = _nodes.listed(self.store.nodes(), self.clock.time())
+        present = _nodes.listed(self.store.nodes(), self.store.time())
         for one in _nodes.drift([node.node for node in present if not node.silent]):
             logger.warning("nodes of one realm must agree, but %s", one)
 

@@ -83,7 +83,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class ListedNode:
-    """A node as the store lists it. *quiet_for* is by the store's clock: for people only."""
+    """A node as the store lists it. *quiet_for* is by the store's own clock, never by ours."""
 
     node: Node
     quiet_for: float
@@ -94,7 +94,10 @@ class ListedNode:
 
 
 def listed(presences: Iterable[Presence], now: float) -> list[ListedNode]:
-    """The nodes in *presences* by name, with how long each has been quiet at *now*."""
+    """The nodes in *presences* by name; *now* is the store's :meth:`time`, read after them.
+
+    A host whose clock is off by what is tolerated would take living nodes for silent.
+    """
     found = [ListedNode(Node.decode(one), max(0.0, now - one.changed_at)) for one in presences]
     return sorted(found, key=lambda one: (one.node.host, one.node.pid, one.node.id))
 

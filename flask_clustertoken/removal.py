@@ -72,9 +72,8 @@ def remove_node(
                 f"{node.name} is alive: it renewed its entry while we looked; stop the process, "
                 "and it leaves by itself"
             )
-        if waited >= lease:
-            store.withdraw(first.node_id)
+        if waited >= lease and store.withdraw(first.node_id, now):
             return node
         if progress is not None:
-            progress(lease - waited)
-        pause(min(LOOK_EVERY, lease - waited))
+            progress(max(0.0, lease - waited))
+        pause(min(LOOK_EVERY, max(0.0, lease - waited)))

@@ -112,7 +112,7 @@ def first_key(store: ClusterStore, file: KeyFile) -> Staged:
     if store.begun():
         record = store.get(RING_KEY)
         marked = ring_states(record.value if record is not None else None)
-        present = [one.node for one in listed(store.nodes(), store.clock.time())]
+        present = [one.node for one in listed(store.nodes(), store.time())]
         used = [*marked, *(key_id for node in present for key_id in node.keys)]
         if used:
             who = f"{present[0].name} has" if present else "the store names"

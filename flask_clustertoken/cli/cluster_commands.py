@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from ..clock import SKEW
-from ..diagnosis import store_time, worst
+from ..diagnosis import worst
 from ..housekeeping import Housekeeping
 from ..migration import Migration, Progress, migrate
 from ..nodes import ListedNode, drift
 from ..removal import remove_node
+from ..stores.base import Purged
 from ..tokens import TokenKind
 from .asking import be_sure, json_option, kinds_option, wait_options, yes_option
 from .door import Door, explained, read_options, with_door
@@ -141,13 +142,13 @@ def purge_command(door: Door, json_too: bool) -> None:
     """
     with door.authority() as authority:
         store, clock = authority.store, authority.clock
-        if not store.embedded and abs(store_time(store, clock)) > SKEW:
+        if not store.embedded and abs(store.time() - clock.time()) > SKEW:
             raise Failure(
                 "This host's clock differs from the store's by more than "
                 f"{SKEW:.0f} s: what looks over may be alive. Set the clock first."
             )
         chores = Housekeeping(store, authority.follower(), clock)
-        records, entries = _all(chores.sweep_records), _all(chores.sweep_feed)
+        records, entries = _all(chores.sweep_records), chores.sweep_feed()
     if json_too:
         as_json({"records": records, "entries": entries})
     else:
@@ -157,10 +158,11 @@ def purge_command(door: Door, json_too: bool) -> None:
         )
 
 
-def _all(sweep: Callable[[], int]) -> int:
-    total = 0
-    while gone := sweep():
-        total += gone
+def _all(sweep: Callable[[], Purged]) -> int:
+    total, done = 0, False
+    while not done:
+        count, done = sweep()
+        total += count
     return total
 
 

@@ -185,8 +185,11 @@ class Feed:
         for start in range(0, len(numbers), PAGES_AT_ONCE):
             requests = [get(self._site.page(one)) for one in numbers[start : start + PAGES_AT_ONCE]]
             for answer in self._site.line.ask(deadline, *requests):
-                if answer is not Refused.ABSENT:  # trimmed since it was listed
-                    entries += [one for one in unpack_entries(answer[0]) if after < one.seq <= end]
+                if answer is Refused.ABSENT:
+                    # Swept since it was listed, and what was left of it stands in the page
+                    # before, which was read already.
+                    raise Raced("a page")
+                entries += [one for one in unpack_entries(answer[0]) if after < one.seq <= end]
             if len(entries) > limit:
                 break
         return entries

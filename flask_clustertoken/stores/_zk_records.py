@@ -13,7 +13,7 @@ from ..errors import Conflict
 from ._zk_client import Deadline, Op, Refused
 from ._zk_codec import escape, key_names, names_key, pack_record, unpack_record
 from ._zk_site import Raced, Site, children, create, delete, get, write
-from .base import Add, Change, Put, Record, Require
+from .base import Add, Change, Purged, Put, Record, Require
 
 #: Listings of shards under way at once while a walk looks for the next ones with records.
 _SHARDS = 64
@@ -219,21 +219,23 @@ class Records:
         )
         return [[] if names is Refused.ABSENT else sorted(names) for names in listed]
 
-    def purge(self, deadline: Deadline, before: float, limit: int) -> int:
+    def purge(self, deadline: Deadline, before: float, limit: int) -> Purged:
         """Sweep for at most half the time of a call, and go on there the next time."""
         stop = time.monotonic() + deadline.left() / 2
         shards = self._shards(deadline, "")
-        start = bisect_right(shards, self._purged_up_to)
+        del shards[: bisect_right(shards, self._purged_up_to)]
         count = 0
         for first in range(0, len(shards), _SHARDS):
-            last = min(first + _SHARDS, len(shards))
-            some = [shards[(start + at) % len(shards)] for at in range(first, last)]
+            some = shards[first : first + _SHARDS]
             for shard, leaves in zip(some, self._leaves(deadline, some), strict=True):
                 count += self._purge_shard(deadline, shard, leaves, before, limit - count)
-                if count >= limit or time.monotonic() > stop:
-                    return count
+                if count >= limit:
+                    return Purged(count, False)
                 self._purged_up_to = shard
-        return count
+                if time.monotonic() > stop:
+                    return Purged(count, False)
+        self._purged_up_to = ("", "")
+        return Purged(count, True)
 
     def _purge_shard(
         self,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ._zk_client import Deadline, Op, Refused, Rejected
+from ._zk_client import Deadline, Op, Refused
 from ._zk_codec import Head, pack_entries, pack_entry, pack_head, unpack_entries
 from ._zk_feed import PAGE_BYTES, PAGES_AT_ONCE, Feed
 from ._zk_site import Raced, Site, get, stat
@@ -101,12 +101,9 @@ class Sweeper:
             for one, state in zip(leave, ids, strict=True)
             if state is not None
         ]
-        try:
-            site.line.multi(
-                deadline, [Op("set", site.head, pack_head(head), head_seen.version), *ops]
-            )
-        except Rejected as error:
-            raise Raced(str(error)) from error
+        self._feed.commit(
+            deadline, [Op("set", site.head, pack_head(head), head_seen.version), *ops]
+        )
         return cut | done
 
     def _rewrite(

@@ -20,7 +20,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from ..clock import Clock, SystemClock
 
@@ -169,6 +169,13 @@ class Root:
     format: int = FORMAT
 
 
+class Purged(NamedTuple):
+    """How many records :meth:`ClusterStore.purge` deleted, and whether that was all."""
+
+    deleted: int
+    done: bool
+
+
 _stores: weakref.WeakSet[ClusterStore] = weakref.WeakSet()
 
 
@@ -264,8 +271,11 @@ class ClusterStore(ABC):
         """
 
     @abstractmethod
-    def purge(self, before: float, limit: int = PAGE) -> int:
-        """Delete up to *limit* records whose life ended before *before*; returns how many."""
+    def purge(self, before: float, limit: int = PAGE) -> Purged:
+        """Delete up to *limit* records whose life ended before *before*.
+
+        A store that has to look for them goes on at the next call where this one ended.
+        """
 
     # feed
 
@@ -312,8 +322,11 @@ class ClusterStore(ABC):
         """
 
     @abstractmethod
-    def ended(self, before: float, limit: int = PAGE) -> list[Entry]:
-        """Up to *limit* entries whose ``keep_until`` lies before *before*."""
+    def ended(self, before: float, limit: int = PAGE, *, skip: int = 0) -> list[Entry]:
+        """Up to *limit* entries whose ``keep_until`` lies before *before*, in a stable order.
+
+        The first *skip* of them are left out: the caller has looked at those and keeps them.
+        """
 
     @abstractmethod
     def trim(self, seqs: Sequence[int]) -> None:
@@ -334,12 +347,24 @@ class ClusterStore(ABC):
         """
 
     @abstractmethod
-    def withdraw(self, node_id: str) -> None:
-        """Remove a node's entry. Its owner gave up its lease before it calls this."""
+    def withdraw(self, node_id: str, unchanged: Presence | None = None) -> bool:
+        """Remove a node's entry; its owner gave up its lease before it calls this.
+
+        Anybody else names the entry as it was listed, *unchanged*: it is removed only if it
+        still is that one, in one step. A node that was thought gone may have come back since.
+        Says whether the entry is gone because of this call.
+        """
 
     @abstractmethod
     def nodes(self) -> list[Presence]:
         """Every entry, also of nodes that went quiet, as of some moment after the call began."""
+
+    def time(self) -> float:
+        """The store's own wall clock, at some moment after the call began.
+
+        :attr:`Presence.changed_at` is by it. Embedded stores share the host's.
+        """
+        return self.clock.time()
 
     # root and moving house
 

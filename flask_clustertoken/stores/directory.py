@@ -41,6 +41,7 @@ from .base import (
     Entry,
     NewEntry,
     Presence,
+    Purged,
     Record,
     Root,
     Vouched,
@@ -184,13 +185,14 @@ class DirectoryStore(ClusterStore):
         )
         return [(key, Record(value, expires_at)) for key, value, expires_at in rows]
 
-    def purge(self, before: float, limit: int = PAGE) -> int:
-        def work(db: Connection) -> int:
-            return db.execute(
+    def purge(self, before: float, limit: int = PAGE) -> Purged:
+        def work(db: Connection) -> Purged:
+            count = db.execute(
                 "DELETE FROM records WHERE key IN (SELECT key FROM records"
                 " WHERE expires_at < ? ORDER BY expires_at LIMIT ?)",
                 (before, limit),
             ).rowcount
+            return Purged(count, count < limit)
 
         return self._files.write(work)
 
@@ -236,10 +238,11 @@ class DirectoryStore(ClusterStore):
     def watch(self, moved: Callable[[], None]) -> None:
         self._files.check_not_closed()  # look_every says when to look; nothing calls
 
-    def ended(self, before: float, limit: int = PAGE) -> list[Entry]:
+    def ended(self, before: float, limit: int = PAGE, *, skip: int = 0) -> list[Entry]:
         rows = self._files.query(
-            f"SELECT {ENTRY} FROM feed WHERE keep_until < ? ORDER BY keep_until LIMIT ?",
-            (before, limit),
+            f"SELECT {ENTRY} FROM feed WHERE keep_until < ?"
+            " ORDER BY keep_until, seq LIMIT ? OFFSET ?",
+            (before, limit, skip),
         )
         return [Entry(*row) for row in rows]
 
@@ -289,11 +292,16 @@ class DirectoryStore(ClusterStore):
         # Store and node share the host's clock.
         return Vouched(seq, self.clock.time())
 
-    def withdraw(self, node_id: str) -> None:
-        def work(db: Connection) -> None:
-            db.execute("DELETE FROM presence WHERE node_id = ?", (node_id,))
+    def withdraw(self, node_id: str, unchanged: Presence | None = None) -> bool:
+        def work(db: Connection) -> bool:
+            version = None if unchanged is None else unchanged.version
+            done = db.execute(
+                "DELETE FROM presence WHERE node_id = ?1 AND (?2 IS NULL OR version = ?2)",
+                (node_id, version),
+            )
+            return done.rowcount > 0
 
-        self._files.write(work)
+        return self._files.write(work)
 
     def nodes(self) -> list[Presence]:
         rows = self._files.query("SELECT node_id, info, version, changed_at FROM presence")

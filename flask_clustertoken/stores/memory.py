@@ -26,6 +26,7 @@ from .base import (
     Entry,
     NewEntry,
     Presence,
+    Purged,
     Put,
     Record,
     Root,
@@ -159,7 +160,7 @@ class MemoryStore(ClusterStore):
             page = [(key, shelf.records[key]) for key in keys]
         return [(key, record) for key, record in page if record.alive(now)][:limit]
 
-    def purge(self, before: float, limit: int = PAGE) -> int:
+    def purge(self, before: float, limit: int = PAGE) -> Purged:
         shelf = self._open()
         with shelf.lock:
             dead = [
@@ -169,7 +170,7 @@ class MemoryStore(ClusterStore):
             ][:limit]
             for key in dead:
                 del shelf.records[key]
-            return len(dead)
+            return Purged(len(dead), len(dead) < limit)
 
     # feed
 
@@ -225,14 +226,14 @@ class MemoryStore(ClusterStore):
     def watch(self, moved: Callable[[], None]) -> None:
         self._open().watchers[id(self)] = moved
 
-    def ended(self, before: float, limit: int = PAGE) -> list[Entry]:
+    def ended(self, before: float, limit: int = PAGE, *, skip: int = 0) -> list[Entry]:
         shelf = self._open()
         with shelf.lock:
             return [
                 entry
                 for entry in shelf.entries
                 if entry.keep_until is not None and entry.keep_until < before
-            ][:limit]
+            ][skip : skip + limit]
 
     def trim(self, seqs: Sequence[int]) -> None:
         shelf, doomed = self._open(), set(seqs)
@@ -260,10 +261,14 @@ class MemoryStore(ClusterStore):
             self.announce(node_id, info)
             return Vouched(shelf.head, self.clock.time())
 
-    def withdraw(self, node_id: str) -> None:
+    def withdraw(self, node_id: str, unchanged: Presence | None = None) -> bool:
         shelf = self._open()
         with shelf.lock:
-            shelf.presence.pop(node_id, None)
+            there = shelf.presence.get(node_id)
+            if there is None or (unchanged is not None and there.version != unchanged.version):
+                return False
+            del shelf.presence[node_id]
+            return True
 
     def nodes(self) -> list[Presence]:
         shelf = self._open()

@@ -46,6 +46,7 @@ from .base import (
     Entry,
     NewEntry,
     Presence,
+    Purged,
     Put,
     Record,
     Root,
@@ -232,11 +233,11 @@ class ZooKeeperStore(ClusterStore):
 
         return opened.site.again(deadline, step)
 
-    def purge(self, before: float, limit: int = PAGE) -> int:
+    def purge(self, before: float, limit: int = PAGE) -> Purged:
         """Walks for half a call's time at most, and goes on from there at the next call."""
         opened, deadline = self._start()
 
-        def step(_sure: bool) -> int:
+        def step(_sure: bool) -> Purged:
             opened.root(deadline)
             return opened.records.purge(deadline, before, limit)
 
@@ -289,12 +290,12 @@ class ZooKeeperStore(ClusterStore):
 
         opened.site.again(deadline, step)
 
-    def ended(self, before: float, limit: int = PAGE) -> list[Entry]:
+    def ended(self, before: float, limit: int = PAGE, *, skip: int = 0) -> list[Entry]:
         opened, deadline = self._start()
 
         def step(_sure: bool) -> list[Entry]:
             opened.root(deadline)
-            return opened.sweeper.ended(deadline, before, limit)
+            return opened.sweeper.ended(deadline, before, skip + limit)[skip:]
 
         return opened.site.again(deadline, step)
 
@@ -334,10 +335,35 @@ class ZooKeeperStore(ClusterStore):
 
         return opened.site.again(deadline, step)
 
-    def withdraw(self, node_id: str) -> None:
+    def withdraw(self, node_id: str, unchanged: Presence | None = None) -> bool:
         opened, deadline = self._start()
         path = opened.site.node(node_id)
-        opened.site.again(deadline, lambda _: opened.line.ask(deadline, delete(path)))
+
+        def step(_sure: bool) -> bool:
+            version = -1
+            if unchanged is not None:
+                (state,) = opened.line.ask(deadline, stat(path))
+                if state is None or state.mzxid != unchanged.version:
+                    return False
+                # A server that lags shows an old version, and with that the delete is refused.
+                version = state.version
+            (answer,) = opened.line.ask(deadline, delete(path, version))
+            return not isinstance(answer, Refused)
+
+        return opened.site.again(deadline, step)
+
+    def time(self) -> float:
+        """The leader's clock, as a write of ours is stamped by it."""
+        opened, deadline = self._start()
+
+        def step(_sure: bool) -> float:
+            opened.root(deadline)
+            (written,) = opened.line.ask(deadline, write(opened.site.scratch, b""))
+            if isinstance(written, Refused):
+                raise gone(opened.site.scratch)
+            return float(written.mtime / 1000)
+
+        return opened.site.again(deadline, step)
 
     def nodes(self) -> list[Presence]:
         opened, deadline = self._start()

@@ -366,10 +366,10 @@ class RecordsContract(StoreFixtures):
             store.put(f"old/{number}", b"", start + number)
         store.put("endless", b"", None)
         clock.advance(100)
-        assert store.purge(start) == 0
-        assert store.purge(start + 4, limit=3) == 3
-        assert store.purge(start + 4, limit=3) == 1
-        assert store.purge(start + 4) == 0
+        assert store.purge(start) == (0, True)
+        assert store.purge(start + 4, limit=3) == (3, False)
+        assert store.purge(start + 4, limit=3) == (1, True)
+        assert store.purge(start + 4) == (0, True)
         clock.set_wall(-100)
         assert sorted(key for key, _ in store.scan("")) == ["endless", "old/4", "old/5"]
 
@@ -624,7 +624,10 @@ class FeedContract(StoreFixtures):
         assert store.ended(start + 1) == []
         assert [one.id for one in store.ended(start + 2)] == ["a"]
         assert sorted(one.id for one in store.ended(clock.time())) == ["a", "b"]
-        assert len(store.ended(clock.time(), limit=1)) == 1
+        both = store.ended(clock.time())
+        assert store.ended(clock.time(), limit=1) == both[:1]
+        assert store.ended(clock.time(), limit=1, skip=1) == both[1:]
+        assert store.ended(clock.time(), skip=2) == []
         assert [one.seq for one in feed_of(store)] == seqs
 
     def test_trim_deletes_by_number_and_raises_the_floor(
@@ -707,13 +710,37 @@ class PresenceContract(StoreFixtures):
         assert other.nodes() == []
 
     def test_a_node_is_withdrawn(self, store: ClusterStore, other: ClusterStore) -> None:
-        """Only its entry goes; withdrawing nobody is fine."""
+        """Only its entry goes; withdrawing nobody is fine, and said."""
         store.announce("n1", b"")
         store.announce("n2", b"")
-        other.withdraw("n1")
-        other.withdraw("n1")
-        other.withdraw("never")
+        assert other.withdraw("n1")
+        assert not other.withdraw("n1")
+        assert not other.withdraw("never")
         assert [node.node_id for node in store.nodes()] == ["n2"]
+
+    def test_a_node_that_came_back_is_not_withdrawn(
+        self, store: ClusterStore, other: ClusterStore
+    ) -> None:
+        """Whoever thought it gone names the entry that it saw; the node may have renewed it."""
+        store.announce("n1", b"")
+        (seen,) = other.nodes()
+        store.vouch("n1", b"")
+        assert not other.withdraw("n1", seen)
+        store.vouch("n1", b"")
+        (seen,) = other.nodes()
+        assert other.withdraw("n1", seen)
+        with pytest.raises(NotAnnounced):
+            store.vouch("n1", b"")
+        store.announce("n1", b"")
+        assert not other.withdraw("n1", seen)
+        assert [node.node_id for node in store.nodes()] == ["n1"]
+
+    def test_the_store_has_a_clock(self, store: ClusterStore, other: ClusterStore) -> None:
+        """The one by which it says when a node's entry changed."""
+        before = other.time()
+        store.announce("n1", b"")
+        (entry,) = store.nodes()
+        assert before <= entry.changed_at <= other.time()
 
 
 class RootContract(StoreFixtures):
@@ -787,7 +814,7 @@ class RootContract(StoreFixtures):
         store.announce("n2", b"")
         store.withdraw("n2")
         assert store.delete("key") is True
-        assert store.purge(clock.time()) == 1
+        assert store.purge(clock.time()).deleted == 1
         store.trim([seqs[0]])
         assert [one.id for one in feed_of(store)] == ["b"]
 

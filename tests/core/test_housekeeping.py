@@ -9,7 +9,7 @@ from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.housekeeping import EVERY, QUIET, STEADY
 from flask_clustertoken.notices import BRIEF, SHORT_MEMORY, Notice
-from flask_clustertoken.stores.base import Record
+from flask_clustertoken.stores.base import NewEntry, Record
 
 from .parts import DAY, Cluster, reason, store_of
 
@@ -142,8 +142,9 @@ def test_a_sweep_that_was_cut_off_is_not_complete(cluster: Cluster) -> None:
     node = cluster.node()
     ended = node.issue_api_token("alice", "a")
     node.revoke_all(("login", "api"))
-    store_of(node).failing["delete"] = StoreUnavailable("no")
+    store_of(node).failing["append"] = StoreUnavailable("no")
     keep_house(cluster, rounds=4)
+    assert ended.token.record_key in cluster.shelf.records
     assert "swept" not in kinds(cluster)
     store_of(node).heal()
     keep_house(cluster, rounds=4)
@@ -201,3 +202,82 @@ def test_a_stale_node_keeps_no_house(cluster: Cluster) -> None:
     store_of(node).failing["vouch"] = StoreUnavailable("no")
     keep_house(cluster, rounds=5)
     assert store_of(node).calls["purge"] == purges
+
+
+def test_a_clock_a_month_ahead_for_an_afternoon_deletes_nothing(host: Cluster) -> None:
+    """On one host the store has no other clock; what is swept moves on as time itself does."""
+    node = host.node(TOKEN_STORE="cookie")
+    issued = node.issue_login("alice")
+    node.revoke_subject("alice")
+    steady(host)
+    host.clock.set_wall(30 * DAY)
+    for _ in range(5):
+        host.clock.advance(3600)
+        keep_house(host, rounds=1)
+    host.clock.set_wall(-30 * DAY)
+    for _ in range(3):
+        host.clock.advance(1)
+        node.follower().step()
+    for one in (node, host.node(TOKEN_STORE="cookie")):
+        assert reason(one.authenticate(issued.text)) == "revoked"
+
+
+def test_what_is_not_over_holds_up_nothing_behind_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Marks whose writers did not know of the longest lifetime may be many; the rest is swept."""
+    longer = cluster.node(LIFETIME=300 * DAY, ABSOLUTE_LIFETIME=None)
+    cluster.step()
+    store = store_of(longer)
+    now = cluster.clock.time()
+    for number in range(1200):
+        mark = Notice("labels", now, (number,))
+        store.append([NewEntry(f"mark-{number}", mark.encode(), now + 60)])
+    store.append([NewEntry("id", Notice("ids", now, (5,), recorded=True).encode(), now + 7200)])
+    steady(cluster)
+    cluster.clock.advance(2 * DAY)
+    keep_house(cluster, rounds=2)
+    assert "ids" not in kinds(cluster)
+    assert kinds(cluster).count("labels") == 1200
+
+
+def test_a_frozen_node_that_is_back_is_not_swept(cluster: Cluster) -> None:
+    """It renews its entry between the look of whoever sweeps and the removal."""
+    node, frozen = cluster.node(), cluster.node()
+    issued = node.issue_login("alice")
+    cluster.step()
+    name = frozen.follower().node_id
+
+    def thaw() -> None:
+        frozen.follower().step()
+        frozen.follower().step()
+
+    for _ in range(60):
+        cluster.clock.advance(EVERY + 1)
+        store_of(node).before["withdraw"] = thaw
+        node.follower().step()
+        assert name in cluster.shelf.presence
+    frozen.follower().step()
+    assert frozen.authenticate(issued.text)
+
+
+def test_a_sweep_leaves_time_for_the_lease(cluster: Cluster) -> None:
+    """With a store that takes its time the sweep of a mark goes on in the next step."""
+    node = cluster.node()
+    for number in range(900):
+        node.issue_api_token("alice", f"robot {number}")
+    steady(cluster)
+    node.revoke_subject("alice", ["login", "api"])
+    store = store_of(node)
+    append = store.append
+
+    def slow(*args: object, **kwargs: object) -> object:
+        cluster.clock.advance(1.5)
+        return append(*args, **kwargs)  # type: ignore[arg-type]
+
+    store.append = slow  # type: ignore[method-assign,assignment]
+    for _ in range(120):
+        cluster.clock.advance(1)
+        node.follower().step()
+        assert node.follower().fresh
+    assert not [key for key in cluster.shelf.records if key.startswith("token/")]

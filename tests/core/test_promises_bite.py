@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flask_clustertoken.follower import Follower
+from flask_clustertoken.housekeeping import DAY, Housekeeping
 from flask_clustertoken.issuing import Issuer
 from flask_clustertoken.judging import Judge
 from flask_clustertoken.notices import Notice
@@ -188,7 +189,7 @@ BITES: list[tuple[str, Patch, Test]] = [
     ),
     (
         "the broom believes the clock",
-        put(Follower, "past", lambda self: self._clock.time()),
+        put(Housekeeping, "over", lambda self: self._clock.time() - DAY),
         lambda cluster: test_housekeeping.test_a_clock_that_wakes_a_month_ahead_deletes_nothing(
             cluster, "after"
         ),

@@ -29,6 +29,7 @@ from flask_clustertoken.stores.base import (
     ClusterStore,
     NewEntry,
     Presence,
+    Purged,
     Record,
     Root,
     Vouched,
@@ -141,7 +142,7 @@ class SimulatedStore(ClusterStore):
     def scan(self, prefix: str, after: str = "", limit: int = 1000) -> list[tuple[str, Record]]:
         return self._read(lambda: self._inner.scan(prefix, after, limit))
 
-    def purge(self, before: float, limit: int = 1000) -> int:
+    def purge(self, before: float, limit: int = 1000) -> Purged:
         return self._write(lambda: self._inner.purge(before, limit))
 
     def append(
@@ -178,8 +179,8 @@ class SimulatedStore(ClusterStore):
     def watch(self, moved: Callable[[], None]) -> None:
         pass
 
-    def ended(self, before: float, limit: int = 1000) -> list[Any]:
-        return self._read(lambda: self._inner.ended(before, limit))
+    def ended(self, before: float, limit: int = 1000, *, skip: int = 0) -> list[Any]:
+        return self._read(lambda: self._inner.ended(before, limit, skip=skip))
 
     def trim(self, seqs: Sequence[int]) -> None:
         self._write(lambda: self._inner.trim(seqs))
@@ -191,8 +192,11 @@ class SimulatedStore(ClusterStore):
         seq = self._write(lambda: self._inner.vouch(node_id, info)).seq
         return Vouched(seq, self._world.now)
 
-    def withdraw(self, node_id: str) -> None:
-        self._write(lambda: self._inner.withdraw(node_id))
+    def withdraw(self, node_id: str, unchanged: Presence | None = None) -> bool:
+        return self._write(lambda: self._inner.withdraw(node_id, unchanged))
+
+    def time(self) -> float:
+        return self._world.now
 
     def nodes(self) -> list[Presence]:
         return self._read(self._inner.nodes)
