@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response
 
 from ..authority import TokenAuthority
 from ..errors import ConfigurationError, MissingDriver, StoreError
-from ..events import LoginEnding, NodeFresh, NodeLeaving, TokenRenewed
+from ..events import LoginEnding, NodeFresh, NodeLeaving, TokenRenewed, TokenRevoked
 from ..extension.state import AppState, current_handle, state_of
 from ..tokens import Token
 from . import bearer, claims, labels
@@ -121,6 +121,7 @@ class Adapter:
             self.core.extension.handle_unauthorized = unauthorized
         events = self.authority.events
         events.listen(LoginEnding, self._login_ending)
+        events.listen(TokenRevoked, self._login_ended)
         events.listen(TokenRenewed, self._token_renewed)
         events.listen(NodeFresh, self._joined)
         events.listen(NodeLeaving, self._leaving)
@@ -348,11 +349,18 @@ class Adapter:
         if has_request_context():
             g._keycloak_cookies = self.companion.clearing(request.environ)
             g._keycloak_ended = tokens
+            g._keycloak_ending = label
         self.vault.drop(label)
         by_redirect = has_request_context() and g.get("_keycloak_by_redirect", False)
         if by_redirect or tokens is None or self.options.logout == "local":
             return
         self.end_session(tokens)
+
+    def _login_ended(self, _: TokenRevoked) -> None:
+        """The store knows of the logout: what a refresh wrote while it did not, goes too."""
+        label = g.pop("_keycloak_ending", None) if has_request_context() else None
+        if label is not None and self.vault.where == "cookie":
+            self.vault.drop(label)
 
     def end_session(self, tokens: ProviderTokens) -> None:
         """End the session at Keycloak soon, and wait for nothing: it calls us back."""

@@ -6,8 +6,9 @@ brought lies in the store for :data:`HANDOVER` seconds, for the requests that we
 way with the old cookie. Each change is a new *number*: whoever finds a higher one than its
 own takes it instead of refreshing again (with rotation an old refresh token ends the session).
 
-A refresh writes only where its lock and the login's record still stand, checked in the same
-transaction. A logout deletes both, so it cannot be undone by a refresh that was under way.
+A refresh ends as the issue of a login does. It writes only where its lock and the login's record
+still stand, checked in the same transaction; then it looks again whether a revocation has come
+meanwhile, since not every one deletes something, and takes back what it wrote if so.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Literal
 
 from ..authority import TokenAuthority
 from ..clock import SKEW
-from ..errors import Conflict
+from ..errors import Conflict, StoreUnavailable
 from ..stores.base import Change, Delete, Put, Require
 from ..tokens import Token
 from . import labels
@@ -191,10 +192,7 @@ class Vault:
         current = self._latest(label, cookie)
         if current is not None and self._good(current, first, least, forced):
             return current
-        follower = self._authority.follower()
-        # A logout that came before our lock is in the view now; one that comes later takes it.
-        if not follower.reach(self._authority.store.head()) or follower.view.covers(token):
-            raise NoProviderTokens("the login has ended meanwhile")
+        self._still_wanted(token, label)
         if current is None or not current.refresh_token:
             raise NoProviderTokens("Keycloak gave no refresh token for this login")
         fields = self.session_fields(token.labels)
@@ -211,7 +209,20 @@ class Vault:
             raise KeycloakUnavailable("Keycloak answered with a token not its own") from error
         tokens = ProviderTokens.of(answer, self._authority.clock.time(), current)
         self._replace(token, label, tokens, brief=cookie is not None)
+        self._still_wanted(token, label)
         return tokens
+
+    def _still_wanted(self, token: Token, label: str) -> None:
+        """Catch up with the feed; if a revocation covers *token*, nothing of it stays here.
+
+        Whoever revokes after this look finds our entry, or is found by the next look.
+        """
+        follower = self._authority.follower()
+        if not follower.reach(self._authority.store.head()):
+            raise StoreUnavailable("this node could not catch up with the revocations")
+        if follower.view.covers(token):
+            self.drop(label)
+            raise NoProviderTokens("the login has ended meanwhile")
 
     def _replace(self, token: Token, label: str, tokens: ProviderTokens, *, brief: bool) -> None:
         needed: list[Change] = [Require(self._keys.refreshing(label))]
@@ -222,6 +233,7 @@ class Vault:
         try:
             self._authority.store.append([], [*needed, self._put(label, tokens, brief)])
         except Conflict:
+            self._still_wanted(token, label)
             raise NoProviderTokens("the login has ended meanwhile") from None
 
     def session_fields(self, of: tuple[str, ...]) -> Mapping[str, str]:

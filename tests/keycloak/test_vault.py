@@ -14,6 +14,7 @@ from flask import Flask
 from werkzeug.wrappers import Request, Response
 
 from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.extension.state import state_of
 from flask_clustertoken.keycloak import NoProviderTokens, SessionEnded, labels
 from flask_clustertoken.keycloak.sealing import Sealer
@@ -215,6 +216,68 @@ def test_our_own_logout_before_the_answer(refreshing: Refreshing) -> None:
         refreshing.refresh()
 
     assert refreshing.vault(0).read(refreshing.label) is None
+
+
+@pytest.mark.parametrize("what", ["all", "subject", "id", "app-label"])
+def test_any_revocation_before_the_answer(refreshing: Refreshing, what: str) -> None:
+    """Whatever ends the login while Keycloak is asked: nothing is handed out, nothing stays."""
+    authority = state_of(refreshing.apps[1]).authority
+    end: dict[str, Callable[[], object]] = {
+        "all": authority.revoke_all,
+        "subject": lambda: authority.revoke_subject("alice"),
+        "id": lambda: authority.revoke_ids([refreshing.token.id]),
+        "app-label": lambda: authority.revoke_labels([refreshing.label]),
+    }
+
+    def revoke() -> None:
+        end[what]()
+
+    refreshing.before = revoke
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+
+    assert refreshing.vault(0).read(refreshing.label) is None
+
+
+def test_the_store_is_behind_after_the_answer(
+    refreshing: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a revocation came is not known: nothing is handed out, and nothing is lost."""
+    follower = state_of(refreshing.apps[0]).authority.follower()
+    refreshing.before = lambda: monkeypatch.setattr(follower, "reach", lambda seq: False)
+
+    with pytest.raises(StoreUnavailable):
+        refreshing.refresh()
+
+    monkeypatch.undo()
+    assert refreshing.refresh().number == 2
+    assert refreshing.asked == 1
+
+
+def test_a_refresh_within_a_logout(
+    issuer: Issuer, config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins after the logout took its tokens and before the store knows: nothing outlives."""
+    app = create_app(config(issuer.url, store="cookie"))
+    refreshing = Refreshing([app], issuer)
+    authority = state_of(app).authority
+    client = app.test_client()
+    text = authority.issue_login("alice", labels=refreshing.token.labels).text
+    client.set_cookie("clustertoken", text)
+    usual = authority.revoke_ids
+
+    def revoke_ids(ids: list[str]) -> Any:
+        refreshing.refresh()
+        return usual(ids)
+
+    monkeypatch.setattr(authority, "revoke_ids", revoke_ids)
+
+    assert client.post("/logout").status_code == 200
+
+    assert refreshing.asked == 1
+    assert refreshing.vault(0).read(refreshing.label) is None
+    authority.close()
 
 
 def test_a_login_that_has_ended_refreshes_nothing(refreshing: Refreshing) -> None:
