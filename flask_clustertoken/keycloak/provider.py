@@ -7,7 +7,6 @@ PKCE, token requests, the ways in which a client authenticates); requests carrie
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,11 +17,12 @@ from ..clock import Clock
 from .errors import KeycloakRefused, KeycloakUnavailable, SessionEnded
 from .jose import SigningKeys
 from .options import Options
+from .remembered import Remembered
 from .transport import equip, unavailable
 
 #: Seconds for which discovery's answer is believed without asking again.
 DISCOVERY_LIFETIME = 86_400.0
-#: Seconds between two attempts while it could not be read.
+#: Seconds between two attempts while it cannot be read.
 DISCOVERY_PAUSE = 1.0
 
 
@@ -59,11 +59,13 @@ class Provider:
         self.options = options
         #: The address that browsers use, and the one that we use.
         self.front, self.back = front, back
-        self._clock = clock
-        self._endpoints: Endpoints | None = None
-        self._read = float("-inf")
-        self._tried = float("-inf")
-        self._lock = threading.Lock()
+        self._endpoints = Remembered(
+            "discovery",
+            self._discover,
+            clock=clock,
+            lifetime=DISCOVERY_LIFETIME,
+            pause=DISCOVERY_PAUSE,
+        )
         self._session: Any = None
         self.keys = SigningKeys(
             self._fetch_keys,
@@ -75,7 +77,7 @@ class Provider:
     def forget(self) -> None:
         """In a fork's child: the parent's connections and locks are not ours."""
         self._session = None
-        self._lock = threading.Lock()
+        self._endpoints.forget_locks()
         self.keys.forget_locks()
 
     # -- discovery ---------------------------------------------------------------------
@@ -86,21 +88,7 @@ class Provider:
 
     def endpoints(self) -> Endpoints:
         """What discovery says, read once a day. Raises :class:`KeycloakUnavailable`."""
-        found, now = self._endpoints, self._clock.monotonic()
-        if found is not None and now - self._read < DISCOVERY_LIFETIME:
-            return found
-        with self._lock:
-            if self._endpoints is found and now - self._tried >= DISCOVERY_PAUSE:
-                self._tried = now
-                try:
-                    self._endpoints = self._discover()
-                    self._read = now
-                except KeycloakUnavailable:
-                    if found is None:
-                        raise
-        if self._endpoints is None:
-            raise KeycloakUnavailable("Keycloak could not be reached a moment ago")
-        return self._endpoints
+        return self._endpoints.get()
 
     def _discover(self) -> Endpoints:
         said = self._get(f"{self.realm_url}/.well-known/openid-configuration", "discovery")
