@@ -91,12 +91,14 @@ class SigningKeys:
             pause=max(0.0, pause),
         )
 
-    def verify(self, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    def verify(self, text: str, *, urgent: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
         """Header and claims of *text*, if a key of the realm signed it.
 
+        *urgent*: it will not come again, as a logout does not. For those an unknown key fetches
+        the keys once a second, whatever bearer tokens with unknown keys have come before.
         Raises :class:`NotGenuine`, or :class:`KeycloakUnavailable` where no key is at hand.
         """
-        keys = self._current(_key_id(text))
+        keys = self._current(_key_id(text), urgent)
         from joserfc import jwt
         from joserfc.errors import JoseError
 
@@ -106,10 +108,10 @@ class SigningKeys:
             raise NotGenuine(f"the signature does not hold ({type(error).__name__})") from None
         return dict(found.header), found.claims
 
-    def _current(self, key_id: str) -> KeySet:
+    def _current(self, key_id: str, urgent: bool) -> KeySet:
         keys = self._keys.get()
         if not _lists(keys, key_id):
-            keys = self._keys.newer(keys) or keys
+            keys = self._keys.newer(keys, urgent=urgent) or keys
         if not _lists(keys, key_id):
             raise NotGenuine("signed with a key that Keycloak does not list")
         return keys

@@ -132,7 +132,7 @@ def arrive(
         code, redirect_uri=pending.redirect_uri, verifier=pending.verifier, session=fields
     )
     issuer = provider.issuer
-    header, identity = provider.keys.verify(tokens.id_token)
+    header, identity = provider.keys.verify(tokens.id_token, urgent=True)
     claims.check_id_token(
         header,
         identity,
@@ -145,7 +145,7 @@ def arrive(
     # A user's own not-before comes with the response, and concerns this user alone.
     if identity["iat"] < max(not_before, tokens.not_before):
         raise KeycloakRefused("stale", "the login is older than a not-before")
-    _, access = provider.keys.verify(tokens.access_token)
+    _, access = provider.keys.verify(tokens.access_token, urgent=True)
     claims.check_access_token(
         access,
         issuer=issuer,
