@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ..authority import TokenAuthority
@@ -71,6 +71,10 @@ class ProviderTokens:
             now + tokens.expires_in,
             before.number + 1 if before else 1,
         )
+
+    def with_refresh_token(self, text: str) -> ProviderTokens:
+        """The next ones, of which the access token is not known yet."""
+        return replace(self, refresh_token=text or self.refresh_token, number=self.number + 1)
 
     @classmethod
     def from_json(cls, data: Any) -> ProviderTokens | None:
@@ -203,13 +207,18 @@ class Vault:
             if newer is not None and newer.number > current.number:
                 return newer
             raise
+        before, kept = current, cookie is None
+        if not provider.keys.at_hand(answer.access_token):
+            # To fetch its key may take long, or fail, and the old refresh token is used up. With
+            # the old access token, since roles are read from what was verified.
+            before = current.with_refresh_token(answer.refresh_token)
+            self._write(token, label, before, kept=kept, brief=False)
         try:
-            provider.keys.verify(answer.access_token)
+            provider.keys.verify(answer.access_token, urgent=True)
         except NotGenuine as error:
             raise KeycloakUnavailable("Keycloak answered with a token not its own") from error
-        tokens = ProviderTokens.of(answer, self._authority.clock.time(), current)
-        self._replace(token, label, tokens, brief=cookie is not None)
-        self._still_wanted(token, label)
+        tokens = ProviderTokens.of(answer, self._authority.clock.time(), before)
+        self._write(token, label, tokens, kept=kept, brief=not kept)
         return tokens
 
     def _still_wanted(self, token: Token, label: str) -> None:
@@ -224,17 +233,21 @@ class Vault:
             self.drop(label)
             raise NoProviderTokens("the login has ended meanwhile")
 
-    def _replace(self, token: Token, label: str, tokens: ProviderTokens, *, brief: bool) -> None:
+    def _write(
+        self, token: Token, label: str, tokens: ProviderTokens, *, kept: bool, brief: bool
+    ) -> None:
+        """*kept*: in the place of those that the store keeps already."""
         needed: list[Change] = [Require(self._keys.refreshing(label))]
         if self.where == "session":
             needed.append(Require(token.record_key))
-        if not brief:
+        if kept:
             needed.append(Require(self._keys.tokens(label)))
         try:
             self._authority.store.append([], [*needed, self._put(label, tokens, brief)])
         except Conflict:
             self._still_wanted(token, label)
             raise NoProviderTokens("the login has ended meanwhile") from None
+        self._still_wanted(token, label)
 
     def session_fields(self, of: tuple[str, ...]) -> Mapping[str, str]:
         """What tells Keycloak how to reach this login: sent at login and at each refresh."""

@@ -39,6 +39,8 @@ class Issuer:
         self.listed = [self.key]
         #: What the token endpoint answers; by default an error.
         self.token: Answer = lambda request: self.json({"error": "invalid_grant"}, 400)
+        #: What the list of keys is answered with.
+        self.certs: Answer = lambda request: self.json(KeySet(self.listed).as_dict(private=False))
         #: Replaces every answer (a server that has gone mad).
         self.mad: Answer | None = None
         self.asked: list[str] = []
@@ -88,7 +90,7 @@ class Issuer:
                 }
             )
         if request.path.endswith("/certs"):
-            return self.json(KeySet(self.listed).as_dict(private=False))
+            return self.certs(request)
         if request.path.endswith("/token"):
             return self.token(request)
         return Response(status=204)

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from joserfc.jwk import RSAKey
 from werkzeug.wrappers import Request, Response
 
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import NoProviderTokens, SessionEnded, labels
+from flask_clustertoken.keycloak import KeycloakUnavailable, NoProviderTokens, SessionEnded, labels
 from flask_clustertoken.keycloak.sealing import Sealer
 from flask_clustertoken.keycloak.vault import ProviderTokens
 from flask_clustertoken.keys import KeyRing, ring_bytes
@@ -25,6 +26,7 @@ from tests.keycloak.app import create_app
 from tests.keycloak.issuer import Issuer
 
 Make = Callable[..., dict[str, Any]]
+_NEW = RSAKey.generate_key(2048, {"kid": "new", "use": "sig"})
 
 
 # -- sealing ---------------------------------------------------------------------------
@@ -103,6 +105,9 @@ class Refreshing:
         made = (self.label, labels.session_label(issuer.issuer, "app", "state"))
         self.first = ProviderTokens("access-0", "refresh-0", "id-0", 0.0, 1)
         self.token = authority.issue_login("alice", labels=made).token
+        for number in range(len(apps)):
+            # As in a process that has been running for a while: the keys are at hand.
+            self.provider(number).keys.verify(issuer.sign(issuer.access_token()))
         self.cookie = self.first if self.vault(0).where == "cookie" else None
         if self.cookie is None:
             self.vault(0).keep(self.label, self.first)
@@ -122,6 +127,9 @@ class Refreshing:
                 "expires_in": self._life,
             }
         )
+
+    def provider(self, number: int) -> Any:
+        return self.apps[number].extensions["keycloak"].provider()
 
     def vault(self, number: int) -> Any:
         return self.apps[number].extensions["keycloak"].vault
@@ -300,8 +308,6 @@ def test_invalid_grant(refreshing: Refreshing) -> None:
 
 def test_a_failure_lets_go_of_the_lock(refreshing: Refreshing) -> None:
     """After Keycloak was silent the next request tries again at once."""
-    from flask_clustertoken.keycloak import KeycloakUnavailable
-
     usual = refreshing.issuer.token
     refreshing.issuer.token = lambda request: Response("", 502)
     with pytest.raises(KeycloakUnavailable):
@@ -313,14 +319,55 @@ def test_a_failure_lets_go_of_the_lock(refreshing: Refreshing) -> None:
 
 def test_a_forged_answer_is_not_believed(refreshing: Refreshing) -> None:
     """A refreshed access token says the roles, so its signature is checked."""
-    from flask_clustertoken.keycloak import KeycloakUnavailable
-
     refreshing.issuer.token = lambda request: refreshing.issuer.json(
         {"access_token": "eyJ.eyJ.x", "refresh_token": "r", "expires_in": 300}
     )
 
     with pytest.raises(KeycloakUnavailable):
         refreshing.refresh()
+
+
+def test_a_new_key_loses_no_refresh_token(
+    refreshing: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keycloak has a new key and its list cannot be had: the used-up token is not used again."""
+    issuer, provider = refreshing.issuer, refreshing.provider(0)
+    monkeypatch.setattr(issuer, "key", _NEW)
+    usual, issuer.certs = issuer.certs, lambda request: Response("", 503)
+
+    with pytest.raises(KeycloakUnavailable):
+        refreshing.refresh()
+
+    # Roles are still read from an access token that was verified.
+    stored = refreshing.vault(0).read(refreshing.label)
+    assert (stored.access_token, stored.refresh_token) == ("access-0", "refresh-1")
+
+    issuer.listed, issuer.certs = [_NEW], usual
+    provider.keys.forget()
+    found = refreshing.refresh()
+    assert (found.refresh_token, found.id_token) == ("refresh-2", "id-0")
+    assert refreshing.asked == 2
+
+
+def test_a_revocation_while_the_key_is_fetched(
+    refreshing: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept meanwhile goes too."""
+    issuer = refreshing.issuer
+    monkeypatch.setattr(issuer, "key", _NEW)
+    issuer.listed = [_NEW]
+    usual = issuer.certs
+
+    def certs(request: Request) -> Response:
+        state_of(refreshing.apps[1]).authority.revoke_all()
+        return usual(request)
+
+    issuer.certs = certs
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+
+    assert refreshing.vault(0).read(refreshing.label) is None
 
 
 def test_keeping_the_current_login(issuer: Issuer, config: Make) -> None:
