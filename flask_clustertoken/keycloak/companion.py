@@ -13,8 +13,8 @@ from typing import Any
 
 from ..cookies import Cookie
 from ..settings import Settings
+from .entries import ProviderTokens
 from .sealing import Sealer
-from .vault import ProviderTokens
 
 #: Characters of a part.
 PART = 3600

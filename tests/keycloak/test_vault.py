@@ -1,99 +1,27 @@
-"""The provider's tokens: sealed, refreshed once, and never brought back after a logout."""
+"""The provider's tokens: refreshed once, and never brought back after a logout."""
 
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from flask import Flask
 from joserfc.jwk import RSAKey
 from werkzeug.wrappers import Request, Response
 
-from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import KeycloakUnavailable, NoProviderTokens, SessionEnded, labels
-from flask_clustertoken.keycloak.sealing import Sealer
-from flask_clustertoken.keycloak.vault import ProviderTokens
-from flask_clustertoken.keys import KeyRing, ring_bytes
+from flask_clustertoken.keycloak import KeycloakUnavailable, NoProviderTokens, SessionEnded
 from flask_clustertoken.tokens import Token
 from tests.keycloak.app import create_app
 from tests.keycloak.issuer import Issuer
+from tests.keycloak.refreshing import Refreshing
 
 Make = Callable[..., dict[str, Any]]
 _NEW = RSAKey.generate_key(2048, {"kid": "new", "use": "sig"})
-
-
-# -- sealing ---------------------------------------------------------------------------
-
-
-def sealer(*keys: str) -> Sealer:
-    return Sealer(
-        KeyRing(keys or ("a key of more than thirty-two characters",), clock=ManualClock())
-    )
-
-
-def test_what_is_sealed_can_be_opened() -> None:
-    """By the same keys, for the same purpose and the same login; twice it looks different."""
-    one = sealer()
-    text = one.seal({"a": [1, "ü"]}, "tokens", "login-1")
-
-    assert one.open(text, "tokens", "login-1") == {"a": [1, "ü"]}
-    assert one.open(text, "login", "login-1") is None
-    assert one.open(text, "tokens", "login-2") is None
-    assert one.seal({"a": [1, "ü"]}, "tokens", "login-1") != text
-
-
-def test_every_changed_character_is_noticed() -> None:
-    """A text that was changed anywhere is not readable, and raises nothing."""
-    one = sealer()
-    text = one.seal({"a": 1}, "tokens")
-    for at in range(len(text)):
-        changed = text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :]
-        assert one.open(changed, "tokens") is None
-    for junk in ("", ".", "..", "1.x.y", "1.0123456789ab.", "\x00", "1." + "é" * 10, "9" + text):
-        assert one.open(junk, "tokens") is None
-
-
-def test_a_text_has_one_spelling() -> None:
-    """Base64 decoders overlook the last bits, and what is no letter of theirs."""
-    one = sealer()
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    # Each length of the padding, which depends on what was sealed.
-    texts = [one.seal("x" * size, "tokens") for size in range(1, 4)]
-    texts += [one.seal(letters[:size], "tokens") for size in range(20, 26)]
-    for text in texts:
-        bare = text.rstrip("=")
-        padding = text[len(bare) :]
-        opened = [last for last in letters if one.open(bare[:-1] + last + padding, "tokens")]
-        assert len(opened) <= 1
-        assert one.open(text + "=", "tokens") is None
-        assert one.open(text[:-8] + "*" + text[-8:], "tokens") is None
-        assert one.open(text.replace("=", "") + "\n" + padding, "tokens") is None
-
-
-def test_keys_rotate() -> None:
-    """An older key still opens; a dropped one does not; a foreign one never did."""
-    old, new = "o" * 40, "n" * 40
-    text = sealer(old).seal("x", "tokens")
-
-    assert sealer(new, old).open(text, "tokens") == "x"
-    assert sealer(new).open(text, "tokens") is None
-    ring = KeyRing((new, old), clock=ManualClock())
-    ring.load_states(ring_bytes({ring.held[0]: "signing", ring.held[1]: "dropped"}))
-    assert Sealer(ring).open(text, "tokens") is None
-
-
-def test_a_bomb_is_not_unpacked() -> None:
-    """A small text does not become a large value."""
-    one = sealer()
-
-    assert one.open(one.seal("x" * 10_000_000, "tokens"), "tokens") is None
 
 
 # -- refreshing ------------------------------------------------------------------------
@@ -103,60 +31,6 @@ def test_a_bomb_is_not_unpacked() -> None:
 def issuer() -> Iterator[Issuer]:
     with Issuer() as started:
         yield started
-
-
-class Refreshing:
-    """A login whose access token is over, and an issuer that takes each refresh token once."""
-
-    def __init__(self, apps: list[Flask], issuer: Issuer, *, access_life: int = 300) -> None:
-        self.apps = apps
-        self.issuer = issuer
-        self.asked = 0
-        self.valid = "refresh-0"
-        self.before: Callable[[], None] = lambda: None
-        self._lock = threading.Lock()
-        self._life = access_life
-        issuer.token = self._answer
-        authority = state_of(apps[0]).authority
-        self.label = labels.sid_label(issuer.issuer, "sid-1")
-        made = (self.label, labels.session_label(issuer.issuer, "app", "state"))
-        self.first = ProviderTokens("access-0", "refresh-0", "id-0", 0.0, 1)
-        self.token = authority.issue_login("alice", labels=made).token
-        for number in range(len(apps)):
-            # As in a process that has been running for a while: the keys are at hand.
-            self.provider(number).keys.verify(issuer.sign(issuer.access_token()))
-        self.cookie = self.first if self.vault(0).where == "cookie" else None
-        if self.cookie is None:
-            self.vault(0).keep(self.label, self.first)
-
-    def _answer(self, request: Request) -> Response:
-        with self._lock:
-            self.asked += 1
-            if request.form["refresh_token"] != self.valid:
-                return self.issuer.json({"error": "invalid_grant"}, 400)
-            self.valid = f"refresh-{self.asked}"
-            self.form = dict(request.form)
-        self.before()
-        return self.issuer.json(
-            {
-                "access_token": self.issuer.sign(self.issuer.access_token()),
-                "refresh_token": self.valid,
-                "expires_in": self._life,
-            }
-        )
-
-    def provider(self, number: int) -> Any:
-        return self.apps[number].extensions["keycloak"].provider()
-
-    def vault(self, number: int) -> Any:
-        return self.apps[number].extensions["keycloak"].vault
-
-    def refresh(self, number: int = 0, **given: Any) -> ProviderTokens:
-        adapter = self.apps[number].extensions["keycloak"]
-        found: ProviderTokens = adapter.vault.refresh(
-            adapter.provider(), self.token, self.label, self.cookie, **given
-        )
-        return found
 
 
 @pytest.fixture(params=["session", "cookie"])
@@ -419,14 +293,14 @@ def test_done_between_the_look_and_the_lock(
 ) -> None:
     """Another node refreshes after we looked and before we have the lock: we take its result."""
     store = state_of(refreshing.apps[0]).authority.store
-    usual, others = store.add, []
+    usual, others = store.append, []
 
-    def add(*given: Any) -> bool:
+    def append(*given: Any) -> list[int]:
         if not others:
             others.append(refreshing.refresh(1))
         return usual(*given)
 
-    monkeypatch.setattr(store, "add", add)
+    monkeypatch.setattr(store, "append", append)
 
     found = refreshing.refresh(0)
 
