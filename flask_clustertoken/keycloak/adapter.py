@@ -392,7 +392,7 @@ class Adapter:
             except NoProviderTokens:
                 pass
 
-        self.background.run("the look at Keycloak's session", ask)
+        self.background.look(label, "the look at Keycloak's session", ask)
 
     def _ask_before_renewal(self) -> None:
         """The same where the tokens are in the browser: only a response can replace them."""
