@@ -386,7 +386,7 @@ def test_tokens_in_several_cookies(issuer: Issuer, config: Make) -> None:
     app = create_app(config(issuer.url, store="cookie"))
     flow = Flow(app, issuer)
     flow.begin()
-    flow.issue(access=issuer.sign(issuer.access_token(noise=secrets.token_hex(1500))))
+    flow.issue(access=issuer.sign(issuer.access_token(noise=secrets.token_hex(1020))))
 
     answer = flow.come_back()
 
