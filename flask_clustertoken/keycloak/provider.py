@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from ..clock import Clock
 from .errors import KeycloakRefused, KeycloakUnavailable, SessionEnded
@@ -84,7 +84,7 @@ class Provider:
 
     @property
     def realm_url(self) -> str:
-        return f"{self.back}/realms/{self.options.realm}"
+        return f"{self.back}/realms/{quote(self.options.realm, safe='')}"
 
     def endpoints(self) -> Endpoints:
         """What discovery says, read once a day. Raises :class:`KeycloakUnavailable`."""
@@ -103,7 +103,7 @@ class Provider:
         if not all(isinstance(one, str) and one.startswith("http") for one in found.values()):
             raise KeycloakUnavailable("what answers at auth-server-url is no Keycloak realm")
         issuer = str(found["issuer"])
-        if urlsplit(issuer).path.rpartition("/")[2] != self.options.realm:
+        if unquote(urlsplit(issuer).path.rpartition("/")[2]) != self.options.realm:
             raise KeycloakUnavailable("discovery names the issuer of another realm")
         endpoints = Endpoints(**{key: str(one) for key, one in found.items()})
         if self.front == self.back:

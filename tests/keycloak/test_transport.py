@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from werkzeug.wrappers import Request, Response
@@ -172,6 +173,34 @@ def test_another_realms_issuer(issuer: Issuer) -> None:
     issuer.mad = answer
     with pytest.raises(KeycloakUnavailable, match="another realm"):
         provider(issuer.url).endpoints()
+
+
+@pytest.mark.parametrize("realm", ["my realm", "ö/ä", "a%20b"])
+def test_a_realms_name_is_any_text(issuer: Issuer, realm: str) -> None:
+    """It is quoted in the addresses, and so does Keycloak quote it in its issuer."""
+    quoted = quote(realm, safe="")
+    said = {
+        "issuer": f"{issuer.url}/realms/{quoted}",
+        **{
+            name: f"{issuer.url}/realms/{quoted}/{name}"
+            for name in (
+                "authorization_endpoint", "token_endpoint", "end_session_endpoint", "jwks_uri"
+            )
+        },
+    }  # fmt: skip
+
+    def answer(request: Request) -> Response:
+        paths.append(request.environ["REQUEST_URI"])
+        return issuer.json(said)
+
+    paths: list[str] = []
+    issuer.mad = answer
+    one = Provider(
+        Options(realm, "app", issuer.url), front=issuer.url, back=issuer.url, clock=SystemClock()
+    )
+
+    assert one.issuer == said["issuer"]
+    assert paths == [f"/realms/{quoted}/.well-known/openid-configuration"]
 
 
 @pytest.mark.parametrize("without", ["", "kc.invalid"])
