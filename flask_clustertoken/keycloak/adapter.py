@@ -235,7 +235,7 @@ class Adapter:
         _, label = self.login()
         return self._cookie_tokens(label) or self.vault.read(label)
 
-    def access_token(self, *, forced: bool = False) -> str:
+    def access_token(self, *, forced: bool = False, voluntary: bool = False) -> str:
         """See :func:`~flask_clustertoken.keycloak.keycloak_token`."""
         presented = bearer.presented(request.environ)
         if presented is not None:
@@ -253,6 +253,7 @@ class Adapter:
                 cookie,
                 least=float(self.options.token_minimum_time_to_live),
                 forced=forced or self.options.always_refresh_token,
+                voluntary=voluntary,
             )
         except SessionEnded:
             self.end_login(token, label)
@@ -287,7 +288,7 @@ class Adapter:
         except NoProviderTokens:
             return
         try:
-            self.access_token(forced=True)
+            self.access_token(forced=True, voluntary=True)
         except SessionEnded:
             handle = current_handle()
             if handle is not None:
@@ -386,7 +387,7 @@ class Adapter:
 
         def ask() -> None:
             try:
-                self.vault.refresh(provider, token, label, None)
+                self.vault.refresh(provider, token, label, None, voluntary=True)
             except SessionEnded:
                 self.end_login(token, label)
             except NoProviderTokens:
@@ -401,7 +402,7 @@ class Adapter:
         try:
             token, _ = self.login()
             if self.authority.renewal_due(token):
-                self.access_token()
+                self.access_token(voluntary=True)
         except NoProviderTokens:
             return
         except SessionEnded:

@@ -24,6 +24,8 @@ from .transport import equip, unavailable
 DISCOVERY_LIFETIME = 86_400.0
 #: Seconds between two attempts while it cannot be read.
 DISCOVERY_PAUSE = 1.0
+#: Seconds after a time-out in which nothing is asked that can wait.
+SILENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,8 @@ class Provider:
             pause=DISCOVERY_PAUSE,
         )
         self._session: Any = None
+        self._clock = clock
+        self._silent_until = float("-inf")
         self.keys = SigningKeys(
             self._fetch_keys,
             clock=clock,
@@ -224,15 +228,23 @@ class Provider:
             ),
         )
 
+    @property
+    def silent(self) -> bool:
+        """Whether Keycloak did not answer a moment ago, so that the next one would wait too."""
+        return self._clock.monotonic() < self._silent_until
+
     def _tokens(self, what: str, call: Any) -> TokenSet:
         from authlib.integrations.base_client import OAuthError
-        from requests import RequestException
+        from requests import ConnectionError, RequestException, Timeout
 
         try:
             said = call(self._oauth())
+            self._silent_until = float("-inf")
         except OAuthError as error:
             raise _refused(str(error.error), str(error.description or "")) from error
         except (RequestException, ValueError, TypeError) as error:
+            if isinstance(error, (ConnectionError, Timeout)):
+                self._silent_until = self._clock.monotonic() + SILENCE
             raise unavailable(what, error) from error
         return _token_set(said, what)
 

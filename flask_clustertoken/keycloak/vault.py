@@ -49,6 +49,7 @@ class _Wish:
     cookie: ProviderTokens | None
     least: float
     forced: bool
+    voluntary: bool
 
 
 class Vault(Entries):
@@ -63,14 +64,17 @@ class Vault(Entries):
         *,
         least: float = MARGIN,
         forced: bool = False,
+        voluntary: bool = False,
     ) -> ProviderTokens:
         """Tokens that live at least *least* seconds more; *forced*: newer ones in any case.
 
+        *voluntary*: nobody waits for them. While Keycloak is silent, nothing of that kind is
+        tried, and whoever has a token that is still good goes on with it.
         *cookie*: what the browser carries; ``None`` where the store keeps them. Raises
         :class:`NoProviderTokens`, :class:`SessionEnded`, :class:`KeycloakRefused`,
         :class:`KeycloakUnavailable` or a :class:`~flask_clustertoken.errors.StoreError`.
         """
-        wish = _Wish(provider, token, label, cookie, least, forced)
+        wish = _Wish(provider, token, label, cookie, least, forced, voluntary)
         store, clock = self._authority.store, self._authority.clock
         lock, patience = self._keys.refreshing(label), clock.monotonic() + PATIENCE
         first: ProviderTokens | None = None
@@ -83,6 +87,11 @@ class Vault(Entries):
             first = first or cookie or current
             if self._good(wish, current, first):
                 return current
+            if provider.silent:
+                if self._left(current) > MARGIN:
+                    return current
+                if voluntary:
+                    raise KeycloakUnavailable("Keycloak did not answer a moment ago")
             if not busy or lock not in found:
                 turn = Turn(store, lock)
                 if turn.take(clock.time() + self._turn_lasts()):
@@ -107,7 +116,7 @@ class Vault(Entries):
         return max(TURN, answers + 4 * self._authority.store.timeout)
 
     def _good(self, wish: _Wish, current: ProviderTokens, first: ProviderTokens) -> bool:
-        left = current.access_ends - self._authority.clock.time()
+        left = self._left(current)
         if current.number > first.number:
             # Somebody refreshed since we looked first: newer it does not get. But those who wait
             # may have found what is just being taken back.
@@ -115,6 +124,9 @@ class Vault(Entries):
                 self._still_wanted(wish)
             return left > 0
         return not wish.forced and left > max(wish.least, MARGIN)
+
+    def _left(self, tokens: ProviderTokens) -> float:
+        return tokens.access_ends - self._authority.clock.time()
 
     def _latest(self, wish: _Wish, stored: ProviderTokens | None) -> ProviderTokens | None:
         if wish.cookie is None or (stored is not None and stored.number > wish.cookie.number):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,6 +33,8 @@ class Refreshes:
         self.tokens = ["a-refresh-token"]
         self.over = False
         self.down = False
+        self.hangs = False
+        self.asked = 0
         self.roles = ["editor"]
         issuer.token = self._answer
 
@@ -40,6 +43,9 @@ class Refreshes:
         return len(self.tokens) - 1
 
     def _answer(self, request: Request) -> Response:
+        self.asked += 1
+        if self.hangs:
+            time.sleep(1.5)
         if self.down:
             return Response("", 502)
         if self.over or request.form["refresh_token"] != self.tokens[-1]:
@@ -113,8 +119,6 @@ def renewing(request: pytest.FixtureRequest, issuer: Issuer, config: Make) -> It
 
 def later(app: Flask) -> Any:
     """Whoever renews a login a second later than it was made."""
-    import time
-
     time.sleep(1.1)
     return app
 
@@ -153,3 +157,55 @@ def test_a_renewal_while_keycloak_is_down(renewing: Flask, issuer: Issuer) -> No
 
     assert answer.status_code == 200
     assert any(one.startswith("clustertoken=") for one in answer.headers.getlist("Set-Cookie"))
+
+
+#: Long enough for a good answer, too short for one that hangs.
+SHORT = {"socket-timeout-millis": 500, "connection-timeout-millis": 100}
+
+
+def gets(flow: Flow, path: str, count: int) -> tuple[set[int], float]:
+    """The statuses of *count* requests one after the other, and the seconds for all."""
+    began = time.monotonic()
+    return {flow.client.get(path).status_code for _ in range(count)}, time.monotonic() - began
+
+
+@pytest.mark.parametrize("store", ["session", "cookie"])
+def test_a_hanging_keycloak_slows_no_page(issuer: Issuer, config: Make, store: str) -> None:
+    """With always-refresh, one request waits for it; the next ones go on with what they have."""
+    options = {"always-refresh-token": True, **SHORT}
+    app = create_app(config(issuer.url, store=store, options=options))
+    flow, refreshes = logged_in(app, issuer)
+    refreshes.hangs = True
+
+    assert flow.client.get("/me").status_code == 200
+    asked = refreshes.asked
+    assert gets(flow, "/me", 5) == ({200}, pytest.approx(0, abs=0.4))
+    assert gets(flow, "/token", 5) == ({200}, pytest.approx(0, abs=0.4))
+    assert refreshes.asked == asked == 1
+    state_of(app).authority.close()
+
+
+@pytest.mark.parametrize("store", ["session", "cookie"])
+def test_a_hanging_keycloak_slows_no_renewal(issuer: Issuer, config: Make, store: str) -> None:
+    """Nobody wants the token that a renewal asks for. Who does want one, waits and is told."""
+    app = create_app(config(issuer.url, store=store, options=SHORT, CLUSTERTOKEN_ALWAYS_RENEW=True))
+    flow, refreshes = logged_in(app, issuer, expires_in=1)
+    refreshes.hangs = True
+    later(app)
+    assert flow.client.get("/me").status_code == 200
+    wait_until(lambda: app.extensions["keycloak"].provider().silent, 5)
+    asked = refreshes.asked
+    later(app)
+
+    assert gets(flow, "/me", 5) == ({200}, pytest.approx(0, abs=0.4))
+    time.sleep(0.2)
+    assert refreshes.asked == asked
+
+    assert flow.client.get("/token").status_code == 503
+    assert refreshes.asked == asked + 1
+    refreshes.hangs = False
+    time.sleep(1.2)
+    refreshes.tokens = [refreshes.tokens[0]]
+    assert flow.client.get("/token").status_code == 200
+    assert not app.extensions["keycloak"].provider().silent
+    state_of(app).authority.close()
