@@ -381,11 +381,15 @@ class Adapter:
         A session that expired at Keycloak is followed by no call.
         """
         label = labels.login_label(event.token.labels)
-        if label is None or self.vault.where == "cookie" or not has_request_context():
+        if label is None or not has_request_context() or self._cookie_tokens(label) is not None:
             return
         token, provider = event.token, self.provider()
 
         def ask() -> None:
+            self.vault.prolong(label)
+            if self.vault.where == "cookie":
+                # Only a response can replace those, so the request itself asks.
+                return
             try:
                 self.vault.refresh(provider, token, label, None, voluntary=True)
             except SessionEnded:

@@ -87,10 +87,18 @@ class Entries:
 
     def _put(self, label: str, tokens: ProviderTokens, brief: bool) -> Put:
         text = self._sealer.seal(asdict(tokens), _PURPOSE, label)
-        # It outlives the refresh token: that this one is over, Keycloak shall say.
-        life = HANDOVER if brief else self._authority.settings.lifetime + SKEW
-        ends = self._authority.clock.time() + life
+        ends = self._authority.clock.time() + HANDOVER if brief else self._ends()
         return Put(self._keys.tokens(label), text.encode(), ends)
+
+    def _ends(self) -> float:
+        """It outlives the login until its next renewal, and the refresh token: that this one is
+        over, Keycloak shall say."""
+        settings = self._authority.settings
+        return self._authority.clock.time() + settings.lifetime + settings.renew_after + SKEW
+
+    def prolong(self, label: str) -> None:
+        """The login was renewed: what the store keeps for it lives as long."""
+        self._authority.store.touch(self._keys.tokens(label), self._ends())
 
     def keep(self, label: str, tokens: ProviderTokens) -> None:
         """Before the login is issued: whatever ends it afterwards deletes this too."""

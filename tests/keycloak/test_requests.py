@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from flask import Flask
 from werkzeug.wrappers import Request, Response
 
 from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.keycloak import labels
 from tests.keycloak.app import create_app
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer
@@ -157,6 +159,32 @@ def test_a_renewal_while_keycloak_is_down(renewing: Flask, issuer: Issuer) -> No
 
     assert answer.status_code == 200
     assert any(one.startswith("clustertoken=") for one in answer.headers.getlist("Set-Cookie"))
+
+
+@pytest.mark.parametrize("store", ["session", "cookie"])
+def test_what_is_kept_lives_as_long_as_the_login(issuer: Issuer, config: Make, store: str) -> None:
+    """A login that slides takes Keycloak's tokens along, also those that fit into no cookie."""
+    app = create_app(config(issuer.url, store=store, CLUSTERTOKEN_ALWAYS_RENEW=True))
+    access = issuer.sign(issuer.access_token(noise=secrets.token_hex(9000)))
+    flow, refreshes = logged_in(app, issuer, access_token=access)
+    label = labels.sid_label(issuer.issuer, "sid-1")
+    vault = app.extensions["keycloak"].vault
+    shared = state_of(app).authority.store
+
+    def ends() -> float:
+        found = shared.get(vault._keys.tokens(label))
+        assert found is not None
+        return found.expires_at or 0.0
+
+    at_login = ends()
+    assert at_login > time.time() + 8 * 86_400
+    later(app)
+
+    assert flow.client.get("/me").status_code == 200
+
+    wait_until(lambda: ends() > at_login + 1, 5)
+    assert refreshes.asked == 0
+    state_of(app).authority.close()
 
 
 #: Long enough for a good answer, too short for one that hangs.
