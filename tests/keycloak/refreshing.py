@@ -23,7 +23,9 @@ class Refreshing:
         self.issuer = issuer
         self.asked = 0
         self.valid = "refresh-0"
-        self.before: Callable[[], None] = lambda: None
+        #: Done before a good answer, and before a refusal.
+        self.before: Callable[[], object] = lambda: None
+        self.refused: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
         self._life = access_life
         issuer.token = self._answer
@@ -43,6 +45,7 @@ class Refreshing:
         with self._lock:
             self.asked += 1
             if request.form["refresh_token"] != self.valid:
+                self.refused()
                 return self.issuer.json({"error": "invalid_grant"}, 400)
             self.valid = f"refresh-{self.asked}"
             self.form = dict(request.form)

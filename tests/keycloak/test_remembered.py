@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +15,8 @@ from werkzeug.wrappers import Request, Response
 from flask_clustertoken.clock import ManualClock, SystemClock
 from flask_clustertoken.keycloak import KeycloakUnavailable
 from flask_clustertoken.keycloak.options import Options
-from flask_clustertoken.keycloak.provider import Provider
-from flask_clustertoken.keycloak.remembered import Remembered
+from flask_clustertoken.keycloak.provider import Provider, Providers
+from flask_clustertoken.keycloak.remembered import PATIENCE, Remembered
 from tests.keycloak.issuer import Issuer
 from tests.waiting import wait_until
 
@@ -182,3 +184,26 @@ def test_judging_does_not_wait_for_a_hanging_keycloak(
     with ThreadPoolExecutor(6) as pool:
         assert set(pool.map(ask, range(6))) == {issuer.issuer}
     assert time.monotonic() - began < 2
+
+
+def test_a_child_waits_for_no_thread_of_its_parent(issuer: Issuer, gate: threading.Event) -> None:
+    """The parent forks while one of its threads fetches: the child fetches by itself, and by
+    connections of its own."""
+    options = Options("demo", "app", issuer.url)
+    providers = Providers(options, SystemClock())
+    provider = providers.at("")
+    text = issuer.sign(issuer.access_token())
+    provider.keys.verify(text)
+    session = provider._session
+    with provider._endpoints._lock, provider.keys._keys._lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            provider._endpoints.doubt()
+            provider.keys.forget()
+            began = time.monotonic()
+            provider.keys.verify(text)
+            fresh = provider._session is not None and provider._session is not session
+            os._exit(0 if fresh and time.monotonic() - began < PATIENCE - 1 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert provider._session is session

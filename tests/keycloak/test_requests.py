@@ -187,6 +187,20 @@ def test_what_is_kept_lives_as_long_as_the_login(issuer: Issuer, config: Make, s
     state_of(app).authority.close()
 
 
+@pytest.mark.parametrize(("least", "count"), [(250, 0), (350, 1)])
+def test_tokens_that_live_too_short_are_refreshed(
+    issuer: Issuer, config: Make, least: int, count: int
+) -> None:
+    """``token-minimum-time-to-live``, with tokens of five minutes."""
+    app = create_app(config(issuer.url, options={"token-minimum-time-to-live": least}))
+    flow, refreshes = logged_in(app, issuer)
+
+    assert flow.client.get("/token").status_code == 200
+
+    assert refreshes.count == count
+    state_of(app).authority.close()
+
+
 #: Long enough for a good answer, too short for one that hangs.
 SHORT = {"socket-timeout-millis": 500, "connection-timeout-millis": 100}
 

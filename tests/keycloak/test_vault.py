@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -306,3 +307,116 @@ def test_done_between_the_look_and_the_lock(
 
     assert refreshing.asked == 1
     assert found.access_token == others[0].access_token
+
+
+def test_nothing_is_written_without_the_logins_record(
+    issuer: Issuer, config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is gone before any revocation is known: seen in the same transaction."""
+    refreshing = Refreshing([create_app(config(issuer.url))], issuer)
+    store = state_of(refreshing.apps[0]).authority.store
+    refreshing.before = lambda: store.delete(refreshing.token.record_key)
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+
+    assert refreshing.vault(0).read(refreshing.label) == refreshing.first
+
+
+def test_nothing_is_written_where_the_entry_is_gone(issuer: Issuer, config: Make) -> None:
+    """Somebody took the tokens away, and nothing else: a refresh does not bring them back."""
+    refreshing = Refreshing([create_app(config(issuer.url))], issuer)
+    store = state_of(refreshing.apps[0]).authority.store
+    key = refreshing.vault(0)._keys.tokens(refreshing.label)
+    refreshing.before = lambda: store.delete(key)
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+
+    assert refreshing.vault(0).read(refreshing.label) is None
+
+
+def test_nothing_is_written_without_the_turn(refreshing: Refreshing) -> None:
+    """A logout takes it, before any revocation is known."""
+    store = state_of(refreshing.apps[0]).authority.store
+    key = refreshing.vault(0)._keys.refreshing(refreshing.label)
+    refreshing.before = lambda: store.delete(key)
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+
+    stored = refreshing.vault(0).read(refreshing.label)
+    assert stored == (refreshing.first if refreshing.cookie is None else None)
+
+
+def test_another_was_faster(refreshing: Refreshing) -> None:
+    """Keycloak says no to a refresh token that somebody else has just used: theirs is taken."""
+    newer = replace(refreshing.first, access_token="newer", access_ends=time.time() + 99, number=7)
+    refreshing.valid = "another"
+    vault = refreshing.vault(1)
+    refreshing.refused = lambda: vault.keep(refreshing.label, newer)
+
+    assert refreshing.refresh() == newer
+
+
+def test_another_was_faster_and_the_login_has_ended(refreshing: Refreshing) -> None:
+    """Theirs is handed out only while the login stands."""
+    newer = replace(refreshing.first, access_ends=time.time() + 99, number=7)
+    refreshing.valid = "another"
+
+    def refused() -> None:
+        refreshing.vault(1).keep(refreshing.label, newer)
+        state_of(refreshing.apps[1]).authority.revoke_all()
+
+    refreshing.refused = refused
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+
+
+def test_what_others_brought_is_handed_out_only_while_the_login_stands(
+    issuer: Issuer, config: Make
+) -> None:
+    """Who waited may find what is just being taken back."""
+    apps = [create_app(config(issuer.url, store="cookie")) for _ in range(2)]
+    refreshing = Refreshing(apps, issuer)
+    newer = replace(refreshing.first, access_ends=time.time() + 99, number=7)
+    refreshing.vault(1).keep(refreshing.label, newer)
+    assert refreshing.refresh() == newer
+
+    state_of(apps[1]).authority.revoke_all()
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+    for app in apps:
+        state_of(app).authority.close()
+
+
+def test_tokens_that_outgrew_the_cookies_stay(issuer: Issuer, config: Make) -> None:
+    """A refresh left them in the store for a while; there they stay, unless a logout came."""
+    refreshing = Refreshing([create_app(config(issuer.url, store="cookie"))], issuer)
+    found = refreshing.refresh()
+    store, vault = state_of(refreshing.apps[0]).authority.store, refreshing.vault(0)
+    key = vault._keys.tokens(refreshing.label)
+    assert store.get(key).expires_at < time.time() + 601
+
+    vault.keep_on(refreshing.label, found)
+    assert store.get(key).expires_at > time.time() + 86_400
+
+    vault.drop(refreshing.label)
+    vault.keep_on(refreshing.label, found)
+    assert vault.read(refreshing.label) is None
+
+
+@pytest.mark.parametrize(("left", "asked"), [(3, 1), (20, 1), (40, 0)])
+def test_the_least_time_that_a_token_lives(refreshing: Refreshing, left: float, asked: int) -> None:
+    """``token-minimum-time-to-live``: one that ends sooner is refreshed before it is over."""
+    vault = refreshing.vault(0)
+    tokens = replace(refreshing.first, access_ends=time.time() + left)
+    if refreshing.cookie is None:
+        vault.keep(refreshing.label, tokens)
+    else:
+        refreshing.cookie = tokens
+
+    assert refreshing.refresh(least=30.0).number == 1 + asked
+    assert refreshing.asked == asked
