@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from werkzeug.wrappers import Request, Response
 
 from flask_clustertoken.extension.state import state_of
 from flask_clustertoken.keycloak import background
@@ -53,6 +54,38 @@ def test_a_logout_overtakes_looks(config: Make, gate: threading.Event) -> None:
 
         wait_until(lambda: any(one.endswith("/logout") for one in issuer.asked), 5)
         state_of(app).authority.close()
+
+
+def test_a_logout_waits_for_no_answer(config: Make) -> None:
+    """Keycloak calls us back before it answers: the request is over by then. The process that
+    ends waits a moment."""
+    done = []
+
+    def slowly(request: Request) -> Response:
+        if request.path.endswith("/logout"):
+            time.sleep(1)
+            done.append(request.form["refresh_token"])
+        issuer.mad = None
+        try:
+            return issuer._respond(request)
+        finally:
+            issuer.mad = slowly
+
+    with Issuer() as issuer:
+        app = create_app(config(issuer.url))
+        flow = Flow(app, issuer)
+        flow.begin()
+        flow.issue()
+        flow.come_back()
+        issuer.mad = slowly
+        began = time.monotonic()
+
+        assert flow.client.post("/logout").status_code == 200
+
+        assert time.monotonic() - began < 0.8
+        assert done == []
+        state_of(app).authority.close()
+        assert done == ["a-refresh-token"]
 
 
 def test_one_look_for_each_login(gate: threading.Event) -> None:
