@@ -176,12 +176,9 @@ class Adapter:
         assert label is not None
         tokens = ProviderTokens.of(arrival.tokens, self.authority.clock.time())
         with_roles = {**arrival.claims, **arrival.roles.to_claims()}
-        if self.vault.where == "cookie":
-            # What a refresh of an earlier login of this session left behind is older.
-            self.vault.drop(label)
-            if self._set_companion(label, tokens):
-                # The roles are in the companion too, so they may be left out where they are many.
-                return with_roles if fits(with_roles) else dict(arrival.claims)
+        if self.vault.where == "cookie" and self._set_companion(label, tokens):
+            # The roles are in the companion too, so they may be left out where they are many.
+            return with_roles if fits(with_roles) else dict(arrival.claims)
         self.vault.keep(label, tokens)
         return with_roles if self.vault.where == "session" or fits(with_roles) else arrival.claims
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from ..authority import TokenAuthority
 from ..errors import Conflict
-from ..stores.base import Add, Change, Delete
+from ..stores.base import Add, Change, Delete, Record
 from . import claims, labels
 from .claims import AdminMessage, LogoutToken
 from .errors import NotGenuine
@@ -77,12 +77,14 @@ class Receiver:
         for number, part in enumerate(parts):
             changes: list[Change] = [once.record] if number == len(parts) - 1 else []
             for label in part:
-                # A refresh in flight must not bring the tokens back: it needs its own lock.
-                changes += [
-                    Delete(self._keys.tokens(label)),
-                    Delete(self._keys.refreshing(label)),
-                ]
+                # Tokens, and the turn of a refresh in flight. What comes after this look is taken
+                # back by whoever writes it, who looks for revocations once more.
+                changes += [Delete(key) for key, _ in self._kept(label)]
             self._authority.revoke_labels(part, changes=changes, entry_id=once.entry_id(number))
+
+    def _kept(self, label: str) -> list[tuple[str, Record]]:
+        """What the store has for the logins of the session *label*."""
+        return self._authority.store.scan(self._keys.session(label), limit=SESSIONS_AT_ONCE)
 
     def obey_logout_token(self, token: LogoutToken, text: str, issuer: str) -> None:
         """End one session, or each of a user's; a replay of the same *text* does nothing."""

@@ -30,8 +30,9 @@ class Refreshing:
         self._life = access_life
         issuer.token = self._answer
         authority = state_of(apps[0]).authority
-        self.label = labels.sid_label(issuer.issuer, "sid-1")
-        made = (self.label, labels.session_label(issuer.issuer, "app", "state"))
+        self.sid = labels.sid_label(issuer.issuer, "sid-1")
+        made = (self.sid, labels.session_label(issuer.issuer, "app", "state"))
+        self.label = labels.login_label(made) or ""
         self.first = ProviderTokens("access-0", "refresh-0", "id-0", 0.0, 1)
         self.token = authority.issue_login("alice", labels=made).token
         for number in range(len(apps)):

@@ -254,7 +254,8 @@ def test_a_logout_during_the_exchange(app: Flask, flow: Flow) -> None:
     assert "ended while" in back.text
     assert not flow.logged_in
     adapter = app.extensions["keycloak"]
-    assert adapter.vault.read(labels.sid_label(flow.issuer.issuer, "sid-1")) is None
+    kept = adapter.vault._keys.session(labels.sid_label(flow.issuer.issuer, "sid-1"))
+    assert state_of(app).authority.store.scan(kept) == []
     assert not [one for one in back.headers.getlist("Set-Cookie") if "_kc0=" in one]
     # A session that lives on would log in with the same id for ever: it is ended at Keycloak.
     adapter.background.drain()

@@ -167,7 +167,7 @@ def test_what_is_kept_lives_as_long_as_the_login(issuer: Issuer, config: Make, s
     app = create_app(config(issuer.url, store=store, CLUSTERTOKEN_ALWAYS_RENEW=True))
     access = issuer.sign(issuer.access_token(noise=secrets.token_hex(9000)))
     flow, refreshes = logged_in(app, issuer, access_token=access)
-    label = labels.sid_label(issuer.issuer, "sid-1")
+    label = labels.login_label(flow.client.get("/me").json["labels"])
     vault = app.extensions["keycloak"].vault
     shared = state_of(app).authority.store
 
@@ -198,6 +198,23 @@ def test_tokens_that_live_too_short_are_refreshed(
     assert flow.client.get("/token").status_code == 200
 
     assert refreshes.count == count
+    state_of(app).authority.close()
+
+
+@pytest.mark.parametrize("store", ["session", "cookie"])
+def test_a_login_goes_on_beside_one_of_the_same_session(
+    issuer: Issuer, config: Make, store: str
+) -> None:
+    """A browser with two names of the app: logging out of one leaves the other its tokens."""
+    app = create_app(config(issuer.url, store=store, KEYCLOAK_LOGOUT="local"))
+    access = issuer.sign(issuer.access_token(noise=secrets.token_hex(9000)))
+    first, _ = logged_in(app, issuer, access_token=access)
+    second, _ = logged_in(app, issuer, access_token=access)
+
+    assert first.client.post("/logout").status_code == 200
+
+    assert first.client.get("/token").status_code == 401
+    assert second.client.get("/token").status_code == 200
     state_of(app).authority.close()
 
 

@@ -15,7 +15,8 @@ from werkzeug.wrappers import Request, Response
 
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import KeycloakUnavailable, NoProviderTokens, SessionEnded
+from flask_clustertoken.keycloak import KeycloakUnavailable, NoProviderTokens, SessionEnded, labels
+from flask_clustertoken.keycloak.claims import read_admin_message
 from flask_clustertoken.tokens import Token
 from tests.keycloak.app import create_app
 from tests.keycloak.issuer import Issuer
@@ -32,6 +33,15 @@ _NEW = RSAKey.generate_key(2048, {"kid": "new", "use": "sig"})
 def issuer() -> Iterator[Issuer]:
     with Issuer() as started:
         yield started
+
+
+def log_out(refreshing: Refreshing) -> None:
+    """Keycloak ends the session, and tells the second node."""
+    issuer = refreshing.issuer
+    claims = issuer.admin_message()
+    message = read_admin_message(claims, action="LOGOUT", client_id="app", now=time.time())
+    receiver = refreshing.apps[1].extensions["keycloak"].receiver
+    receiver.obey(message, issuer.sign(claims), issuer.issuer)
 
 
 @pytest.fixture(params=["session", "cookie"])
@@ -84,17 +94,7 @@ def test_an_old_cookie_takes_what_another_request_brought(refreshing: Refreshing
 
 def test_a_logout_before_the_answer(refreshing: Refreshing) -> None:
     """A logout that arrives while Keycloak is asked: the refresh writes nothing."""
-    receiver = refreshing.apps[1].extensions["keycloak"].receiver
-    issuer = refreshing.issuer
-
-    def log_out() -> None:
-        from flask_clustertoken.keycloak.claims import read_admin_message
-
-        claims = issuer.admin_message()
-        message = read_admin_message(claims, action="LOGOUT", client_id="app", now=time.time())
-        receiver.obey(message, issuer.sign(claims), issuer.issuer)
-
-    refreshing.before = log_out
+    refreshing.before = lambda: log_out(refreshing)
 
     with pytest.raises(NoProviderTokens):
         refreshing.refresh()
@@ -118,6 +118,25 @@ def test_our_own_logout_before_the_answer(refreshing: Refreshing) -> None:
     assert refreshing.vault(0).read(refreshing.label) is None
 
 
+def test_two_logins_of_one_session(refreshing: Refreshing) -> None:
+    """Each has tokens of its own, and takes only those away. Keycloak's logout takes both."""
+    other = labels.login_label(
+        (refreshing.sid, labels.session_label(refreshing.issuer.issuer, "app", "other"))
+    )
+    vault, store = refreshing.vault(0), state_of(refreshing.apps[0]).authority.store
+    vault.keep(refreshing.label, refreshing.first)
+    vault.keep(other, replace(refreshing.first, number=7))
+
+    vault.drop(refreshing.label)
+
+    assert vault.read(refreshing.label) is None
+    assert vault.read(other).number == 7
+    vault.keep(refreshing.label, refreshing.first)
+    log_out(refreshing)
+    assert vault.read(refreshing.label) is vault.read(other) is None
+    assert store.scan(vault._keys.session(refreshing.sid)) == []
+
+
 @pytest.mark.parametrize("what", ["all", "subject", "id", "app-label"])
 def test_any_revocation_before_the_answer(refreshing: Refreshing, what: str) -> None:
     """Whatever ends the login while Keycloak is asked: nothing is handed out, nothing stays."""
@@ -126,7 +145,7 @@ def test_any_revocation_before_the_answer(refreshing: Refreshing, what: str) -> 
         "all": authority.revoke_all,
         "subject": lambda: authority.revoke_subject("alice"),
         "id": lambda: authority.revoke_ids([refreshing.token.id]),
-        "app-label": lambda: authority.revoke_labels([refreshing.label]),
+        "app-label": lambda: authority.revoke_labels([refreshing.sid]),
     }
 
     def revoke() -> None:
@@ -182,7 +201,7 @@ def test_a_refresh_within_a_logout(
 
 def test_a_login_that_has_ended_refreshes_nothing(refreshing: Refreshing) -> None:
     """A logout that came before the refresh began: Keycloak is not even asked."""
-    state_of(refreshing.apps[1]).authority.revoke_labels([refreshing.label])
+    state_of(refreshing.apps[1]).authority.revoke_labels([refreshing.sid])
 
     with pytest.raises(NoProviderTokens):
         refreshing.refresh()
