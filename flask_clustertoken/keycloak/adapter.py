@@ -91,7 +91,7 @@ class Adapter:
         keys = Keys(options.realm, options.client_id)
         sealer = Sealer(self.authority.keys)
         self.providers = Providers(options, self.authority.clock)
-        self.not_before = NotBefore(self.authority, keys.not_before)
+        self.not_before = NotBefore(self.authority, keys, self.providers.forget_keys)
         self.receiver = Receiver(self.authority, options, keys, self.not_before)
         self.vault = Vault(self.authority, options, keys, sealer)
         self.companion = Companion(core.settings, sealer)

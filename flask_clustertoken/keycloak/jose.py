@@ -94,6 +94,8 @@ class SigningKeys:
         self._fetched = float("-inf")
         self._tried = float("-inf")
         self._lock = threading.Lock()
+        #: How often they were to be forgotten.
+        self._forgotten = 0
 
     def verify(self, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Header and claims of *text*, if a key of the realm signed it.
@@ -141,9 +143,11 @@ class SigningKeys:
                 pass
             elif now - self._tried >= (self._pause if keys is not None else FIRST_PAUSE):
                 self._tried = now
+                forgotten = self._forgotten
                 try:
                     self._keys = _key_set(self._fetch())
-                    self._fetched = now
+                    # (Asked before a push came in, the list may be that of before.)
+                    self._fetched = now if forgotten == self._forgotten else float("-inf")
                 except KeycloakUnavailable:
                     if not known:
                         raise
@@ -159,6 +163,9 @@ class SigningKeys:
         self._lock = threading.Lock()
 
     def forget(self) -> None:
-        """Fetch them again at the next use (a not-before was pushed: keys may be revoked)."""
-        with self._lock:
-            self._fetched = float("-inf")
+        """Fetch them again at the next use (a not-before was pushed: keys may be revoked).
+
+        Waits for nothing: whoever reads the feed calls it, and a fetch may hold the lock long.
+        """
+        self._forgotten += 1
+        self._fetched = float("-inf")

@@ -341,6 +341,11 @@ class Providers:
             found = self._known[key] = Provider(options, front=front, back=back, clock=self._clock)
         return found
 
+    def forget_keys(self) -> None:
+        """Fetch the keys again at the next use: some may have been withdrawn."""
+        for one in list(self._known.values()):
+            one.keys.forget()
+
     def forget(self) -> None:
         for one in list(self._known.values()):
             one.forget()

@@ -148,7 +148,7 @@ class PeoplesViews:
                 adapter.options,
                 pending,
                 code,
-                not_before=adapter.not_before.stored(),
+                not_before=adapter.not_before.stored().assigned,
                 now=adapter.authority.clock.time(),
             )
         except KeycloakUnavailable as trouble:
@@ -281,8 +281,6 @@ class ServersViews:
             return _answer(action, 400, str(error))
         except (StoreError, KeycloakError) as error:
             return _answer(action, 503, str(error))
-        if action == PUSH_NOT_BEFORE:
-            provider.keys.forget()
         return _answer(action, 200)
 
     def logout_token(self) -> ResponseReturnValue:

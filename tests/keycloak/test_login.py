@@ -217,8 +217,7 @@ def test_the_access_token_is_verified_too(flow: Flow, claim: str, value: Any) ->
 def test_a_login_older_than_the_not_before(app: Flask, flow: Flow) -> None:
     """A login to come is judged by Keycloak's clock against Keycloak's clock."""
     adapter = app.extensions["keycloak"]
-    change = adapter.not_before.change(time.time() + 5)
-    state_of(app).authority.store.put(change.key, change.value, None)
+    adapter.not_before.push(time.time() + 5, [], "pushed")
 
     assert flow.come_back().status_code == 403
     assert not flow.logged_in

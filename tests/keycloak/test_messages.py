@@ -131,7 +131,70 @@ def test_a_logout_of_everybody(app: Flask, client: FlaskClient, issuer: Issuer) 
 
     assert not any(one.stands() for one in before)
     assert Login(app, issuer, "sid-9", state="s9").stands()
-    assert app.extensions["keycloak"].not_before.stored() == message["notBefore"]
+    assert app.extensions["keycloak"].not_before.stored().assigned == message["notBefore"]
+
+
+def test_a_logout_of_everybody_lowers_nothing(
+    app: Flask, client: FlaskClient, issuer: Issuer
+) -> None:
+    """A logout-all that names an earlier time than a push leaves that one as it is."""
+    pushed = int(time.time()) - 5
+    message = issuer.admin_message("PUSH_NOT_BEFORE", notBefore=pushed)
+    assert post(client, "k_push_not_before", issuer.sign(message)) == 200
+    login = Login(app, issuer, "sid-1")
+    message = issuer.admin_message(adapterSessionIds=..., keycloakSessionIds=..., notBefore=7)
+
+    assert post(client, "k_logout", issuer.sign(message)) == 200
+
+    times = app.extensions["keycloak"].not_before.stored()
+    assert (times.assigned, times.floor) == (pushed, pushed)
+    assert not login.stands()
+
+
+def test_pushes_at_the_same_moment(
+    apps: list[Flask], issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two nodes are told at once: whoever comes second goes by what the first one wrote."""
+    now = int(time.time())
+    mine, theirs = (app.extensions["keycloak"].not_before for app in apps)
+    usual = mine.stored
+
+    def stored() -> Any:
+        found = usual()
+        monkeypatch.setattr(mine, "stored", usual)
+        theirs.push(now - 10.0, [], "theirs")
+        return found
+
+    monkeypatch.setattr(mine, "stored", stored)
+    mine.push(now - 100.0, [], "mine")
+
+    assert usual().floor == now - 10
+    assert usual().assigned == now - 100
+    assert usual().number == 2
+
+
+def test_the_same_push_at_two_nodes(apps: list[Flask], issuer: Issuer) -> None:
+    """Keycloak tells one host after the other, each by a message of its own: the second ends no
+    login that was made in between, nor does a lower one between them."""
+    now = int(time.time())
+    for app, value in ((apps[0], now), (apps[1], now), (apps[0], 0), (apps[1], now)):
+        message = issuer.admin_message("PUSH_NOT_BEFORE", notBefore=value)
+        assert post(app.test_client(), "k_push_not_before", issuer.sign(message)) == 200
+        if app is apps[0] and value:
+            login = Login(apps[0], issuer, "sid-1")
+
+    assert [login.stands(app) for app in apps] == [True, True]
+
+
+def test_a_not_before_of_an_older_version(app: Flask) -> None:
+    """It stored a number alone."""
+    not_before = app.extensions["keycloak"].not_before
+    key = not_before._keys.not_before
+    state_of(app).authority.store.put(key, b"1700000000.0", None)
+
+    assert not_before.stored().for_bearers == 1_700_000_000
+    not_before.push(0.0, [], "lower")
+    assert not_before.stored().for_bearers == 1_700_000_000
 
 
 def test_pushing_a_not_before(apps: list[Flask], client: FlaskClient, issuer: Issuer) -> None:
@@ -149,7 +212,7 @@ def test_pushing_a_not_before(apps: list[Flask], client: FlaskClient, issuer: Is
 
     assert not before.stands()
     assert after.stands()
-    assert apps[1].extensions["keycloak"].not_before.stored() == 0
+    assert apps[1].extensions["keycloak"].not_before.stored().assigned == 0
 
 
 def test_an_availability_test_does_nothing(app: Flask, client: FlaskClient, issuer: Issuer) -> None:
