@@ -26,7 +26,7 @@ from .hosts import Hosts, Registrar
 from .labels import Keys
 from .login import Arrival, PendingCookie
 from .notbefore import NotBefore
-from .options import Options, from_config
+from .options import Options, from_config, plain_origin
 from .provider import Provider, Providers
 from .receiver import Receiver
 from .sealing import Sealer
@@ -77,12 +77,12 @@ class Adapter:
     """The parts of one app, found in ``app.extensions["keycloak"]``."""
 
     def __init__(self, app: Flask, core: AppState, options: Options) -> None:
-        if options.relative and not app.config.get("TRUSTED_HOSTS"):
+        if options.relative and not (options.origins or app.config.get("TRUSTED_HOSTS")):
             raise ConfigurationError(
                 "auth-server-url",
                 f"{options.auth_server_url!r} is a path of whichever host a request names, and "
                 "whoever sends a request could name their own.",
-                "Set TRUSTED_HOSTS to the hosts that are yours, or write the whole URL.",
+                "Set KEYCLOAK_ORIGINS to where the app is, or write the whole URL.",
             )
         self.app = app
         self.core = core
@@ -129,21 +129,50 @@ class Adapter:
     # -- where Keycloak is -------------------------------------------------------------
 
     def provider(self) -> Provider:
-        """Keycloak, as this request reaches it."""
+        """Keycloak, as this request reaches it. Raises :class:`KeycloakUnavailable` where the
+        request names a host that is not ours."""
         if not self.options.relative:
             return self.providers.at("")
         if not has_request_context():
+            return self._provider_of_ours()
+        origin = plain_origin(request.scheme, request.host)
+        if not self._is_ours(origin):
+            raise KeycloakUnavailable(f"the request names {origin}, which is not known as ours")
+        return self.providers.at(origin)
+
+    def provider_for_messages(self) -> Provider:
+        """Keycloak, for what it sends us itself: to a host's own address, perhaps, where browsers
+        never come."""
+        if self.options.relative:
             if self.options.backend_url.startswith("http"):
-                return self.providers.at(self.options.backend_url)
-            raise ConfigurationError(
-                "auth-server-url",
-                "it is a path, and there is no request that names the host.",
-                "Set auth-server-url-for-backend-requests to a whole URL.",
-            )
+                return self._provider_of_ours()
+            if self.options.origins and not self._is_ours(
+                plain_origin(request.scheme, request.host)
+            ):
+                return self._provider_of_ours()
+        return self.provider()
+
+    def _provider_of_ours(self) -> Provider:
+        """Where no request says by which address Keycloak is reached."""
+        options = self.options
+        if options.origins:
+            return self.providers.at(options.origins[0])
+        if options.backend_url.startswith("http"):
+            return self.providers.at(options.backend_url)
+        raise ConfigurationError(
+            "auth-server-url",
+            "it is a path, and there is no request that names the host.",
+            "Set KEYCLOAK_ORIGINS, or auth-server-url-for-backend-requests to a whole URL.",
+        )
+
+    def _is_ours(self, origin: str) -> bool:
+        if self.options.origins:
+            return origin in self.options.origins
+        # TRUSTED_HOSTS says nothing of ports, and behind another port of our host somebody else
+        # may be listening: whose keys would then be believed.
+        host = origin.partition("://")[2]
         trusted = self.app.config.get("TRUSTED_HOSTS") or ()
-        if not host_is_trusted(request.host, trusted):
-            raise KeycloakUnavailable("the request names a host that is not in TRUSTED_HOSTS")
-        return self.providers.at(f"{request.scheme}://{request.host}")
+        return not _has_port(host) and host_is_trusted(host, trusted)
 
     # -- coming and going of the process -----------------------------------------------
 
@@ -400,6 +429,10 @@ class Adapter:
             logger.info("a login was not renewed: its session at Keycloak is over")
         except (KeycloakError, StoreError) as error:
             logger.info("whether a session at Keycloak still lives is not known: %s", error)
+
+
+def _has_port(host: str) -> bool:
+    return ":" in host.rpartition("]")[2]
 
 
 def _roles_of(tokens: ProviderTokens) -> claims.Roles:

@@ -60,6 +60,8 @@ class Options:
     node_host: str = ""
     scope: str = "openid"
     ca_bundle: str = ""
+    #: Where the app is, as ``scheme://host[:port]``: a relative URL is resolved against these only.
+    origins: tuple[str, ...] = ()
     #: What was given and is not honoured, with what to do.
     not_honoured: Mapping[str, str] = field(default_factory=dict)
 
@@ -109,6 +111,26 @@ def _url(name: str, value: Any) -> str:
             name, f"{value!r} is not a usable URL.", "Write https://host[:port][/path], or a path."
         )
     return url
+
+
+def plain_origin(scheme: str, netloc: str) -> str:
+    """``scheme://host[:port]``, without the port that the scheme has anyway."""
+    default = {"http": ":80", "https": ":443"}.get(scheme, "")
+    netloc = netloc.lower()
+    return f"{scheme}://{netloc.removesuffix(default) if default else netloc}"
+
+
+def _origins(name: str, value: Any) -> tuple[str, ...]:
+    given = value.split(",") if isinstance(value, str) else value
+    if not isinstance(given, list | tuple) or not given:
+        raise _wrong(name, f"{value!r} is no list of origins.", 'Write ["https://app.example"].')
+    found = []
+    for one in given:
+        parts = urlsplit(_url(name, one))
+        if not parts.netloc or parts.path.strip("/"):
+            raise _wrong(name, f"{one!r} is no origin.", "Write https://host[:port].")
+        found.append(plain_origin(parts.scheme, parts.netloc))
+    return tuple(found)
 
 
 def _choice(*allowed: str) -> Callable[[str, Any], Any]:
@@ -193,6 +215,7 @@ _OWN: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "NODE_HOST": ("node_host", _text),
     "SCOPE": ("scope", _text),
     "CA_BUNDLE": ("ca_bundle", _text),
+    "ORIGINS": ("origins", _origins),
 }
 
 

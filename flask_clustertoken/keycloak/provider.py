@@ -317,6 +317,10 @@ def _token_set(said: Mapping[str, Any], what: str) -> TokenSet:
     return found
 
 
+#: Origins that one app is reached by: TRUSTED_HOSTS may name a whole domain.
+ORIGINS = 32
+
+
 class Providers:
     """The providers of one app: one, unless ``auth-server-url`` is relative."""
 
@@ -338,6 +342,8 @@ class Providers:
         key = (front, back)
         found = self._known.get(key)
         if found is None:
+            for oldest in list(self._known)[: len(self._known) - ORIGINS + 1]:
+                self._known.pop(oldest, None)
             found = self._known[key] = Provider(options, front=front, back=back, clock=self._clock)
         return found
 

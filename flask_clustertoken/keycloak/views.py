@@ -263,7 +263,7 @@ class ServersViews:
         adapter = self._adapter
         text = _body()
         try:
-            provider = adapter.provider()
+            provider = adapter.provider_for_messages()
             _, said = provider.keys.verify(text)
         except NotGenuine as error:
             return _answer(action, 403, str(error))
@@ -292,7 +292,7 @@ class ServersViews:
                 raise NotGenuine("the request holds no logout_token")
             if text.count(".") == 4:
                 raise NotGenuine("it is encrypted, and this client has no key for that")
-            provider = adapter.provider()
+            provider = adapter.provider_for_messages()
             header, said = provider.keys.verify(text)
             token = claims.read_logout_token(
                 header,

@@ -18,6 +18,7 @@ from flask_clustertoken.keycloak import Keycloak, KeycloakUnavailable
 from flask_clustertoken.keycloak.options import bare_host, from_config, read_options
 from tests.keycloak.app import create_app
 from tests.keycloak.issuer import Issuer
+from tests.keycloak.test_messages import Login
 
 Make = Callable[..., dict[str, Any]]
 GOOD: dict[str, Any] = {
@@ -194,14 +195,14 @@ def issuer() -> Iterator[Issuer]:
 
 def test_a_relative_address_needs_trusted_hosts(config: Make) -> None:
     """Else whoever sends a request could name the server whose keys are believed."""
-    with pytest.raises(ConfigurationError, match="TRUSTED_HOSTS"):
+    with pytest.raises(ConfigurationError, match="KEYCLOAK_ORIGINS"):
         create_app(config("/auth"))
 
 
 def test_a_relative_address(issuer: Issuer, config: Make) -> None:
     """It is a path of the request's own origin, as the proxy says it; other hosts get nothing."""
     host = issuer.url.removeprefix("http://")
-    app = create_app(config("/", TRUSTED_HOSTS=["127.0.0.1"]) | {})
+    app = create_app(config("/", KEYCLOAK_ORIGINS=[issuer.url]))
     client = app.test_client()
     bearer = {"Authorization": f"Bearer {issuer.sign(issuer.access_token())}"}
 
@@ -217,6 +218,81 @@ def test_a_relative_address(issuer: Issuer, config: Make) -> None:
         pytest.raises((KeycloakUnavailable, BadRequest)),
     ):
         app.extensions["keycloak"].provider()
+    state_of(app).authority.close()
+
+
+def test_another_port_of_our_host(issuer: Issuer, config: Make) -> None:
+    """TRUSTED_HOSTS says nothing of ports: what listens behind another one of the same host is
+    neither asked nor believed."""
+    app = create_app(config("/", TRUSTED_HOSTS=["127.0.0.1", "app.example"]))
+    adapter = app.extensions["keycloak"]
+    bearer = {"Authorization": f"Bearer {issuer.sign(issuer.access_token(sub='root'))}"}
+
+    answer = app.test_client().get("/me", base_url=issuer.url, headers=bearer)
+
+    assert answer.status_code == 503
+    assert issuer.asked == []
+    for good in ("http://app.example", "https://app.example", "https://app.example:443"):
+        with app.test_request_context("/", base_url=good):
+            assert adapter.provider().front == good.removesuffix(":443")
+    for bad in ("http://app.example:443", "https://app.example:80", "http://[::1]:6379"):
+        with (
+            app.test_request_context("/", base_url=bad),
+            pytest.raises((KeycloakUnavailable, BadRequest)),
+        ):
+            adapter.provider()
+    state_of(app).authority.close()
+
+
+def test_origins_are_exact(issuer: Issuer, config: Make) -> None:
+    """With KEYCLOAK_ORIGINS, scheme, host and port have to be one of them."""
+    app = create_app(config("/auth", KEYCLOAK_ORIGINS="https://App.example,http://b.example:8080"))
+    adapter = app.extensions["keycloak"]
+    for good in ("https://app.example", "http://b.example:8080"):
+        with app.test_request_context("/", base_url=good):
+            assert adapter.provider().front == f"{good}/auth"
+    for bad in ("http://app.example", "https://app.example:8443", "http://b.example"):
+        with app.test_request_context("/", base_url=bad), pytest.raises(KeycloakUnavailable):
+            adapter.provider()
+    assert adapter.provider().front == "https://app.example/auth"
+    for wrong in ("app.example", "https://app.example/x", "", [], 7, [7]):
+        with pytest.raises(ConfigurationError, match="KEYCLOAK_ORIGINS"):
+            create_app(config("/auth", KEYCLOAK_ORIGINS=wrong))
+    state_of(app).authority.close()
+
+
+def test_not_more_origins_than_an_app_has(config: Make) -> None:
+    """Whoever invents hosts below a trusted domain does not fill the memory."""
+    app = create_app(config("/", TRUSTED_HOSTS=[".app.example"]))
+    adapter = app.extensions["keycloak"]
+    for number in range(100):
+        with app.test_request_context("/", base_url=f"http://h{number}.app.example"):
+            adapter.provider()
+
+    assert len(adapter.providers._known) <= 32
+    state_of(app).authority.close()
+
+
+@pytest.mark.parametrize("how", ["backend", "origins"])
+def test_messages_to_a_hosts_own_address(issuer: Issuer, config: Make, how: str) -> None:
+    """Keycloak calls a host where no browser comes: there its message is judged all the same,
+    and ends the login that was made at the app's address."""
+    if how == "backend":
+        options = {"auth-server-url-for-backend-requests": issuer.url}
+        app = create_app(
+            config("/auth", TRUSTED_HOSTS=["app.example", "10.0.0.5"], options=options)
+        )
+    else:
+        app = create_app(config("/", KEYCLOAK_ORIGINS=[issuer.url]))
+    login = Login(app, issuer, "sid-1")
+    client, at = app.test_client(), "http://10.0.0.5:8000"
+
+    message = issuer.sign(issuer.admin_message("TEST_AVAILABILITY"))
+    assert client.post("/keycloak/k_test_available", data=message, base_url=at).status_code == 200
+    token = {"logout_token": issuer.sign(issuer.logout_token())}
+    assert client.post("/keycloak/backchannel-logout", data=token, base_url=at).status_code == 200
+
+    assert not login.stands()
     state_of(app).authority.close()
 
 
