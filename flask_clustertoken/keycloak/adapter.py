@@ -17,7 +17,7 @@ from ..authority import TokenAuthority
 from ..errors import ConfigurationError, MissingDriver, StoreError
 from ..events import LoginEnding, NodeFresh, NodeLeaving, TokenRenewed
 from ..extension.state import AppState, current_handle, state_of
-from ..tokens import Token
+from ..tokens import UNNUMBERED, Token, new_id
 from . import bearer, claims, labels
 from .background import Background
 from .companion import Companion, fits
@@ -222,6 +222,21 @@ class Adapter:
             self.vault.drop(label)
         except StoreError:
             logger.info("the sealed tokens of a login that was not made stay until they expire")
+
+    def is_revoked(self, arrival: Arrival) -> bool:
+        """Whether its labels are, so that no login with them can be made any more."""
+        now = int(self.authority.clock.time())
+        probe = Token(
+            id=new_id(arrival.subject),
+            subject=arrival.subject,
+            kind="login",
+            issued_at=now,
+            authenticated_at=now,
+            expires_at=None,
+            labels=arrival.labels,
+            since=UNNUMBERED,
+        )
+        return self.authority.follower().view.covers(probe)
 
     def _set_companion(self, label: str, tokens: ProviderTokens, persistent: bool = True) -> bool:
         headers = self.companion.headers(request.environ, label, tokens, persistent=persistent)

@@ -179,9 +179,10 @@ class PeoplesViews:
             )
         except RevokedMeanwhile as error:
             adapter.unkeep(arrival)
-            # Its label stays revoked. A session that lives on at Keycloak would log in with the
-            # same one again and again, so it ends there too.
-            adapter.end_session(ProviderTokens.of(arrival.tokens, 0.0))
+            if adapter.is_revoked(arrival):
+                # Its label stays so. A session that lives on at Keycloak would log in with the
+                # same one again and again, so it ends there too. (A mark covers this login only.)
+                adapter.end_session(ProviderTokens.of(arrival.tokens, 0.0))
             raise KeycloakSaysNo(
                 description="This login was ended while it was being made. Please log in again."
             ) from error

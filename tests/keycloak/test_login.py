@@ -272,6 +272,23 @@ def test_everybody_logged_out_during_the_exchange(app: Flask, flow: Flow) -> Non
 
     assert flow.come_back().status_code == 403
     assert not flow.logged_in
+    # The next attempt is not covered, so the person's session at Keycloak need not end.
+    app.extensions["keycloak"].background.drain()
+    assert not any(path.endswith("/openid-connect/logout") for path in flow.issuer.asked)
+
+
+def test_a_node_that_cannot_catch_up(
+    app: Flask, flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that lags is no logout: 503, and the session at Keycloak goes on."""
+    follower = state_of(app).authority.follower()
+    with monkeypatch.context() as patch:
+        patch.setattr(follower, "reach", lambda seq: False)
+        assert flow.come_back().status_code == 503
+
+    app.extensions["keycloak"].background.drain()
+    assert not any(path.endswith("/openid-connect/logout") for path in flow.issuer.asked)
+    assert not flow.logged_in
 
 
 MAD: dict[str, Callable[[Request], Response]] = {
