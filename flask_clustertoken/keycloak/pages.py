@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
 from flask import url_for
 from werkzeug.exceptions import BadRequest, Forbidden, ServiceUnavailable
@@ -18,6 +19,21 @@ _PAGE = """<!doctype html>
 <p>{description}</p>
 <p><a href="{again}">Try again</a> · <a href="{home}">Back to the start</a></p>
 """
+
+
+_ONWARD = """<!doctype html>
+<html lang="en">
+<title>Logged in</title>
+<meta name="viewport" content="width=device-width">
+<meta http-equiv="refresh" content="0; url={target}">
+<p>You are logged in. <a href="{target}">Continue</a></p>
+"""
+
+
+def onward(target: str) -> str:
+    """A page that goes on to *target* by itself, as a navigation that this site began."""
+    # (A quote or a space would end the URL where a browser reads "url=".)
+    return _ONWARD.format(target=escape(quote(target, safe="/?#[]@!$&()*+,;=:%~-._")))
 
 
 class LoginFailed(TokenRefused):

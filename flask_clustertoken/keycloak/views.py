@@ -31,7 +31,7 @@ from .errors import (
 )
 from .jose import TEXT_LIMIT
 from .login import Arrival, Pending, arrive, begin
-from .pages import MEANINGS, KeycloakDown, KeycloakSaysNo, NotOurLogin
+from .pages import MEANINGS, KeycloakDown, KeycloakSaysNo, NotOurLogin, onward
 from .vault import ProviderTokens
 
 if TYPE_CHECKING:
@@ -164,6 +164,10 @@ class PeoplesViews:
                 "server says why."
             ) from trouble
         self._log_in(arrival, since)
+        if adapter.core.settings.cookie_samesite == "Strict":
+            # The redirect would belong to the navigation that Keycloak began, and the browser
+            # would leave the cookie out: to Keycloak again, and so on. A page begins a new one.
+            return onward(pending.target)
         return redirect(pending.target, 303)
 
     def _log_in(self, arrival: Arrival, since: int) -> None:

@@ -89,6 +89,27 @@ def test_what_the_exchange_sends(flow: Flow) -> None:
     assert flow.authorization.startswith("Basic ")
 
 
+def test_a_strict_cookie(issuer: Issuer, config: Make) -> None:
+    """A redirect would be part of the navigation that Keycloak began, and a browser would leave
+    the cookie out for ever: a page goes on to the target."""
+    app = create_app(config(issuer.url, CLUSTERTOKEN_COOKIE_SAMESITE="Strict"))
+    flow = Flow(app, issuer)
+    flow.begin("/page?a='b'&c=\"d<e>&f=%2F;é")
+    flow.issue()
+
+    answer = flow.come_back()
+
+    assert answer.status_code == 200
+    assert "Location" not in answer.headers
+    assert answer.headers["Cache-Control"] == "no-store"
+    where = "/page?a=%27b%27&amp;c=%22d%3Ce%3E&amp;f=%2F;%C3%A9"
+    assert f'<meta http-equiv="refresh" content="0; url={where}">' in answer.text
+    cookies = [one for one in answer.headers.getlist("Set-Cookie") if "clustertoken=" in one]
+    assert "SameSite=Strict" in cookies[0]
+    assert flow.logged_in
+    state_of(app).authority.close()
+
+
 def test_the_answer_is_used_once(flow: Flow) -> None:
     """The same callback again belongs to no login."""
     assert flow.come_back().status_code == 303
