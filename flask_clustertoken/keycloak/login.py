@@ -27,8 +27,13 @@ logger = logging.getLogger("flask_clustertoken.keycloak")
 
 #: Seconds that a person may take at Keycloak's login page.
 PATIENCE = 1800
-#: Logins under way in one browser (tabs); more cookies than that would not fit.
-TABS = 4
+#: Logins under way in one browser (tabs), and characters of their cookies together.
+TABS, ROOM = 6, 2800
+#: Characters of all cookies together: servers and proxies read some 8 KB, and those of a login
+#: that was ended elsewhere are still there.
+ALL_COOKIES = 7800
+#: Characters of the page to come back to; from a longer one the login leads to the start.
+TARGET_LIMIT = 800
 _PURPOSE = "login"
 
 
@@ -79,11 +84,35 @@ class PendingCookie:
     def clearing(self, state: str) -> str:
         return self._for(state).clearing_header()
 
-    def surplus(self, cookies: Mapping[str, str]) -> list[str]:
-        """Headers that remove the logins under way where there are too many of them."""
+    def _sizes(self, cookies: Mapping[str, str]) -> tuple[list[tuple[str, int]], int]:
+        """The logins under way with the characters that each takes, and those of all others."""
         prefix = self._cookie.name[:-1]
-        there = [name[len(prefix) :] for name in cookies if name.startswith(prefix)]
-        return [self.clearing(state) for state in there] if len(there) >= TABS else []
+        there: list[tuple[str, int]] = []
+        others = 0
+        for name, value in cookies.items():
+            size = len(name) + len(value) + 3
+            if name.startswith(prefix):
+                there.append((name[len(prefix) :], size))
+            else:
+                others += size
+        return there, others
+
+    def fits(self, cookies: Mapping[str, str], new: str) -> bool:
+        """Whether *new* has room beside the cookies that are no logins under way."""
+        return self._sizes(cookies)[1] + _size(new) <= ALL_COOKIES
+
+    def surplus(self, cookies: Mapping[str, str], new: str) -> list[str]:
+        """Headers that remove the oldest logins under way until there is room for *new*."""
+        there, others = self._sizes(cookies)
+        room = min(ROOM, ALL_COOKIES - others) - _size(new)
+        kept = 0
+        # A browser sends the oldest first (RFC 6265, 5.4).
+        for _, size in reversed(there[1 - TABS :]):
+            if size > room:
+                break
+            room -= size
+            kept += 1
+        return [self.clearing(state) for state, _ in there[: len(there) - kept]]
 
     def read(self, environ: dict[str, Any], state: str) -> Pending | None:
         """The login under way that *state* names, if this browser began it in time."""
@@ -99,6 +128,10 @@ class PendingCookie:
             if 0 <= self._clock.time() - pending.began_at + 60 <= PATIENCE + 60:
                 return pending
         return None
+
+
+def _size(header: str) -> int:
+    return len(header.partition(";")[0])
 
 
 @dataclass(frozen=True, slots=True)

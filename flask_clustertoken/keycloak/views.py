@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -30,7 +31,7 @@ from .errors import (
     SessionEnded,
 )
 from .jose import TEXT_LIMIT
-from .login import Arrival, Pending, arrive, begin
+from .login import TARGET_LIMIT, Arrival, Pending, arrive, begin
 from .pages import MEANINGS, KeycloakDown, KeycloakSaysNo, NotOurLogin, onward
 from .vault import ProviderTokens
 
@@ -99,6 +100,8 @@ class PeoplesViews:
         if adapter.registrar is not None:
             adapter.registrar.before_login()
         target = safe_target(request.args.get("next"), "/")
+        if len(target) > TARGET_LIMIT:
+            target = "/"
         callback = url_for(f"{NAME}.callback", _external=True)
         pending = begin(target, callback, adapter.authority.clock)
         try:
@@ -109,9 +112,11 @@ class PeoplesViews:
             logger.warning("a login could not begin: %s", error)
             raise KeycloakDown from error
         answer = redirect(url, 303)
-        for header in adapter.pending.surplus(request.cookies):
+        mine = adapter.pending.header(pending)
+        if not adapter.pending.fits(request.cookies, mine):
+            mine = adapter.pending.header(replace(pending, target="/"))
+        for header in [*adapter.pending.surplus(request.cookies, mine), mine]:
             answer.headers.add("Set-Cookie", header)
-        answer.headers.add("Set-Cookie", adapter.pending.header(pending))
         answer.headers["Cache-Control"] = "no-store"
         return answer
 
@@ -121,6 +126,9 @@ class PeoplesViews:
         self._adapter.authority.follower()
         pending = self._adapter.pending.read(request.environ, state)
         if pending is None:
+            if self._logged_in():
+                # The back button, or a tab too many: what was wanted is there already.
+                return redirect(safe_target(None, "/"), 303)
             raise NotOurLogin
         try:
             answer = make_response(self._arrived(pending))
@@ -129,6 +137,13 @@ class PeoplesViews:
         answer.headers.add("Set-Cookie", self._adapter.pending.clearing(state))
         answer.headers["Cache-Control"] = "no-store"
         return answer
+
+    def _logged_in(self) -> bool:
+        try:
+            self._adapter.login()
+        except NoProviderTokens:
+            return False
+        return True
 
     def _arrived(self, pending: Pending) -> ResponseReturnValue:
         adapter = self._adapter

@@ -113,7 +113,13 @@ def test_a_strict_cookie(issuer: Issuer, config: Make) -> None:
 def test_the_answer_is_used_once(flow: Flow) -> None:
     """The same callback again belongs to no login."""
     assert flow.come_back().status_code == 303
+    asked = len(flow.issuer.asked)
 
+    # (The back button: whoever is logged in is not told that something is wrong.)
+    again = flow.come_back()
+    assert (again.status_code, again.headers["Location"]) == (303, "/")
+    assert len(flow.issuer.asked) == asked
+    flow.client.delete_cookie("clustertoken")
     assert flow.come_back().status_code == 400
 
 
@@ -397,6 +403,56 @@ def test_many_tabs(app: Flask, issuer: Issuer) -> None:
         answer = Flow(app, issuer, client).begin()
     sent = answer.request.headers.get("Cookie", "")
     assert sent.count("_kclogin_") <= 6
+
+
+def test_ten_tabs_that_a_browser_opens_again(app: Flask, issuer: Issuer) -> None:
+    """Only the oldest make room; once one has come back, the others are in as well."""
+    client = app.test_client()
+    tabs = [Flow(app, issuer, client) for _ in range(10)]
+    for tab in tabs:
+        tab.begin("/page")
+    statuses = []
+    for tab in [tabs[5], *tabs]:
+        tab.issue()
+        answer = tab.come_back()
+        statuses.append(answer.status_code)
+
+    assert statuses == [303] * 11
+
+
+def test_logins_under_way_beside_large_cookies(app: Flask, issuer: Issuer) -> None:
+    """What servers read of all cookies together is not exceeded: the callback must come in."""
+    client = app.test_client()
+    client.set_cookie("clustertoken_kc0", "x" * 3600)
+    client.set_cookie("clustertoken_kc1", "x" * 3500)
+    for _ in range(4):
+        flow = Flow(app, issuer, client)
+        flow.begin("/page?q=" + "".join(chr(65 + one * 7 % 26) + str(one) for one in range(250)))
+    flow.issue()
+
+    answer = flow.come_back()
+
+    assert answer.status_code == 303
+    assert len(answer.request.headers["Cookie"]) <= 8000
+
+
+@pytest.mark.parametrize("length", [100, 750, 1500, 3000, 6000])
+def test_a_page_with_a_long_address(app: Flask, issuer: Issuer, length: int) -> None:
+    """It is come back to while that fits into a small cookie, else the login leads to the start;
+    and however many there are, they leave room for the other cookies."""
+    import secrets
+
+    client = app.test_client()
+    target = "/page?q=" + secrets.token_urlsafe(length)[: length - 8]
+    for _ in range(5):
+        flow = Flow(app, issuer, client)
+        assert flow.begin(target).status_code == 303
+    flow.issue()
+
+    answer = flow.come_back()
+
+    assert answer.headers["Location"] == (target if length <= 800 else "/")
+    assert len(answer.request.headers["Cookie"]) <= 2900
 
 
 def test_large_tokens(app: Flask, issuer: Issuer, flow: Flow) -> None:
