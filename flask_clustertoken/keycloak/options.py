@@ -113,6 +113,13 @@ def _url(name: str, value: Any) -> str:
     return url
 
 
+def _path(name: str, value: Any) -> str:
+    path = _text(name, value)
+    if not path.startswith("/") or path.startswith(("//", "/\\")):
+        raise _wrong(name, f"{value!r} is no path of this app.", "Write it as '/goodbye'.")
+    return path
+
+
 def plain_origin(scheme: str, netloc: str) -> str:
     """``scheme://host[:port]``, without the port that the scheme has anyway."""
     default = {"http": ":80", "https": ":443"}.get(scheme, "")
@@ -211,7 +218,7 @@ _INSTEAD = {
 _OWN: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "URL_PREFIX": ("url_prefix", _url),
     "LOGOUT": ("logout", _choice("session", "local")),
-    "AFTER_LOGOUT": ("after_logout", _text),
+    "AFTER_LOGOUT": ("after_logout", _path),
     "NODE_HOST": ("node_host", _text),
     "SCOPE": ("scope", _text),
     "CA_BUNDLE": ("ca_bundle", _text),

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from flask import url_for
+from flask import request, url_for
 from werkzeug.exceptions import BadRequest, Forbidden, ServiceUnavailable
 
 from ..extension.responses import RETRY_AFTER, TokenRefused
@@ -28,6 +28,11 @@ _ONWARD = """<!doctype html>
 <meta http-equiv="refresh" content="0; url={target}">
 <p>You are logged in. <a href="{target}">Continue</a></p>
 """
+
+
+def home() -> str:
+    """The app's first page, wherever it is mounted."""
+    return request.script_root + "/"
 
 
 def onward(target: str) -> str:
@@ -52,7 +57,7 @@ class LoginFailed(TokenRefused):
             title=escape(self.title),
             description=escape(self.description or ""),
             again=escape(url_for("keycloak.login")),
-            home="/",
+            home=escape(home()),
         )
 
 

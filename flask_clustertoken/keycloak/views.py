@@ -32,7 +32,7 @@ from .errors import (
 )
 from .jose import TEXT_LIMIT
 from .login import TARGET_LIMIT, Arrival, Pending, arrive, begin
-from .pages import MEANINGS, KeycloakDown, KeycloakSaysNo, NotOurLogin, onward
+from .pages import MEANINGS, KeycloakDown, KeycloakSaysNo, NotOurLogin, home, onward
 from .vault import ProviderTokens
 
 if TYPE_CHECKING:
@@ -99,9 +99,9 @@ class PeoplesViews:
         adapter.authority.follower()
         if adapter.registrar is not None:
             adapter.registrar.before_login()
-        target = safe_target(request.args.get("next"), "/")
+        target = safe_target(request.args.get("next"), home())
         if len(target) > TARGET_LIMIT:
-            target = "/"
+            target = home()
         callback = url_for(f"{NAME}.callback", _external=True)
         pending = begin(target, callback, adapter.authority.clock)
         try:
@@ -114,7 +114,7 @@ class PeoplesViews:
         answer = redirect(url, 303)
         mine = adapter.pending.header(pending)
         if not adapter.pending.fits(request.cookies, mine):
-            mine = adapter.pending.header(replace(pending, target="/"))
+            mine = adapter.pending.header(replace(pending, target=home()))
         for header in [*adapter.pending.surplus(request.cookies, mine), mine]:
             answer.headers.add("Set-Cookie", header)
         answer.headers["Cache-Control"] = "no-store"
@@ -128,7 +128,7 @@ class PeoplesViews:
         if pending is None:
             if self._logged_in():
                 # The back button, or a tab too many: what was wanted is there already.
-                return redirect(safe_target(None, "/"), 303)
+                return redirect(home(), 303)
             raise NotOurLogin
         try:
             answer = make_response(self._arrived(pending))
@@ -216,7 +216,7 @@ class PeoplesViews:
 
 def logout_response(adapter: Adapter, target: str | None = None) -> Response:
     """Log out, and what to answer the browser with: RP-initiated logout at Keycloak."""
-    target = safe_target(target, adapter.options.after_logout)
+    target = safe_target(target, request.script_root + adapter.options.after_logout)
     by_redirect = adapter.options.logout == "session"
     g._keycloak_by_redirect = by_redirect
     g._keycloak_ended = None
@@ -224,7 +224,8 @@ def logout_response(adapter: Adapter, target: str | None = None) -> Response:
     ended: ProviderTokens | None = g._keycloak_ended
     if not by_redirect or ended is None:
         return redirect(target, 303)
-    back = request.url_root.rstrip("/") + target
+    # (A target names its whole path, as url_for() does: what the app is mounted at is in it.)
+    back = request.host_url.rstrip("/") + target
     fields = {"client_id": adapter.options.client_id, "post_logout_redirect_uri": back}
     if ended.id_token:
         fields["id_token_hint"] = ended.id_token

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from flask import Flask
@@ -552,4 +553,31 @@ def test_an_app_below_a_prefix(issuer: Issuer, config: Make) -> None:
     (cookie,) = answer.headers.getlist("Set-Cookie")
     assert "Path=/shop/keycloak" in cookie
     assert "%2Fshop%2Fkeycloak%2Fcallback" in answer.headers["Location"]
+    query = parse_qs(urlsplit(answer.headers["Location"]).query)
+    flow.query = {name: values[0] for name, values in query.items()}
+
+    # The app's own start, not the host's.
+    refused = flow.client.get("/keycloak/callback?state=x", headers=HTML, environ_overrides=mounted)
+    assert '<a href="/shop/">' in refused.text
+    flow.issue()
+    back = flow.client.get(
+        "/keycloak/callback",
+        query_string={"code": "c", "state": flow.query["state"]},
+        environ_overrides=mounted,
+    )
+    assert back.headers["Location"] == "/shop/"
+
+    # (Of one's own with url_for(), by the setting, and as the default.)
+    for target, expected in (("/shop/bye", "/shop/bye"), (None, "/shop/")):
+        out = flow.client.post(
+            "/keycloak/logout",
+            data={"next": target} if target else {},
+            environ_overrides=mounted,
+        )
+        query = parse_qs(urlsplit(out.headers["Location"]).query)
+        assert query.get("post_logout_redirect_uri", [f"http://localhost{expected}"]) == [
+            f"http://localhost{expected}"
+        ]
+        if not query:
+            assert out.headers["Location"] == expected
     state_of(app).authority.close()

@@ -156,6 +156,9 @@ def test_settings_of_our_own(tmp_path: Path) -> None:
         ("NODE_HOST", "web1:8000"),
         ("OPTIONS", "x"),
         ("URL_PREFIX", "https://x.example"),
+        ("AFTER_LOGOUT", "https://x.example/"),
+        ("AFTER_LOGOUT", "//x.example/"),
+        ("AFTER_LOGOUT", "bye"),
     ):
         with pytest.raises(ConfigurationError, match=f"KEYCLOAK_{name}"):
             read(**{name: value})
