@@ -22,6 +22,7 @@ from ..extension.state import current_handle
 from ..refusals import Refusal
 from . import claims
 from .claims import LOGOUT, PUSH_NOT_BEFORE, TEST_AVAILABILITY
+from .deadline import ANSWER_WITHIN, Deadline
 from .errors import (
     KeycloakError,
     KeycloakRefused,
@@ -37,6 +38,7 @@ from .vault import ProviderTokens
 
 if TYPE_CHECKING:
     from .adapter import Adapter
+    from .provider import Provider
 
 logger = logging.getLogger("flask_clustertoken.keycloak")
 
@@ -278,6 +280,7 @@ class ServersViews:
 
     def __init__(self, adapter: Adapter) -> None:
         self._adapter = adapter
+        self._deadline = Deadline()
 
     def admin(self, action: str) -> ResponseReturnValue:
         """``k_logout``, ``k_push_not_before``, ``k_test_available``: 200, 400, 403 or 503."""
@@ -285,24 +288,28 @@ class ServersViews:
         text = _body()
         try:
             provider = adapter.provider_for_messages()
-            _, said = provider.keys.verify(text)
-        except NotGenuine as error:
+            self._in_time(lambda: self._obey(action, text, provider))
+        except _NotSigned as error:
             return _answer(action, 403, str(error))
-        except KeycloakUnavailable as error:
-            return _answer(action, 503, str(error))
-        try:
-            message = claims.read_admin_message(
-                said,
-                action=action,
-                client_id=adapter.options.client_id,
-                now=adapter.authority.clock.time(),
-            )
-            adapter.receiver.obey(message, text, provider.issuer)
         except NotGenuine as error:
             return _answer(action, 400, str(error))
         except (StoreError, KeycloakError) as error:
             return _answer(action, 503, str(error))
         return _answer(action, 200)
+
+    def _obey(self, action: str, text: str, provider: Provider) -> None:
+        adapter = self._adapter
+        try:
+            _, said = provider.keys.verify(text)
+        except NotGenuine as error:
+            raise _NotSigned(str(error)) from error
+        message = claims.read_admin_message(
+            said,
+            action=action,
+            client_id=adapter.options.client_id,
+            now=adapter.authority.clock.time(),
+        )
+        adapter.receiver.obey(message, text, provider.issuer)
 
     def logout_token(self) -> ResponseReturnValue:
         """OpenID Connect Back-Channel Logout 1.0: 200, or 400 with an OAuth error."""
@@ -314,21 +321,39 @@ class ServersViews:
             if text.count(".") == 4:
                 raise NotGenuine("it is encrypted, and this client has no key for that")
             provider = adapter.provider_for_messages()
-            header, said = provider.keys.verify(text)
-            token = claims.read_logout_token(
-                header,
-                said,
-                issuer=provider.issuer,
-                client_id=adapter.options.client_id,
-                now=adapter.authority.clock.time(),
-            )
-            adapter.receiver.obey_logout_token(token, text, provider.issuer)
+            self._in_time(lambda: self._obey_logout_token(text, provider))
         except NotGenuine as error:
             return _answer("logout token", 400, str(error), oauth="invalid_request")
         except (StoreError, KeycloakError) as error:
             # Anything else than success is a 400 in the specification.
             return _answer("logout token", 400, str(error), oauth="temporarily_unavailable")
         return _answer("logout token", 200)
+
+    def _obey_logout_token(self, text: str, provider: Provider) -> None:
+        adapter = self._adapter
+        header, said = provider.keys.verify(text)
+        token = claims.read_logout_token(
+            header,
+            said,
+            issuer=provider.issuer,
+            client_id=adapter.options.client_id,
+            now=adapter.authority.clock.time(),
+        )
+        adapter.receiver.obey_logout_token(token, text, provider.issuer)
+
+    def _in_time(self, work: Callable[[], None]) -> None:
+        app = self._adapter.app
+
+        def in_context() -> None:
+            # (Receivers of the app's signals are called in there.)
+            with app.app_context():
+                work()
+
+        self._deadline.within(ANSWER_WITHIN, in_context)
+
+
+class _NotSigned(NotGenuine):
+    """Not even the signature holds: Keycloak's adapters answer that by another status."""
 
 
 def _body() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import time
@@ -12,12 +13,14 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from joserfc.jwk import RSAKey
+from werkzeug.wrappers import Response
 
 from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import labels
+from flask_clustertoken.keycloak import deadline, labels, views
 from flask_clustertoken.tokens import Token
 from tests.keycloak.app import create_app
 from tests.keycloak.issuer import Issuer
+from tests.waiting import wait_until
 
 Make = Callable[..., dict[str, Any]]
 ADMIN = {
@@ -339,6 +342,56 @@ def test_a_failed_store_is_no_replay(
 
     assert post(client, "k_logout", text) == 200
     assert not login.stands()
+
+
+@pytest.mark.parametrize("name", [*ADMIN, "backchannel-logout"])
+def test_a_slow_store(
+    app: Flask, client: FlaskClient, issuer: Issuer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Each call takes long, and all of them longer than Keycloak waits: it is answered in time
+    that this did not work yet, and what it asked for is done a little later."""
+    login = Login(app, issuer, "sid-1")
+    changed = name not in ("k_test_available",)
+    store = state_of(app).authority.store
+    slow = {each: getattr(store, each) for each in ("append", "get_many")}
+    for each, usual in slow.items():
+        delayed = functools.partial(_after, 0.4, usual)
+        monkeypatch.setattr(store, each, delayed)
+    monkeypatch.setattr(views, "ANSWER_WITHIN", 0.2)
+    began = time.monotonic()
+
+    if name == "backchannel-logout":
+        answer = post_token(client, issuer.sign(issuer.logout_token()))
+        assert (answer.status_code, answer.json["error"]) == (400, "temporarily_unavailable")
+    else:
+        assert post(client, name, issuer.sign(issuer.admin_message(ADMIN[name]))) == 503
+
+    assert time.monotonic() - began < 0.4
+    if changed:
+        wait_until(lambda: not login.stands(), 5)
+
+
+def _after(seconds: float, call: Callable[..., Any], *given: Any, **more: Any) -> Any:
+    time.sleep(seconds)
+    return call(*given, **more)
+
+
+def test_keycloaks_keys_are_slow(
+    issuer: Issuer, config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same where its keys have to be fetched first; and not more of them wait than fit."""
+    app = create_app(config(issuer.url))
+    monkeypatch.setattr(issuer, "mad", lambda request: _after(0.6, Response))
+    monkeypatch.setattr(views, "ANSWER_WITHIN", 0.2)
+    monkeypatch.setattr(deadline, "AT_ONCE", 2)
+    began = time.monotonic()
+    text = issuer.sign(issuer.admin_message())
+
+    statuses = [post(app.test_client(), "k_logout", text) for _ in range(6)]
+
+    assert statuses == [503] * 6
+    assert time.monotonic() - began < 0.6
+    state_of(app).authority.close()
 
 
 # -- bad -------------------------------------------------------------------------------
