@@ -113,9 +113,7 @@ class Judge(Revoker):
         # 3 known?
         if strict and not follower.reach(self.store.head()):
             return Refusal("stale", "the feed has not been read to its end", token.id)
-        if seen.recorded and (
-            moment >= seen.known_until or seen.doubts != recall.doubts or strict
-        ):
+        if seen.recorded and (moment >= seen.known_until or seen.doubts != recall.doubts or strict):
             refusal = self._ask(seen, follower)
             if refusal is not None:
                 return refusal

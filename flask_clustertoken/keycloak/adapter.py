@@ -104,27 +104,41 @@ class Adapter:
             self.authority.clock,
         )
         self.registrar: Registrar | None = None
+        self._is_complete = False
         self._roles: dict[str, tuple[float, claims.Roles]] = {}
 
     def attach(self, app: Flask) -> None:
         """Everything by which the app and the core know of us."""
         from .commands import attach_commands
-        from .views import ANSWERS, make_blueprint, unauthorized
+        from .views import ANSWERS, exempt_from_csrf, make_blueprint, unauthorized
 
         app.register_blueprint(make_blueprint(self))
+        exempt_from_csrf(app)
+        app.before_request(self._complete)
         app.before_request(self._refresh_always)
         app.after_request(self._send_cookies)
         for error, answer in ANSWERS.items():
             app.register_error_handler(error, answer)
         self.core.middleware.bearer_verifiers.append(bearer.verifier(self))
-        if self.core.extension.handle_unauthorized is None:
-            self.core.extension.handle_unauthorized = unauthorized
+        # (Of this app: the extension may serve others, which have no Keycloak.)
+        self.core.handle_unauthorized = unauthorized
         events = self.authority.events
         events.listen(LoginEnding, self._login_ending)
         events.listen(TokenRenewed, self._token_renewed)
         events.listen(NodeFresh, self._joined)
         events.listen(NodeLeaving, self._leaving)
         attach_commands(app)
+
+    def _complete(self) -> None:
+        """With the first request: what was added to the app after us has to know of us too.
+
+        (Its own hooks run after this one, since they were added later.)
+        """
+        if not self._is_complete:
+            from .views import exempt_from_csrf
+
+            exempt_from_csrf(self.app)
+            self._is_complete = True
 
     # -- where Keycloak is -------------------------------------------------------------
 

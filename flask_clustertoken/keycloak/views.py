@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, current_app, g, make_response, redirect, request, url_for
+from flask import Blueprint, Flask, current_app, g, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.wrappers import Response
 from werkzeug.wsgi import get_input_stream
 
 from ..errors import RevokedMeanwhile, StoreError
+from ..extension.decorators import OPEN
 from ..extension.redirects import login_url, safe_target
 from ..extension.responses import NodeNotFresh, TokenMissing, wants_html
 from ..extension.state import current_handle
@@ -45,6 +46,11 @@ logger = logging.getLogger("flask_clustertoken.keycloak")
 #: The blueprint's name: ``url_for("keycloak.login")``.
 NAME = "keycloak"
 
+#: The endpoints that Keycloak itself calls.
+FOR_KEYCLOAK = ("k_logout", "k_push_not_before", "k_test_available", "backchannel_logout")
+
+View = Callable[[], ResponseReturnValue]
+
 #: By which Keycloak's Java adapters tell a program from a person.
 _PROGRAM = (
     ("X-Requested-With", "xmlhttprequest"),
@@ -57,32 +63,33 @@ def make_blueprint(adapter: Adapter) -> Blueprint:
     """The routes of *adapter*'s app, below ``KEYCLOAK_URL_PREFIX``."""
     blueprint = Blueprint(NAME, __name__, url_prefix=adapter.options.url_prefix)
     people, server = PeoplesViews(adapter), ServersViews(adapter)
+
+    def add(path: str, name: str, view: View, *methods: str) -> None:
+        # A function of its own each: Flask-WTF exempts views by their name.
+        def answer() -> ResponseReturnValue:
+            return view()
+
+        answer.__name__ = name
+        setattr(answer, OPEN, True)
+        blueprint.add_url_rule(path, name, answer, methods=methods, strict_slashes=True)
+
     if not adapter.options.bearer_only:
-        blueprint.add_url_rule("/login", "login", people.login)
-        blueprint.add_url_rule("/callback", "callback", people.callback)
-        blueprint.add_url_rule("/logout", "logout", people.logout, methods=["POST"])
-
-    # A view of its own each: Flask-WTF exempts views by their name.
-    def k_logout() -> ResponseReturnValue:
-        return server.admin(LOGOUT)
-
-    def k_push_not_before() -> ResponseReturnValue:
-        return server.admin(PUSH_NOT_BEFORE)
-
-    def k_test_available() -> ResponseReturnValue:
-        return server.admin(TEST_AVAILABILITY)
-
-    def backchannel_logout() -> ResponseReturnValue:
-        return server.logout_token()
-
-    csrf = adapter.app.extensions.get("csrf")
-    for view in (k_logout, k_push_not_before, k_test_available, backchannel_logout):
-        path = "/" + view.__name__.replace("backchannel_", "backchannel-")
-        blueprint.add_url_rule(path, view.__name__, view, methods=["POST"], strict_slashes=True)
-        if csrf is not None:
-            # These requests carry a signature instead of a cookie.
-            csrf.exempt(view)
+        add("/login", "login", people.login, "GET")
+        add("/callback", "callback", people.callback, "GET")
+        add("/logout", "logout", people.logout, "POST")
+    add("/k_logout", "k_logout", lambda: server.admin(LOGOUT), "POST")
+    add("/k_push_not_before", "k_push_not_before", lambda: server.admin(PUSH_NOT_BEFORE), "POST")
+    add("/k_test_available", "k_test_available", lambda: server.admin(TEST_AVAILABILITY), "POST")
+    add("/backchannel-logout", "backchannel_logout", server.logout_token, "POST")
     return blueprint
+
+
+def exempt_from_csrf(app: Flask) -> None:
+    """Let Keycloak's messages pass Flask-WTF: they carry a signature instead of a cookie."""
+    csrf = app.extensions.get("csrf")
+    if csrf is not None:
+        for name in FOR_KEYCLOAK:
+            csrf.exempt(app.view_functions[f"{NAME}.{name}"])
 
 
 # -- for people ------------------------------------------------------------------------
@@ -357,12 +364,28 @@ class _NotSigned(NotGenuine):
 
 
 def _body() -> str:
-    """The request's body; 413 where it is longer than a signed text may be."""
-    # (A body in chunks is cut off there without a word.)
-    raw = get_input_stream(request.environ, max_content_length=TEXT_LIMIT + 1).read()
+    """The request's body; :class:`_TooLong` where it is longer than a signed text may be."""
+    if request.content_length is not None:
+        if request.content_length > TEXT_LIMIT:
+            raise _TooLong
+        # A hook of the app's may have read it; then Flask has kept it.
+        raw = request.get_data()
+    else:
+        # (A body in chunks is cut off there without a word.)
+        limited = get_input_stream(request.environ, max_content_length=TEXT_LIMIT + 1)
+        raw = limited.read() or request.get_data()
     if len(raw) > TEXT_LIMIT:
-        raise RequestEntityTooLarge
+        raise _TooLong
     return raw.decode("ascii", "replace").strip()
+
+
+class _TooLong(RequestEntityTooLarge):
+    """413, in the form of the other answers."""
+
+    def get_response(self, environ: Any = None, scope: Any = None) -> Any:
+        return Response(
+            "longer than any message\n", 413, {"Cache-Control": "no-store"}, mimetype="text/plain"
+        )
 
 
 def _logout_token(body: str) -> str | None:
@@ -370,6 +393,10 @@ def _logout_token(body: str) -> str | None:
 
     if request.mimetype != "application/x-www-form-urlencoded":
         return None
+    if not body:
+        # A hook of the app's may have read it as a form.
+        given = request.form.getlist("logout_token")
+        return given[0] if len(given) == 1 else None
     try:
         found = parse_qs(body, max_num_fields=10).get("logout_token", [])
     except ValueError:

@@ -495,6 +495,8 @@ def test_a_megabyte(app: Flask, client: FlaskClient, issuer: Issuer, name: str) 
     if name == "backchannel-logout":
         answer = post_token(client, text)
         assert answer.status_code == 413
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.mimetype == "text/plain"
     else:
         assert post(client, name, text) == 413
     chunked = client.post(

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 from werkzeug.exceptions import BadRequest
 
-from flask_clustertoken import ClusterToken
+from flask_clustertoken import ClusterToken, fresh_login_required, require_token, token_required
 from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import Keycloak, KeycloakUnavailable
+from flask_clustertoken.keycloak import Keycloak, KeycloakUnavailable, role_required
 from flask_clustertoken.keycloak.options import bare_host, from_config, read_options
 from tests.keycloak.app import create_app
+from tests.keycloak.flow import HTML, Flow
 from tests.keycloak.issuer import Issuer
 from tests.keycloak.test_messages import Login
 
@@ -312,19 +313,123 @@ def test_another_address_for_us(issuer: Issuer, config: Make) -> None:
     state_of(app).authority.close()
 
 
-def test_csrf_protection_lets_keycloak_in(issuer: Issuer, config: Make) -> None:
-    """With Flask-WTF's protection of all views, signed messages need no form token."""
+@pytest.mark.parametrize("first", [True, False])
+def test_csrf_protection_lets_keycloak_in(issuer: Issuer, config: Make, first: bool) -> None:
+    """With Flask-WTF's protection of all views, added before or after us, signed messages need
+    no form token. A person's logout does."""
     from flask_wtf.csrf import CSRFProtect
 
     app = Flask("with-csrf")
     app.config.update(config(issuer.url), SECRET_KEY="x")
-    CSRFProtect(app)
+    if first:
+        CSRFProtect(app)
+    ClusterToken(app)
+    Keycloak(app)
+    if not first:
+        CSRFProtect(app)
+    client = app.test_client()
+
+    message = issuer.sign(issuer.admin_message("TEST_AVAILABILITY"))
+    assert client.post("/keycloak/k_test_available", data=message).status_code == 200
+    token = {"logout_token": issuer.sign(issuer.logout_token())}
+    assert client.post("/keycloak/backchannel-logout", data=token).status_code == 200
+    assert client.post("/keycloak/logout").status_code == 400
+    state_of(app).authority.close()
+
+
+@pytest.mark.parametrize("how", ["function", "decorator", "fresh", "role"])
+def test_a_hook_before_the_whole_app(issuer: Issuer, config: Make, how: str) -> None:
+    """An app that demands a login everywhere can still be logged in to, and is told of logouts,
+    also where another hook reads what was sent."""
+    app = Flask("closed")
+    app.config.update(config(issuer.url))
+
+    @app.before_request
+    def read() -> None:
+        request.get_data()
+
     ClusterToken(app)
     Keycloak(app)
 
-    answer = app.test_client().post(
-        "/keycloak/k_test_available", data=issuer.sign(issuer.admin_message("TEST_AVAILABILITY"))
-    )
+    def demand() -> None:
+        require_token()
 
-    assert answer.status_code == 200
+    hooks: dict[str, Callable[[], Any]] = {
+        "function": demand,
+        "decorator": token_required(lambda: None),
+        "fresh": fresh_login_required(max_age=3600)(lambda: None),
+        "role": role_required("editor")(lambda: None),
+    }
+    app.before_request(hooks[how])
+
+    @app.get("/page")
+    def page() -> str:
+        return "hello"
+
+    client = app.test_client()
+    assert client.get("/page", headers=HTML).location == "/keycloak/login?next=/page"
+    assert client.get("/nowhere").status_code == 401
+    flow = Flow(app, issuer)
+    assert flow.begin("/page").location.startswith(issuer.url)
+    flow.issue()
+    assert flow.come_back().location == "/page"
+    assert flow.client.get("/page").text == "hello"
+
+    token = {"logout_token": issuer.sign(issuer.logout_token())}
+    assert client.post("/keycloak/backchannel-logout", data=token).status_code == 200
+    message = issuer.sign(issuer.admin_message())
+    assert client.post("/keycloak/k_logout", data=message).status_code == 200
+    assert flow.client.get("/page").status_code == 401
     state_of(app).authority.close()
+
+
+@pytest.mark.parametrize("how", ["get_data", "form", "stream"])
+def test_a_hook_that_reads_what_keycloak_sends(issuer: Issuer, config: Make, how: str) -> None:
+    """What is still at hand is used; what is gone is no logout, and no error of the server's."""
+    app = Flask("reading")
+    app.config.update(config(issuer.url))
+
+    @app.before_request
+    def read() -> None:
+        if how == "stream":
+            request.stream.read()
+        else:
+            getattr(request, how)() if how == "get_data" else request.form
+
+    ClusterToken(app)
+    Keycloak(app)
+    client = app.test_client()
+
+    token = {"logout_token": issuer.sign(issuer.logout_token())}
+    expected = 400 if how == "stream" else 200
+    assert client.post("/keycloak/backchannel-logout", data=token).status_code == expected
+    message = issuer.sign(issuer.admin_message())
+    expected = 403 if how == "stream" else 200
+    answer = client.post("/keycloak/k_logout", data=message, content_type="text/plain")
+    assert answer.status_code == expected
+    state_of(app).authority.close()
+
+
+def test_apps_that_share_an_extension(issuer: Issuer, config: Make, tmp_path: Path) -> None:
+    """Only the one with Keycloak goes to Keycloak: the other keeps its own login page."""
+    tokens = ClusterToken()
+    with_keycloak, other = Flask("with"), Flask("without")
+    with_keycloak.config.update(config(issuer.url))
+    tokens.init_app(with_keycloak)
+    Keycloak(with_keycloak)
+    other.config.update(
+        CLUSTERTOKEN_STORE="memory:", CLUSTERTOKEN_SECRET="s" * 40, CLUSTERTOKEN_LOGIN_VIEW="enter"
+    )
+    tokens.init_app(other)
+    for app in (with_keycloak, other):
+        app.add_url_rule("/enter", "enter", lambda: "a form")
+        app.add_url_rule("/page", "page", token_required(lambda: "a page"))
+
+    answers = [app.test_client().get("/page", headers=HTML) for app in (with_keycloak, other)]
+
+    assert [one.location for one in answers] == [
+        "/keycloak/login?next=/page",
+        "/enter?next=/page",
+    ]
+    for app in (with_keycloak, other):
+        state_of(app).authority.close()
