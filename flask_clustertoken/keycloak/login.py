@@ -10,9 +10,10 @@ import hmac
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from .. import arguments
 from ..clock import Clock
 from ..cookies import Cookie, SameSite
 from ..settings import Settings
@@ -39,11 +40,11 @@ _PURPOSE = "login"
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A login under way."""
+    """A login under way. Its ``repr`` hides what nobody else may know."""
 
-    state: str
-    nonce: str
-    verifier: str
+    state: str = field(repr=False)
+    nonce: str = field(repr=False)
+    verifier: str = field(repr=False)
     target: str
     redirect_uri: str
     began_at: float
@@ -122,7 +123,11 @@ class PendingCookie:
             data = self._sealer.open(text, _PURPOSE, state)
             if data is None:
                 continue
-            pending = Pending(**data)
+            try:
+                pending = Pending(**data)
+            except TypeError:
+                # Another version of us began it.
+                continue
             if not hmac.compare_digest(pending.state, state):
                 continue
             if 0 <= self._clock.time() - pending.began_at + 60 <= PATIENCE + 60:
@@ -179,6 +184,8 @@ def arrive(
     if identity["iat"] < max(not_before, tokens.not_before):
         raise KeycloakRefused("stale", "the login is older than a not-before")
     _, access = provider.keys.verify(tokens.access_token)
+    # A lightweight access token names nobody. It came with this ID token, over our own line.
+    access = {"sub": identity["sub"], **access}
     claims.check_access_token(
         access,
         issuer=issuer,
@@ -192,14 +199,18 @@ def arrive(
     sid = identity.get("sid")
     if isinstance(sid, str) and sid:
         made.insert(0, labels.sid_label(issuer, sid))
+        try:
+            arguments.labels(made)
+        except ValueError as error:
+            raise NotGenuine(f"the session's id cannot be one ({error})") from error
     else:
         logger.warning("the ID token names no session (sid): only k_logout can end this login")
-    auth_time = identity.get("auth_time")
+    auth_time = claims.time_in(identity, "auth_time")
     return Arrival(
         subject=identity["sub"],
         claims=_claims(identity, access, options),
         labels=tuple(made),
-        authenticated_at=float(auth_time) if isinstance(auth_time, int | float) else None,
+        authenticated_at=min(auth_time, now) if auth_time is not None else None,
         tokens=tokens,
         roles=roles,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
+from .. import arguments
 from ..authority import TokenAuthority
 from ..errors import Conflict
 from ..stores.base import Add, Change, Delete
@@ -60,6 +61,10 @@ class Receiver:
 
     def _end(self, ended: Sequence[str], once: _Once) -> None:
         """In parts, the message's id with the last one."""
+        try:
+            arguments.labels(ended)
+        except ValueError as error:
+            raise NotGenuine(f"it names what can be no session's id ({error})") from error
         parts = [ended[at : at + SESSIONS_AT_ONCE] for at in range(0, len(ended), SESSIONS_AT_ONCE)]
         if not parts:
             self._authority.store.append([], [once.record])

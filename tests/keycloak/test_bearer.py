@@ -72,7 +72,7 @@ def test_roles_of_the_client(issuer: Issuer, config: Make) -> None:
     state_of(app).authority.close()
 
 
-WRONG: list[tuple[str, Any]] = [
+WRONG: list[Any] = [
     ("iss", "https://other.example/realms/demo"),
     ("iss", ...),
     ("typ", "ID"),
@@ -88,7 +88,15 @@ WRONG: list[tuple[str, Any]] = [
     ("iat", ...),
     ("iat", "now"),
     ("iat", 4_000_000_000),
+    ("iat", float("nan")),
+    ("exp", float("inf")),
+    ("exp", float("nan")),
+    pytest.param("exp", 10**400, id="exp-huge"),
     ("nbf", 4_000_000_000),
+    ("nbf", float("nan")),
+    ("sub", "\ud800"),
+    ("sid", "\ud800"),
+    ("sid", 7),
 ]
 
 
@@ -99,6 +107,28 @@ def test_every_claim(app: Flask, issuer: Issuer, claim: str, value: Any) -> None
 
     assert answer.status_code == 401
     assert answer.json["reason"] == "invalid"
+
+
+def test_the_principal(issuer: Issuer, config: Make) -> None:
+    """By ``principal-attribute``, as with a login; the subject stays ``sub``."""
+    options = {"principal-attribute": "preferred_username"}
+    app = create_app(config(issuer.url, options=options))
+    token = issuer.access_token(sub="5f3", preferred_username="alice")
+
+    me = ask(app, issuer.sign(token)).json
+
+    assert (me["subject"], me["claims"]["principal"]) == ("5f3", "alice")
+    del token["preferred_username"]
+    assert ask(app, issuer.sign(token)).json["claims"]["principal"] == "5f3"
+    state_of(app).authority.close()
+
+
+def test_when_the_password_was_entered(app: Flask, issuer: Issuer) -> None:
+    """By ``auth_time``, and where there is none (or none that can be) by the time of issue."""
+    now = int(time.time())
+    for given, expected in ((now - 1000, now - 1000), (..., now), ("x", now), (float("inf"), now)):
+        token = issuer.sign(issuer.access_token(auth_time=given, iat=now))
+        assert ask(app, token).json["authenticated_at"] == expected
 
 
 def test_an_expired_token(app: Flask, issuer: Issuer) -> None:

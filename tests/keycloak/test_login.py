@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,8 +13,9 @@ from flask import Flask
 from joserfc.jwk import RSAKey
 from werkzeug.wrappers import Request, Response
 
+from flask_clustertoken.clock import SystemClock
 from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import labels
+from flask_clustertoken.keycloak import labels, login, views
 from tests.keycloak.app import create_app
 from tests.keycloak.flow import HTML, Flow
 from tests.keycloak.issuer import Issuer
@@ -240,6 +242,78 @@ def test_the_access_token_is_verified_too(flow: Flow, claim: str, value: Any) ->
 
     assert flow.come_back().status_code == 403
     assert not flow.logged_in
+
+
+def test_a_lightweight_access_token(flow: Flow) -> None:
+    """It names nobody; the ID token beside it does."""
+    access = flow.issuer.access_token(sub=..., sid=..., preferred_username=...)
+    flow.issue(access=flow.issuer.sign(access))
+
+    assert flow.come_back().status_code == 303
+
+    assert flow.client.get("/me").json["subject"] == "alice"
+
+
+@pytest.mark.parametrize(
+    ("claim", "value"), [("sid", "\ud800"), ("sid", "x" * 1020), ("sub", "\ud800")]
+)
+def test_what_cannot_be_a_label(flow: Flow, claim: str, value: str) -> None:
+    """An id that no store could hold is refused like any other nonsense."""
+    access = {claim: value} if claim == "sub" else {}
+    flow.issue(
+        identity=flow.issuer.sign(flow.issuer.id_token(flow.query["nonce"], **{claim: value})),
+        access=flow.issuer.sign(flow.issuer.access_token(**access)),
+    )
+
+    assert flow.come_back().status_code == 403
+    assert not flow.logged_in
+
+
+@pytest.mark.parametrize(
+    "when", [float("inf"), 10**400, 4_000_000_000], ids=["infinite", "huge", "ahead"]
+)
+def test_a_password_entered_at_no_time(flow: Flow, when: Any) -> None:
+    """Keycloak's clock may be ahead, and its claims odd: no error of the server's."""
+    flow.issue(identity=flow.issuer.sign(flow.issuer.id_token(flow.query["nonce"], auth_time=when)))
+
+    assert flow.come_back().status_code in (303, 403)
+
+
+def test_a_login_under_way_of_another_version(app: Flask, flow: Flow) -> None:
+    """What its cookie holds may have other fields: it belongs to no login that we know of."""
+    adapter = app.extensions["keycloak"]
+    state = flow.query["state"]
+    text = adapter.pending._sealer.seal({"state": state, "more": 1}, "login", state)
+    cookie = next(iter(flow.client._cookies.values()))
+    flow.client.set_cookie(cookie.key, text, path=cookie.path)
+
+    assert flow.come_back().status_code == 400
+
+
+def test_a_login_under_way_shows_no_secret() -> None:
+    """Not even in a traceback with values."""
+    pending = login.begin("/page", "http://localhost/callback", SystemClock())
+
+    assert pending.verifier not in repr(pending)
+    assert pending.state not in repr(pending)
+    assert pending.nonce not in repr(pending)
+
+
+def test_a_login_takes_too_long(app: Flask, issuer: Issuer, monkeypatch: Any) -> None:
+    """Half an hour at Keycloak's page, and not for ever; a few seconds of clock are forgiven."""
+    flow = Flow(app, issuer)
+    for later, status in ((-100, 400), (-30, 303), (1700, 303), (1900, 400)):
+        flow.client.delete_cookie("clustertoken")
+
+        def begin(*given: Any, by: float = later) -> login.Pending:
+            made = login.begin(*given)
+            return replace(made, began_at=made.began_at - by)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(views, "begin", begin)
+            flow.begin()
+        flow.issue()
+        assert flow.come_back().status_code == status, later
 
 
 def test_a_login_older_than_the_not_before(app: Flask, flow: Flow) -> None:

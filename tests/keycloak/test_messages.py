@@ -396,16 +396,17 @@ def test_keycloaks_keys_are_slow(
 
 # -- bad -------------------------------------------------------------------------------
 
+NO_TIMES = [float("nan"), float("inf"), 10**400]
 WRONG: dict[str, list[Any]] = {
-    "id": [..., "", 7, None, [], "x" * 2000],
-    "expiration": [..., "soon", None, True, 0, -1, int(time.time()) + 10**6, [1]],
+    "id": [..., "", 7, None, [], "x" * 2000, "\ud800"],
+    "expiration": [..., "soon", None, True, 0, -1, int(time.time()) + 10**6, [1], *NO_TIMES],
     "resource": [..., "other-app", None, 7, ["app"], ""],
     "action": [..., "TEST", None, 7, "logout", ["LOGOUT"]],
 }
 WRONG_LOGOUT: dict[str, list[Any]] = {
     "adapterSessionIds": ["state-1", 7, {}, [1], [None], [""], ["x" * 2000]],
-    "keycloakSessionIds": ["sid-1", 7, {"sid-1": 1}, [["sid-1"]], [""]],
-    "notBefore": ["now", -1, 10**12, [], True],
+    "keycloakSessionIds": ["sid-1", 7, {"sid-1": 1}, [["sid-1"]], [""], ["\ud800"]],
+    "notBefore": ["now", -1, 10**12, [], True, *NO_TIMES],
 }
 
 
@@ -415,7 +416,7 @@ def bad_messages() -> Iterator[tuple[str, str, Any]]:
             yield from ((name, field, value) for value in values)
     for field, values in WRONG_LOGOUT.items():
         yield from (("k_logout", field, value) for value in values)
-    for value in (..., None, "now", -1, True, 10**12):
+    for value in (..., None, "now", -1, True, 10**12, *NO_TIMES):
         yield ("k_push_not_before", "notBefore", value)
 
 
@@ -523,13 +524,13 @@ WRONG_TOKEN: dict[str, list[Any]] = {
     "iss": [..., "https://other.example/realms/demo", None, 7, ""],
     "aud": [..., "other-app", None, 7, [], ["other-app"], [7]],
     "iat": [..., "now", None, int(time.time()) + 10_000, True],
-    "exp": [..., "soon", None, 0, int(time.time()) - 100, int(time.time()) + 10**6, True],
+    "exp": [..., "soon", None, 0, int(time.time()) - 100, int(time.time()) + 10**6, *NO_TIMES],
     "jti": [..., "", None, 7, "x" * 2000],
     "events": [..., {}, None, [], "x", {"other": {}}]
     + [{"http://schemas.openid.net/event/backchannel-logout": one} for one in ("", None, [], 1)],
     "nonce": ["n", "", None],
-    "sid": ["", 7, [], "x" * 2000],
-    "sub": ["", 7, [], "x" * 2000],
+    "sid": ["", 7, [], "x" * 2000, "x" * 1020, "\ud800"],
+    "sub": ["", 7, [], "x" * 2000, "\ud800"],
 }
 
 
