@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
-from flask import Flask, current_app, g, has_request_context, request
+from flask import Flask, current_app, has_request_context, request
 from werkzeug.sansio.utils import host_is_trusted
 from werkzeug.wrappers import Response
 
@@ -29,6 +28,7 @@ from .notbefore import NotBefore
 from .options import Options, from_config, plain_origin
 from .provider import Provider, Providers
 from .receiver import Receiver
+from .scratch import scratch
 from .sealing import Sealer
 from .vault import ProviderTokens, Vault
 
@@ -229,7 +229,7 @@ class Adapter:
 
     def unkeep(self, arrival: Arrival) -> None:
         """The login was not issued after all."""
-        g.pop("_keycloak_cookies", None)
+        scratch().cookies = None
         label = labels.login_label(arrival.labels)
         assert label is not None
         try:
@@ -255,17 +255,17 @@ class Adapter:
     def _set_companion(self, label: str, tokens: ProviderTokens, persistent: bool = True) -> bool:
         headers = self.companion.headers(request.environ, label, tokens, persistent=persistent)
         if headers is None:
-            g._keycloak_cookies = self.companion.clearing(request.environ)
+            scratch().cookies = self.companion.clearing(request.environ)
             return False
-        g._keycloak_cookies = headers
-        g._keycloak_tokens = tokens
+        scratch().cookies = headers
+        scratch().tokens[label] = tokens
         return True
 
     def _send_cookies(self, response: Response) -> Response:
         handle = current_handle()
-        if handle is not None and handle.looked and "_keycloak_cookies" not in g:
+        if handle is not None and handle.looked and scratch().cookies is None:
             self._ask_before_renewal()
-        for header in g.pop("_keycloak_cookies", ()):
+        for header in scratch().cookies or ():
             response.headers.add("Set-Cookie", header)
             response.headers["Cache-Control"] = "no-store"
         return response
@@ -284,7 +284,7 @@ class Adapter:
         """What the browser carries, or what this request has put there already."""
         if self.vault.where != "cookie" or not has_request_context():
             return None
-        found: ProviderTokens | None = g.get("_keycloak_tokens")
+        found = scratch().tokens.get(label)
         return found if found is not None else self.companion.read(request.environ, label)
 
     def current_tokens(self) -> ProviderTokens | None:
@@ -298,7 +298,7 @@ class Adapter:
         if presented is not None:
             return presented
         token, label = self.login()
-        done: str | None = g.get("_keycloak_refreshed")
+        done = scratch().refreshed.get(label)
         if done is not None:
             return done
         cookie = self._cookie_tokens(label)
@@ -316,7 +316,7 @@ class Adapter:
             raise
         if cookie is not None and tokens.number != cookie.number:
             self._took_over(token, label, tokens)
-        g._keycloak_refreshed = tokens.access_token
+        scratch().refreshed[label] = tokens.access_token
         self._remember_roles(label, tokens)
         return tokens.access_token
 
@@ -402,21 +402,41 @@ class Adapter:
         label = labels.login_label(event.token.labels)
         if label is None:
             return
-        tokens = self._cookie_tokens(label) or self.vault.read(label)
+        mine = scratch()
+        tokens = self._last_tokens(label)
         if has_request_context():
-            g._keycloak_cookies = self.companion.clearing(request.environ)
-            g._keycloak_ended = tokens
+            mine.cookies = self.companion.clearing(request.environ)
+        mine.ended, mine.ended_tokens = label, tokens
+        if not mine.by_redirect and self.options.logout == "session":
+            # First, and of use also where the store takes nothing: Keycloak calls all others.
+            self.end_session(tokens)
         self.vault.drop(label)
-        by_redirect = has_request_context() and g.get("_keycloak_by_redirect", False)
-        if by_redirect or tokens is None or self.options.logout == "local":
-            return
-        self.end_session(tokens)
 
-    def end_session(self, tokens: ProviderTokens) -> None:
+    def _last_tokens(self, label: str) -> ProviderTokens | None:
+        """The newest tokens of a login that ends; ``None`` where there are none at hand."""
+        cookie = self._cookie_tokens(label)
+        try:
+            stored = self.vault.read(label)
+        except StoreError as error:
+            logger.warning("the tokens of a login that ends could not be read: %s", error)
+            return cookie
+        if cookie is None or (stored is not None and stored.number > cookie.number):
+            return stored
+        return cookie
+
+    def end_session(self, tokens: ProviderTokens | None) -> None:
         """End the session at Keycloak soon, and wait for nothing: it calls us back."""
-        if not tokens.refresh_token:
+        if tokens is None or not tokens.refresh_token:
+            logger.warning(
+                "a login ended here, and its session at Keycloak goes on: there is no refresh "
+                "token to end it with; keycloak_logout() ends it by way of the browser"
+            )
             return
-        provider = self.provider()
+        try:
+            provider = self.provider()
+        except KeycloakError as error:
+            logger.warning("a session at Keycloak goes on: %s", error)
+            return
 
         def end() -> None:
             with suppress(SessionEnded):
@@ -475,7 +495,3 @@ def current_adapter() -> Adapter:
     if not isinstance(found, Adapter):
         raise RuntimeError("Keycloak was not initialised for this app; call Keycloak(app) first")
     return found
-
-
-def has_roles(wanted: Sequence[str]) -> bool:
-    return set(wanted) <= current_adapter().roles()

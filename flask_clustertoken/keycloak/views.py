@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, Flask, current_app, g, make_response, redirect, request, url_for
+from flask import Blueprint, Flask, current_app, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.wrappers import Response
@@ -35,6 +35,7 @@ from .errors import (
 from .jose import TEXT_LIMIT
 from .login import TARGET_LIMIT, Arrival, Pending, arrive, begin
 from .pages import MEANINGS, KeycloakDown, KeycloakSaysNo, NotOurLogin, home, onward
+from .scratch import scratch
 from .vault import ProviderTokens
 
 if TYPE_CHECKING:
@@ -227,16 +228,23 @@ def logout_response(adapter: Adapter, target: str | None = None) -> Response:
     """Log out, and what to answer the browser with: RP-initiated logout at Keycloak."""
     target = safe_target(target, request.script_root + adapter.options.after_logout)
     by_redirect = adapter.options.logout == "session"
-    g._keycloak_by_redirect = by_redirect
-    g._keycloak_ended = None
-    adapter.core.extension.logout()
-    ended: ProviderTokens | None = g._keycloak_ended
-    if not by_redirect or ended is None:
+    mine = scratch()
+    mine.by_redirect = by_redirect
+    try:
+        adapter.core.extension.logout()
+    except StoreError:
+        # The answer is 503, so no browser ends the session: we do.
+        if by_redirect and mine.ended is not None:
+            adapter.end_session(mine.ended_tokens)
+        raise
+    if not by_redirect or mine.ended is None:
         return redirect(target, 303)
+    ended = mine.ended_tokens
     # (A target names its whole path, as url_for() does: what the app is mounted at is in it.)
     back = request.host_url.rstrip("/") + target
     fields = {"client_id": adapter.options.client_id, "post_logout_redirect_uri": back}
-    if ended.id_token:
+    # (Without the hint Keycloak asks the person, and ends the session of this browser.)
+    if ended is not None and ended.id_token:
         fields["id_token_hint"] = ended.id_token
     try:
         return redirect(f"{adapter.provider().endpoints().end_session}?{urlencode(fields)}", 303)
