@@ -38,6 +38,8 @@ class Options:
     backend_url: str = ""
     client_auth: ClientAuth = "client_secret_basic"
     secret: str = field(default="", repr=False)
+    #: How the client's own assertions are signed, with ``client_secret_jwt``.
+    secret_algorithm: str = "HS256"
     bearer_only: bool = False
     autodetect_bearer_only: bool = False
     use_resource_role_mappings: bool = False
@@ -113,6 +115,23 @@ def _url(name: str, value: Any) -> str:
     return url
 
 
+def _seconds(name: str, value: Any) -> float:
+    try:
+        seconds = 0.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds <= 60:
+        raise _wrong(name, f"{value!r} is no number of seconds.", "Use 1 to 60.")
+    return seconds
+
+
+def _scope(name: str, value: Any) -> str:
+    scope = _text(name, value)
+    if "openid" not in scope.split():
+        raise _wrong(name, f"{value!r} asks for no ID token.", f"Write it as 'openid {scope}'.")
+    return scope
+
+
 def _path(name: str, value: Any) -> str:
     path = _text(name, value)
     if not path.startswith("/") or path.startswith(("//", "/\\")):
@@ -181,9 +200,8 @@ _NOT_NEEDED = {
     "enable-pkce",  # always on
     "ignore-oauth-query-parameter",  # a token in the query is never read
     "turn-off-change-session-id-on-login",  # each login is a new token
-    "connection-ttl-millis",
     "confidential-port",
-    "ssl-required",  # COOKIE_SECURE, and what the proxy enforces
+    "ssl-required",  # read below: only "all" is named
     "expose-token",  # read below: only "true" is named
     "enable-cors",
     "enable-basic-auth",
@@ -208,6 +226,8 @@ _INSTEAD = {
     "policy-enforcer": "ask Keycloak's authorization services with keycloak_token().",
     "allow-any-hostname": "host names are always checked; issue a certificate for the right name.",
     "disable-trust-manager": "certificates are always checked; set KEYCLOAK_CA_BUNDLE.",
+    "connection-ttl-millis": "connections are kept while they work, and replaced once they are "
+    "broken; remove it.",
     "truststore": "a Java key store cannot be read; set KEYCLOAK_CA_BUNDLE to a PEM file.",
     "truststore-password": "see truststore.",
     "client-keystore": "a Java key store cannot be read; let the proxy present the certificate.",
@@ -215,12 +235,17 @@ _INSTEAD = {
     "client-key-password": "see client-keystore.",
 }
 
+_SSL = (
+    "CLUSTERTOKEN_COOKIE_SECURE (on by default) keeps logins to HTTPS; for bearer tokens let the "
+    "proxy refuse plain HTTP, and write https:// in auth-server-url."
+)
+
 _OWN: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "URL_PREFIX": ("url_prefix", _url),
     "LOGOUT": ("logout", _choice("session", "local")),
     "AFTER_LOGOUT": ("after_logout", _path),
     "NODE_HOST": ("node_host", _text),
-    "SCOPE": ("scope", _text),
+    "SCOPE": ("scope", _scope),
     "CA_BUNDLE": ("ca_bundle", _text),
     "ORIGINS": ("origins", _origins),
 }
@@ -260,10 +285,15 @@ def _credentials(value: Any, public: bool) -> dict[str, Any]:
         }
     if "secret-jwt" in value:
         inner = value["secret-jwt"]
-        inner = inner.get("secret") if isinstance(inner, Mapping) else inner
+        if not isinstance(inner, Mapping):
+            inner = {"secret": inner}
+        algorithm = inner.get("algorithm") or "HS256"
         return {
             "client_auth": "client_secret_jwt",
-            "secret": _text("credentials.secret-jwt.secret", inner),
+            "secret": _text("credentials.secret-jwt.secret", inner.get("secret")),
+            "secret_algorithm": _choice("HS256", "HS384", "HS512")(
+                "credentials.secret-jwt.algorithm", algorithm
+            ),
         }
     raise _wrong(
         "credentials",
@@ -294,6 +324,8 @@ def read_options(data: Mapping[str, Any], token_store: str = "session") -> Optio
         elif name in _INSTEAD:
             if value is not False and str(value).lower() != "false":
                 unhonoured[name] = _INSTEAD[name]
+        elif name == "ssl-required" and str(value).lower() == "all":
+            unhonoured[name] = _SSL
         elif name not in _NOT_NEEDED:
             raise _wrong(name, "there is no such option in keycloak.json.", "Remove it.")
     for name in ("realm", "resource", "auth-server-url"):
@@ -345,7 +377,7 @@ def from_config(
     changes: dict[str, Any] = {}
     for name, value in ours.items():
         if name == "TIMEOUT":
-            seconds = float(_number(PREFIX + name, value))
+            seconds = _seconds(PREFIX + name, value)
             changes |= {"connect_timeout": min(3.0, seconds), "read_timeout": seconds}
         elif name in _OWN:
             key, read = _OWN[name]

@@ -185,7 +185,9 @@ class Provider:
             if options.client_auth == "client_secret_jwt":
                 from authlib.oauth2.rfc7523 import ClientSecretJWT
 
-                session.register_client_auth_method(ClientSecretJWT(self.realm_url))
+                session.register_client_auth_method(
+                    ClientSecretJWT(self.realm_url, alg=options.secret_algorithm)
+                )
             equip(session, options)
             from http.cookiejar import DefaultCookiePolicy
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,6 +110,8 @@ def test_what_is_not_honoured() -> None:
         "realm-public-key": "MIIB",
         "policy-enforcer": {},
         "enable-basic-auth": "false",
+        "ssl-required": "ALL",
+        "connection-ttl-millis": 5000,
     }
 
     named = read_options(data).not_honoured
@@ -120,6 +123,8 @@ def test_what_is_not_honoured() -> None:
         "disable-trust-manager",
         "realm-public-key",
         "policy-enforcer",
+        "ssl-required",
+        "connection-ttl-millis",
     }
     assert all(named.values())
 
@@ -132,6 +137,8 @@ def test_clients_without_a_secret() -> None:
     assert read_options(bare | {"bearer-only": True}).client_auth == "none"
     signed = GOOD | {"credentials": {"secret-jwt": {"secret": "x", "algorithm": "HS256"}}}
     assert read_options(signed).client_auth == "client_secret_jwt"
+    with pytest.raises(ConfigurationError, match="secret-jwt"):
+        read_options(GOOD | {"credentials": {"secret-jwt": {"secret": "x", "algorithm": "RS256"}}})
     with pytest.raises(ConfigurationError, match="register-node-at-startup"):
         read_options(bare | {"public-client": True, "register-node-at-startup": True})
 
@@ -150,6 +157,8 @@ def test_settings_of_our_own(tmp_path: Path) -> None:
     assert read(OPTIONS={"resource": "other"}, FILE="keycloak.json").client_id == "other"
     assert read(TIMEOUT=2, NODE_HOST="Web1").node_host == "web1"
     assert read(TIMEOUT=2).read_timeout == 2
+    assert read(TIMEOUT=0.5).connect_timeout == 0.5
+    assert read(SCOPE="profile openid").scope == "profile openid"
     for name, value in (
         ("FILE", "missing.json"),
         ("FLIE", "x"),
@@ -160,6 +169,14 @@ def test_settings_of_our_own(tmp_path: Path) -> None:
         ("AFTER_LOGOUT", "https://x.example/"),
         ("AFTER_LOGOUT", "//x.example/"),
         ("AFTER_LOGOUT", "bye"),
+        ("TIMEOUT", 0),
+        ("TIMEOUT", -3),
+        ("TIMEOUT", "soon"),
+        ("TIMEOUT", True),
+        ("TIMEOUT", 4000),
+        ("TIMEOUT", float("nan")),
+        ("SCOPE", "profile"),
+        ("SCOPE", ""),
     ):
         with pytest.raises(ConfigurationError, match=f"KEYCLOAK_{name}"):
             read(**{name: value})
@@ -186,6 +203,24 @@ def test_the_order_of_things() -> None:
     Keycloak(app)
     with pytest.raises(ConfigurationError, match="already"):
         Keycloak(app)
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "HS512", None])
+def test_how_the_clients_assertion_is_signed(
+    issuer: Issuer, config: Make, algorithm: str | None
+) -> None:
+    """``credentials.secret-jwt.algorithm``: Keycloak refuses any other than the client's own."""
+    secret = {"secret": "x" * 64} | ({"algorithm": algorithm} if algorithm else {})
+    app = create_app(config(issuer.url, options={"credentials": {"secret-jwt": secret}}))
+    flow = Flow(app, issuer)
+    flow.begin()
+    flow.issue()
+    flow.come_back()
+
+    head = flow.form["client_assertion"].split(".")[0]
+    header = json.loads(base64.urlsafe_b64decode(head + "=="))
+    assert header["alg"] == (algorithm or "HS256")
+    state_of(app).authority.close()
 
 
 # -- a relative address ----------------------------------------------------------------
