@@ -64,6 +64,7 @@ def test_what_a_login_becomes(flow: Flow) -> None:
 
     assert answer.status_code == 303
     assert answer.headers["Location"] == "/me"
+    assert answer.headers["Cache-Control"] == "no-store"
     me = flow.client.get("/me").json
     assert me["subject"] == "alice"
     assert me["kind"] == "login"
@@ -88,7 +89,10 @@ def test_what_the_exchange_sends(flow: Flow) -> None:
     assert flow.form["client_session_state"] == labels.session_state(
         flow.client.get("/me").json["labels"]
     )
-    assert flow.form["client_session_host"]
+    assert (
+        flow.form["client_session_host"]
+        == flow.client.application.extensions["keycloak"].options.node_host
+    )
     assert flow.authorization.startswith("Basic ")
 
 
@@ -161,10 +165,25 @@ def test_keycloak_says_no(flow: Flow, error: str, status: int) -> None:
     answer = flow.come_back(code=..., error=error, error_description="<b>boo</b>")
 
     assert answer.status_code == status
+    assert answer.headers["Cache-Control"] == "no-store"
     assert "Try again" in answer.text
     assert "<script>" not in answer.text
     assert "boo" not in answer.text
     assert not flow.logged_in
+
+
+def test_a_page_of_the_apps_own(issuer: Issuer, config: Make) -> None:
+    """What it says of a login that failed is kept by no cache, though it does not say so."""
+    app = create_app(config(issuer.url))
+    app.register_error_handler(403, lambda error: ("we are sorry", 403))
+    flow = Flow(app, issuer)
+    flow.begin()
+
+    answer = flow.come_back(code=..., error="access_denied")
+
+    assert (answer.status_code, answer.text) == (403, "we are sorry")
+    assert answer.headers["Cache-Control"] == "no-store"
+    state_of(app).authority.close()
 
 
 def test_no_code(flow: Flow) -> None:
@@ -314,6 +333,46 @@ def test_a_login_takes_too_long(app: Flask, issuer: Issuer, monkeypatch: Any) ->
             flow.begin()
         flow.issue()
         assert flow.come_back().status_code == status, later
+
+
+def test_what_the_options_make_of_a_login(issuer: Issuer, config: Make) -> None:
+    """``principal-attribute`` names who it is, ``use-resource-role-mappings`` whose roles count,
+    and the host that Keycloak is told is the one that was set."""
+    options = {"principal-attribute": "preferred_username", "use-resource-role-mappings": True}
+    app = create_app(config(issuer.url, options=options, KEYCLOAK_NODE_HOST="Web7"))
+    flow = Flow(app, issuer)
+    flow.begin()
+    access = issuer.access_token(preferred_username="ali")
+    flow.issue(access=issuer.sign(access))
+    flow.come_back()
+
+    me = flow.client.get("/me").json
+
+    assert me["claims"]["principal"] == "ali"
+    assert me["roles"] == ["cook"]
+    assert flow.client.get("/edit").status_code == 403
+    assert flow.form["client_session_host"] == "web7"
+    state_of(app).authority.close()
+
+
+def test_a_login_waits_for_its_host(app: Flask, issuer: Issuer) -> None:
+    """Keycloak drops the host of a login if it does not know it yet: nobody is sent before."""
+    order: list[str] = []
+
+    class Registering:
+        pid = 0
+
+        def before_login(self) -> None:
+            order.extend(["waited", *issuer.asked])
+
+        def leave(self) -> None:
+            pass
+
+    app.extensions["keycloak"].registrar = Registering()
+
+    assert Flow(app, issuer).begin().status_code == 303
+
+    assert order == ["waited"]
 
 
 def test_a_login_older_than_the_not_before(app: Flask, flow: Flow) -> None:
