@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
 from flask import Flask, current_app, has_request_context, request
-from werkzeug.sansio.utils import host_is_trusted
 from werkzeug.wrappers import Response
 
 from ..authority import TokenAuthority
@@ -20,12 +18,14 @@ from ..tokens import UNNUMBERED, Token, new_id
 from . import bearer, claims, labels
 from .background import Background
 from .companion import Companion, fits
-from .errors import KeycloakError, KeycloakUnavailable, NoProviderTokens, SessionEnded
+from .endings import Endings
+from .errors import KeycloakError, NoProviderTokens, SessionEnded
 from .hosts import Hosts, Registrar
 from .labels import Keys
 from .login import Arrival, PendingCookie
 from .notbefore import NotBefore
-from .options import Options, from_config, plain_origin
+from .options import Options, from_config
+from .origins import Origins
 from .provider import Provider, Providers
 from .receiver import Receiver
 from .scratch import scratch
@@ -77,13 +77,6 @@ class Adapter:
     """The parts of one app, found in ``app.extensions["keycloak"]``."""
 
     def __init__(self, app: Flask, core: AppState, options: Options) -> None:
-        if options.relative and not (options.origins or app.config.get("TRUSTED_HOSTS")):
-            raise ConfigurationError(
-                "auth-server-url",
-                f"{options.auth_server_url!r} is a path of whichever host a request names, and "
-                "whoever sends a request could name their own.",
-                "Set KEYCLOAK_ORIGINS to where the app is, or write the whole URL.",
-            )
         self.app = app
         self.core = core
         self.options = options
@@ -91,12 +84,14 @@ class Adapter:
         keys = Keys(options.realm, options.client_id)
         sealer = Sealer(self.authority.keys)
         self.providers = Providers(options, self.authority.clock)
+        self.origins = Origins(app, options, self.providers)
         self.not_before = NotBefore(self.authority, keys, self.providers.forget_keys)
         self.receiver = Receiver(self.authority, options, keys, self.not_before)
         self.vault = Vault(self.authority, options, keys, sealer)
         self.companion = Companion(core.settings, sealer)
         self.hosts = Hosts(self.authority, options, keys)
         self.background = Background()
+        self.endings = Endings(self)
         self.pending = PendingCookie(
             core.settings,
             lambda: request.script_root + options.url_prefix,
@@ -123,8 +118,8 @@ class Adapter:
         # (Of this app: the extension may serve others, which have no Keycloak.)
         self.core.handle_unauthorized = unauthorized
         events = self.authority.events
-        events.listen(LoginEnding, self._login_ending)
-        events.listen(TokenRenewed, self._token_renewed)
+        events.listen(LoginEnding, self.endings.login_ending)
+        events.listen(TokenRenewed, self.endings.token_renewed)
         events.listen(NodeFresh, self._joined)
         events.listen(NodeLeaving, self._leaving)
         attach_commands(app)
@@ -140,53 +135,10 @@ class Adapter:
             exempt_from_csrf(self.app)
             self._is_complete = True
 
-    # -- where Keycloak is -------------------------------------------------------------
-
     def provider(self) -> Provider:
         """Keycloak, as this request reaches it. Raises :class:`KeycloakUnavailable` where the
         request names a host that is not ours."""
-        if not self.options.relative:
-            return self.providers.at("")
-        if not has_request_context():
-            return self._provider_of_ours()
-        origin = plain_origin(request.scheme, request.host)
-        if not self._is_ours(origin):
-            raise KeycloakUnavailable(f"the request names {origin}, which is not known as ours")
-        return self.providers.at(origin)
-
-    def provider_for_messages(self) -> Provider:
-        """Keycloak, for what it sends us itself: to a host's own address, perhaps, where browsers
-        never come."""
-        if self.options.relative:
-            if self.options.backend_url.startswith("http"):
-                return self._provider_of_ours()
-            if self.options.origins and not self._is_ours(
-                plain_origin(request.scheme, request.host)
-            ):
-                return self._provider_of_ours()
-        return self.provider()
-
-    def _provider_of_ours(self) -> Provider:
-        """Where no request says by which address Keycloak is reached."""
-        options = self.options
-        if options.origins:
-            return self.providers.at(options.origins[0])
-        if options.backend_url.startswith("http"):
-            return self.providers.at(options.backend_url)
-        raise ConfigurationError(
-            "auth-server-url",
-            "it is a path, and there is no request that names the host.",
-            "Set KEYCLOAK_ORIGINS, or auth-server-url-for-backend-requests to a whole URL.",
-        )
-
-    def _is_ours(self, origin: str) -> bool:
-        if self.options.origins:
-            return origin in self.options.origins
-        # TRUSTED_HOSTS says nothing of ports, and behind another port of our host somebody else
-        # may be listening: whose keys would then be believed.
-        host = origin.partition("://")[2]
-        trusted = self.app.config.get("TRUSTED_HOSTS") or ()
-        return not _has_port(host) and host_is_trusted(host, trusted)
+        return self.origins.provider()
 
     # -- coming and going of the process -----------------------------------------------
 
@@ -264,7 +216,7 @@ class Adapter:
     def _send_cookies(self, response: Response) -> Response:
         handle = current_handle()
         if handle is not None and handle.looked and scratch().cookies is None:
-            self._ask_before_renewal()
+            self.endings.ask_before_renewal()
         for header in scratch().cookies or ():
             response.headers.add("Set-Cookie", header)
             response.headers["Cache-Control"] = "no-store"
@@ -280,7 +232,7 @@ class Adapter:
                 return token, label
         raise NoProviderTokens("nobody is logged in with Keycloak")
 
-    def _cookie_tokens(self, label: str) -> ProviderTokens | None:
+    def cookie_tokens(self, label: str) -> ProviderTokens | None:
         """What the browser carries, or what this request has put there already."""
         if self.vault.where != "cookie" or not has_request_context():
             return None
@@ -290,7 +242,7 @@ class Adapter:
     def current_tokens(self) -> ProviderTokens | None:
         """The tokens of the request's login as they are; nothing is refreshed."""
         _, label = self.login()
-        return self._cookie_tokens(label) or self.vault.read(label)
+        return self.cookie_tokens(label) or self.vault.read(label)
 
     def access_token(self, *, forced: bool = False) -> str:
         """See :func:`~flask_clustertoken.keycloak.keycloak_token`."""
@@ -301,7 +253,7 @@ class Adapter:
         done = scratch().refreshed.get(label)
         if done is not None:
             return done
-        cookie = self._cookie_tokens(label)
+        cookie = self.cookie_tokens(label)
         try:
             tokens = self.vault.refresh(
                 self.provider(),
@@ -312,7 +264,7 @@ class Adapter:
                 forced=forced or self.options.always_refresh_token,
             )
         except SessionEnded:
-            self.end_login(token, label)
+            self.endings.end_login(token, label)
             raise
         if cookie is not None and tokens.number != cookie.number:
             self._took_over(token, label, tokens)
@@ -324,15 +276,6 @@ class Adapter:
         if not self._set_companion(label, tokens, token.persistent):
             # It has outgrown the cookies: from here on the store keeps it.
             self.vault.keep_on(label, tokens)
-
-    def end_login(self, token: Token, label: str) -> None:
-        """Keycloak does not know the session any more: our login ends, on every node.
-
-        By its id and not by its label: the same session may go on at Keycloak (a refresh token
-        was used twice), and a label could never log in again.
-        """
-        self.authority.revoke_ids([token.id])
-        self.vault.drop(label)
 
     def _refresh_always(self) -> None:
         if not self.options.always_refresh_token or request.blueprint == "keycloak":
@@ -372,7 +315,7 @@ class Adapter:
         return at_login.mine(self.options) if at_login is not None else frozenset()
 
     def _refreshed_roles(self, label: str) -> claims.Roles | None:
-        cookie = self._cookie_tokens(label)
+        cookie = self.cookie_tokens(label)
         if cookie is not None:
             return _roles_of(cookie)
         now = self.authority.clock.monotonic()
@@ -394,94 +337,6 @@ class Adapter:
         until = self.authority.clock.monotonic() + ROLES_REMEMBERED
         self._roles[label] = (until, roles)
         return roles
-
-    # -- what the core tells us --------------------------------------------------------
-
-    def _login_ending(self, event: LoginEnding) -> None:
-        """A user logs out of the app: forget the tokens, and end the session at Keycloak."""
-        label = labels.login_label(event.token.labels)
-        if label is None:
-            return
-        mine = scratch()
-        tokens = self._last_tokens(label)
-        if has_request_context():
-            mine.cookies = self.companion.clearing(request.environ)
-        mine.ended, mine.ended_tokens = label, tokens
-        if not mine.by_redirect and self.options.logout == "session":
-            # First, and of use also where the store takes nothing: Keycloak calls all others.
-            self.end_session(tokens)
-        self.vault.drop(label)
-
-    def _last_tokens(self, label: str) -> ProviderTokens | None:
-        """The newest tokens of a login that ends; ``None`` where there are none at hand."""
-        cookie = self._cookie_tokens(label)
-        try:
-            stored = self.vault.read(label)
-        except StoreError as error:
-            logger.warning("the tokens of a login that ends could not be read: %s", error)
-            return cookie
-        if cookie is None or (stored is not None and stored.number > cookie.number):
-            return stored
-        return cookie
-
-    def end_session(self, tokens: ProviderTokens | None) -> None:
-        """End the session at Keycloak soon, and wait for nothing: it calls us back."""
-        if tokens is None or not tokens.refresh_token:
-            logger.warning(
-                "a login ended here, and its session at Keycloak goes on: there is no refresh "
-                "token to end it with; keycloak_logout() ends it by way of the browser"
-            )
-            return
-        try:
-            provider = self.provider()
-        except KeycloakError as error:
-            logger.warning("a session at Keycloak goes on: %s", error)
-            return
-
-        def end() -> None:
-            with suppress(SessionEnded):
-                provider.end_session(tokens.refresh_token)
-
-        self.background.run("the logout at Keycloak", end)
-
-    def _token_renewed(self, event: TokenRenewed) -> None:
-        """Our login lives on: ask Keycloak, at leisure, whether its session does.
-
-        A session that expired at Keycloak is followed by no call.
-        """
-        label = labels.login_label(event.token.labels)
-        if label is None or self.vault.where == "cookie" or not has_request_context():
-            return
-        token, provider = event.token, self.provider()
-
-        def ask() -> None:
-            try:
-                self.vault.refresh(provider, token, label, None)
-            except SessionEnded:
-                self.end_login(token, label)
-            except NoProviderTokens:
-                pass
-
-        self.background.run("the look at Keycloak's session", ask)
-
-    def _ask_before_renewal(self) -> None:
-        """The same where the tokens are in the browser: only a response can replace them."""
-        if self.vault.where != "cookie":
-            return
-        try:
-            token, _ = self.login()
-            if self.authority.renewal_due(token):
-                self.access_token()
-        except NoProviderTokens:
-            return
-        except SessionEnded:
-            logger.info("a login was not renewed: its session at Keycloak is over")
-        except (KeycloakError, StoreError) as error:
-            logger.info("whether a session at Keycloak still lives is not known: %s", error)
-
-
-def _has_port(host: str) -> bool:
-    return ":" in host.rpartition("]")[2]
 
 
 def _roles_of(tokens: ProviderTokens) -> claims.Roles:

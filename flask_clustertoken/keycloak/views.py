@@ -1,19 +1,17 @@
-"""Views: the adapter's addresses. People's: login, callback, logout. Keycloak's: the rest."""
+"""Views: the adapter's addresses. People's are here: login, callback, logout."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, current_app, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
-from werkzeug.wsgi import get_input_stream
 
 from ..errors import RevokedMeanwhile, StoreError
 from ..extension.decorators import OPEN
@@ -21,26 +19,22 @@ from ..extension.redirects import login_url, safe_target
 from ..extension.responses import NodeNotFresh, TokenMissing, wants_html
 from ..extension.state import current_handle
 from ..refusals import Refusal
-from . import claims
 from .claims import LOGOUT, PUSH_NOT_BEFORE, TEST_AVAILABILITY
-from .deadline import ANSWER_WITHIN, Deadline
 from .errors import (
-    KeycloakError,
     KeycloakRefused,
     KeycloakUnavailable,
     NoProviderTokens,
     NotGenuine,
     SessionEnded,
 )
-from .jose import TEXT_LIMIT
 from .login import TARGET_LIMIT, Arrival, Pending, arrive, begin
+from .messages import ServersViews
 from .pages import MEANINGS, KeycloakDown, KeycloakSaysNo, NotOurLogin, home, onward
 from .scratch import scratch
 from .vault import ProviderTokens
 
 if TYPE_CHECKING:
     from .adapter import Adapter
-    from .provider import Provider
 
 logger = logging.getLogger("flask_clustertoken.keycloak")
 
@@ -211,7 +205,7 @@ class PeoplesViews:
             if adapter.is_revoked(arrival):
                 # Its label stays so. A session that lives on at Keycloak would log in with the
                 # same one again and again, so it ends there too. (A mark covers this login only.)
-                adapter.end_session(ProviderTokens.of(arrival.tokens, 0.0))
+                adapter.endings.end_session(ProviderTokens.of(arrival.tokens, 0.0))
             raise KeycloakSaysNo(
                 description="This login was ended while it was being made. Please log in again."
             ) from error
@@ -235,7 +229,7 @@ def logout_response(adapter: Adapter, target: str | None = None) -> Response:
     except StoreError:
         # The answer is 503, so no browser ends the session: we do.
         if by_redirect and mine.ended is not None:
-            adapter.end_session(mine.ended_tokens)
+            adapter.endings.end_session(mine.ended_tokens)
         raise
     if not by_redirect or mine.ended is None:
         return redirect(target, 303)
@@ -285,145 +279,6 @@ def _is_program() -> bool:
         name in request.headers and request.headers[name].lower().startswith(value)
         for name, value in _PROGRAM
     )
-
-
-# -- for Keycloak ----------------------------------------------------------------------
-
-
-class ServersViews:
-    """What Keycloak calls. No redirect, no cookie looked at, an answer well under 5 seconds."""
-
-    def __init__(self, adapter: Adapter) -> None:
-        self._adapter = adapter
-        self._deadline = Deadline()
-
-    def admin(self, action: str) -> ResponseReturnValue:
-        """``k_logout``, ``k_push_not_before``, ``k_test_available``: 200, 400, 403 or 503."""
-        adapter = self._adapter
-        text = _body()
-        try:
-            provider = adapter.provider_for_messages()
-            self._in_time(lambda: self._obey(action, text, provider))
-        except _NotSigned as error:
-            return _answer(action, 403, str(error))
-        except NotGenuine as error:
-            return _answer(action, 400, str(error))
-        except (StoreError, KeycloakError) as error:
-            return _answer(action, 503, str(error))
-        return _answer(action, 200)
-
-    def _obey(self, action: str, text: str, provider: Provider) -> None:
-        adapter = self._adapter
-        try:
-            _, said = provider.keys.verify(text)
-        except NotGenuine as error:
-            raise _NotSigned(str(error)) from error
-        message = claims.read_admin_message(
-            said,
-            action=action,
-            client_id=adapter.options.client_id,
-            now=adapter.authority.clock.time(),
-        )
-        adapter.receiver.obey(message, text, provider.issuer)
-
-    def logout_token(self) -> ResponseReturnValue:
-        """OpenID Connect Back-Channel Logout 1.0: 200, or 400 with an OAuth error."""
-        adapter = self._adapter
-        text = _logout_token(_body())
-        try:
-            if text is None:
-                raise NotGenuine("the request holds no logout_token")
-            if text.count(".") == 4:
-                raise NotGenuine("it is encrypted, and this client has no key for that")
-            provider = adapter.provider_for_messages()
-            self._in_time(lambda: self._obey_logout_token(text, provider))
-        except NotGenuine as error:
-            return _answer("logout token", 400, str(error), oauth="invalid_request")
-        except (StoreError, KeycloakError) as error:
-            # Anything else than success is a 400 in the specification.
-            return _answer("logout token", 400, str(error), oauth="temporarily_unavailable")
-        return _answer("logout token", 200)
-
-    def _obey_logout_token(self, text: str, provider: Provider) -> None:
-        adapter = self._adapter
-        header, said = provider.keys.verify(text)
-        token = claims.read_logout_token(
-            header,
-            said,
-            issuer=provider.issuer,
-            client_id=adapter.options.client_id,
-            now=adapter.authority.clock.time(),
-        )
-        adapter.receiver.obey_logout_token(token, text, provider.issuer)
-
-    def _in_time(self, work: Callable[[], None]) -> None:
-        app = self._adapter.app
-
-        def in_context() -> None:
-            # (Receivers of the app's signals are called in there.)
-            with app.app_context():
-                work()
-
-        self._deadline.within(ANSWER_WITHIN, in_context)
-
-
-class _NotSigned(NotGenuine):
-    """Not even the signature holds: Keycloak's adapters answer that by another status."""
-
-
-def _body() -> str:
-    """The request's body; :class:`_TooLong` where it is longer than a signed text may be."""
-    if request.content_length is not None:
-        if request.content_length > TEXT_LIMIT:
-            raise _TooLong
-        # A hook of the app's may have read it; then Flask has kept it.
-        raw = request.get_data()
-    else:
-        # (A body in chunks is cut off there without a word.)
-        limited = get_input_stream(request.environ, max_content_length=TEXT_LIMIT + 1)
-        raw = limited.read() or request.get_data()
-    if len(raw) > TEXT_LIMIT:
-        raise _TooLong
-    return raw.decode("ascii", "replace").strip()
-
-
-class _TooLong(RequestEntityTooLarge):
-    """413, in the form of the other answers."""
-
-    def get_response(self, environ: Any = None, scope: Any = None) -> Any:
-        return Response(
-            "longer than any message\n", 413, {"Cache-Control": "no-store"}, mimetype="text/plain"
-        )
-
-
-def _logout_token(body: str) -> str | None:
-    from urllib.parse import parse_qs
-
-    if request.mimetype != "application/x-www-form-urlencoded":
-        return None
-    if not body:
-        # A hook of the app's may have read it as a form.
-        given = request.form.getlist("logout_token")
-        return given[0] if len(given) == 1 else None
-    try:
-        found = parse_qs(body, max_num_fields=10).get("logout_token", [])
-    except ValueError:
-        return None
-    return found[0] if len(found) == 1 else None
-
-
-def _answer(what: str, status: int, problem: str = "", oauth: str = "") -> ResponseReturnValue:
-    if problem:
-        logger.warning("%s was answered with %d: %s", what, status, problem)
-    body: Any = ""
-    if oauth:
-        body = json.dumps({"error": oauth, "error_description": problem})
-    elif problem:
-        body = problem
-    answer = make_response(body, status)
-    answer.headers["Cache-Control"] = "no-store"
-    answer.mimetype = "application/json" if oauth else "text/plain"
-    return answer
 
 
 # -- errors of keycloak_token() that a view lets pass ----------------------------------

@@ -16,7 +16,7 @@ from joserfc.jwk import RSAKey
 from werkzeug.wrappers import Response
 
 from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import deadline, labels, views
+from flask_clustertoken.keycloak import deadline, labels, messages
 from flask_clustertoken.tokens import Token
 from tests.keycloak.app import create_app
 from tests.keycloak.issuer import Issuer
@@ -357,7 +357,7 @@ def test_a_slow_store(
     for each, usual in slow.items():
         delayed = functools.partial(_after, 0.4, usual)
         monkeypatch.setattr(store, each, delayed)
-    monkeypatch.setattr(views, "ANSWER_WITHIN", 0.2)
+    monkeypatch.setattr(messages, "ANSWER_WITHIN", 0.2)
     began = time.monotonic()
 
     if name == "backchannel-logout":
@@ -382,7 +382,7 @@ def test_keycloaks_keys_are_slow(
     """The same where its keys have to be fetched first; and not more of them wait than fit."""
     app = create_app(config(issuer.url))
     monkeypatch.setattr(issuer, "mad", lambda request: _after(0.6, Response))
-    monkeypatch.setattr(views, "ANSWER_WITHIN", 0.2)
+    monkeypatch.setattr(messages, "ANSWER_WITHIN", 0.2)
     monkeypatch.setattr(deadline, "AT_ONCE", 2)
     began = time.monotonic()
     text = issuer.sign(issuer.admin_message())
