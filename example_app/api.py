@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from flask_clustertoken import current_token, require_token, token_required
 
 from . import listing
-from .accounts import account_of
+from .accounts import account_of, is_admin
 from .answers import sent_json
 from .node import this_node
 from .recent import recently_viewed
@@ -49,7 +49,10 @@ def make_token() -> ResponseReturnValue:
     given = sent_json()
     name, scopes = listing.name_and_scopes(given.get("name"), given.get("scopes", []))
     issued = tokens.issue_api_token(require_token().subject, name, scopes)
-    return jsonify(token=listing.describe(issued.token), text=issued.text), 201
+    made = jsonify(token=listing.describe(issued.token), text=issued.text)
+    # This answer is the only place where the text ever stands.
+    made.headers["Cache-Control"] = "no-store"
+    return made, 201
 
 
 @blueprint.delete("/tokens/<token_id>")
@@ -63,7 +66,7 @@ def end_token(token_id: str) -> ResponseReturnValue:
 @blueprint.post("/subjects/<subject>/logout")
 @token_required(scopes=["admin"])
 def logout_subject(subject: str) -> ResponseReturnValue:
-    if not current_token.user.is_admin:
+    if not is_admin(require_token().subject):
         abort(403, "Only an admin may do this.")
     if account_of(subject) is None:
         abort(404, "There is no such user.")

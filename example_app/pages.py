@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from flask_clustertoken import current_token, require_token, token_required
 
 from . import listing
-from .accounts import ACCOUNTS
+from .accounts import ACCOUNTS, is_admin
 from .answers import done
 from .articles import ARTICLES
 from .recent import note_view, recently_viewed
@@ -64,6 +64,10 @@ def devices() -> ResponseReturnValue:
 @blueprint.post("/devices/<token_id>/end")
 @token_required(kind="login")
 def end_device(token_id: str) -> ResponseReturnValue:
+    if token_id == current_token.id:
+        # This device: its cookie goes too.
+        tokens.logout()
+        return done(url_for(".home", said="logged-out"))
     listing.end(token_id)
     return done(url_for(".devices", said="ended"))
 
@@ -125,5 +129,5 @@ def log_person_out(name: str) -> ResponseReturnValue:
 
 
 def _require_admin() -> None:
-    if not current_token.user.is_admin:
+    if not is_admin(require_token().subject):
         abort(403, "Only an admin may see this.")

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from flask_clustertoken import ClusterTokenMiddleware, Settings, Token, TokenAuthority
-from flask_clustertoken.errors import NotAllowed, NotMade, StoreError
+from flask_clustertoken.errors import NotAllowed, NotMade, RevokedMeanwhile, StoreError
 from flask_clustertoken.middleware import Handle
 
 from . import environment
@@ -53,8 +53,10 @@ def site(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
         status, headers, body = answer(environ, handle)
     except NotAllowed as error:
         status, headers, body = page("403 Forbidden", escape(str(error)))
-    except NotMade:
+    except RevokedMeanwhile:
         status, headers, body = page("401 Unauthorized", "The login was ended meanwhile.")
+    except NotMade as error:
+        status, headers, body = page("403 Forbidden", escape(str(error)))
     except StoreError:
         status, headers, body = page("503 Service Unavailable", "Please try again in a moment.")
     sent = body.encode()

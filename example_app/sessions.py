@@ -6,7 +6,7 @@ from flask import Blueprint, abort, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from flask_clustertoken import current_token, token_required
-from flask_clustertoken.errors import RevokedMeanwhile
+from flask_clustertoken.errors import RevokedMeanwhile, TokenLimitReached
 from flask_clustertoken.extension import safe_target
 
 from .accounts import check_password
@@ -48,15 +48,23 @@ def login() -> ResponseReturnValue:
         )
     except RevokedMeanwhile:
         return _sorry("ended_meanwhile", "This login was ended meanwhile. Try again.", target)
+    except TokenLimitReached:
+        return _sorry(
+            "too_many_logins",
+            "You are logged in on as many devices as you may be. Log out on one of them first.",
+            target,
+            403,
+        )
     if request.is_json:
         return jsonify(subject=token.subject, token_id=token.id, expires_at=token.expires_at)
     return done(target)
 
 
-def _sorry(error: str, message: str, target: str) -> ResponseReturnValue:
+def _sorry(error: str, message: str, target: str, status: int = 401) -> ResponseReturnValue:
     if request.is_json:
-        return jsonify(error=error, message=message), 401
-    return render_template("login.html", target=target, problem=message), 401
+        return jsonify(error=error, message=message), status
+    name = request.form.get("username", "")
+    return render_template("login.html", target=target, problem=message, name=name), status
 
 
 @blueprint.post("/logout")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .extension import current_token as current_token
     from .extension import fresh_login_required as fresh_login_required
     from .extension import require_token as require_token
+    from .extension import safe_target as safe_target
     from .extension import token_policy as token_policy
     from .extension import token_required as token_required
     from .middleware import ClusterTokenMiddleware as ClusterTokenMiddleware
@@ -38,6 +39,7 @@ _HOMES = {
     "current_token": "extension",
     "fresh_login_required": "extension",
     "require_token": "extension",
+    "safe_target": "extension",
     "token_policy": "extension",
     "token_required": "extension",
 }

@@ -24,16 +24,20 @@ TEXT_LIMIT = 1024
 CLAIMS_LIMIT = VALUE_LIMIT - 32 * 1024
 
 
+class WrongArgument(ValueError):
+    """Of the right type, and yet nothing that could be meant."""
+
+
 def text(value: Any, what: str, limit: int = TEXT_LIMIT) -> str:
     """*value*, a text of 1 to *limit* characters that UTF-8 can spell."""
     if not isinstance(value, str):
         raise TypeError(f"{what} is a text, not {type(value).__name__}; convert it to one")
     if not 1 <= len(value) <= limit:
-        raise ValueError(f"{what} is a text of 1 to {limit} characters")
+        raise WrongArgument(f"{what} is a text of 1 to {limit} characters")
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{what} holds a character that UTF-8 cannot spell") from error
+        raise WrongArgument(f"{what} holds a character that UTF-8 cannot spell") from error
     return value
 
 
@@ -56,7 +60,7 @@ def kinds(values: Iterable[Any]) -> tuple[TokenKind, ...]:
         raise TypeError(f'kinds is a list of kinds: kinds=["{values}"]')
     found = tuple(values)
     if not found or any(one not in known for one in found):
-        raise ValueError(f"kinds names at least one of {', '.join(known)}, and nothing else")
+        raise WrongArgument(f"kinds names at least one of {', '.join(known)}, and nothing else")
     return found
 
 
@@ -65,7 +69,7 @@ def seconds(value: Any, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{what} is a number of seconds, not {type(value).__name__}")
     if not isfinite(value) or value < 0:
-        raise ValueError(f"{what} is a finite number of seconds, not {value}")
+        raise WrongArgument(f"{what} is a finite number of seconds, not {value}")
     return float(value)
 
 
@@ -73,7 +77,9 @@ def past(value: Any, what: str, now: float) -> float:
     """A time of day, in seconds since 1970, that has come (or nearly: clocks differ)."""
     when = seconds(value, what)
     if when > now + SKEW:
-        raise ValueError(f"{what} lies in the future; it is in seconds since 1970, not in others")
+        raise WrongArgument(
+            f"{what} lies in the future; it is in seconds since 1970, not in others"
+        )
     return when
 
 
@@ -86,7 +92,7 @@ def scopes(values: Sequence[Any]) -> tuple[str, ...]:
     """What an API token may do. A challenge joins them with spaces (RFC 6750, 3)."""
     found = texts(values, "scopes", 'scopes=["read"]')
     if any(not one.isprintable() or set(one) & set(' "\\') for one in found):
-        raise ValueError("a scope has no spaces, quotes or backslashes in it (RFC 6749, 3.3)")
+        raise WrongArgument("a scope has no spaces, quotes or backslashes in it (RFC 6749, 3.3)")
     return found
 
 
@@ -100,7 +106,7 @@ def claims(values: Mapping[str, Any] | None) -> Claims:
     if values is None:
         return Claims()
     try:
-        spelled = json.dumps(dict(values), allow_nan=False)
+        spelled = json.dumps(dict(values), allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
         raise TypeError(f"claims must be what JSON can hold: {error}") from error
     if len(spelled) > CLAIMS_LIMIT:

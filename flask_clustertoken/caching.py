@@ -18,12 +18,16 @@ def for_one_reader(headers: Headers, set_cookie: str | None) -> Headers:
 
     With a cookie nobody may keep the answer, whatever the app said.
     """
-    named = {name.lower() for name, _ in headers}
-    headers = _varied(headers) if "vary" in named else [*headers, _VARY]
+    varies = has_a_say = False
+    for name, _ in headers:
+        lowered = name.lower()
+        varies = varies or lowered == "vary"
+        has_a_say = has_a_say or lowered == "cache-control"
+    headers = _varied(headers) if varies else [*headers, _VARY]
     if set_cookie is not None:
         kept = [one for one in headers if one[0].lower() != "cache-control"]
         return [*kept, ("Cache-Control", "no-store"), ("Set-Cookie", set_cookie)]
-    return headers if "cache-control" in named else [*headers, _PRIVATE]
+    return headers if has_a_say else [*headers, _PRIVATE]
 
 
 def _varied(headers: Headers) -> Headers:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 #: Seconds by which the wall clocks of two nodes may differ (promise 7). A token is
@@ -22,10 +24,6 @@ class Clock(Protocol):
         ...
 
 
-def _boottime() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 class SystemClock:
     """The machine's own clocks.
 
@@ -33,7 +31,11 @@ class SystemClock:
     would still be running after a night in a bag; ``CLOCK_BOOTTIME`` goes on.
     """
 
-    monotonic = staticmethod(_boottime if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic)
+    monotonic: Callable[[], float] = staticmethod(
+        partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+        if hasattr(time, "CLOCK_BOOTTIME")
+        else time.monotonic
+    )
     time = staticmethod(time.time)
 
 

@@ -17,7 +17,8 @@ from .errors import ConfigurationError, ValueTooLarge
 #: Bytes of name and value together that browsers keep (rfc6265bis).
 COOKIE_LIMIT = 4096
 
-#: Values under our name that are looked at: more is an attack, not a browser.
+#: Values under our name that are looked at: more is an attack, not a browser. With as many, what
+#: lies behind them was not judged.
 CANDIDATES = 4
 
 SameSite = Literal["Lax", "Strict", "None"]
@@ -69,12 +70,17 @@ class Cookie:
         found: list[str] = []
         while start >= 0 and len(found) < CANDIDATES:
             end = header.find(";", start)
-            if _begins(header, start):
+            if start == 0 or _begins(header, start):
                 value = header[start + len(wanted) : end if end >= 0 else None].strip(" \t")
                 if value not in found:
                     found.append(value)
             start = header.find(wanted, end) if end >= 0 else -1
         return found
+
+    def flooded(self, environ: dict[str, Any]) -> bool:
+        """Whether :meth:`values` may have left some out. Lookalikes count: when in doubt, yes."""
+        header: str = environ.get("HTTP_COOKIE", "")
+        return header.count(self.name + "=") >= CANDIDATES
 
     def header(self, value: str, max_age: int | None) -> str:
         """The ``Set-Cookie`` header; *max_age* ``None`` ends with the browser.

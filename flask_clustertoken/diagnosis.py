@@ -18,6 +18,7 @@ from .clock import SKEW, Clock, SystemClock
 from .errors import ClusterTokenError, ConfigurationError
 from .keys import ADVISED_LENGTH, RING_KEY, KeyFile, fingerprint, ring_states
 from .nodes import ListedNode, Node, drift, library_version, listed, this_host, this_process
+from .notices import Notice
 from .settings import PREFIX, Settings
 from .stores import open_store
 from .stores.base import FORMAT, ClusterStore
@@ -65,14 +66,8 @@ def diagnose(
         yield Finding("problem", "store", f"{error.setting}: {error.problem}", error.remedy)
         return
     with store:
-        if not held and not store.embedded:
-            yield Finding(
-                "problem",
-                "keys",
-                f"there is no key{f', and {path} does not exist' if path else ''}",
-                "All hosts need the same one: copy the file from a host that has it, or set "
-                f"{PREFIX}SECRET.",
-            )
+        if not held and store.shared:
+            yield from _no_key(store, settings, path)
         yield from _store(store, settings, clock, held)
 
 
@@ -168,6 +163,41 @@ def _keys(settings: Settings, path: str, held: list[str]) -> Iterator[Finding]:
         yield Finding("ok", "keys", f"this host has {', '.join(held)}")
 
 
+def _no_key(store: ClusterStore, settings: Settings, path: str) -> Iterator[Finding]:
+    if not path:
+        yield Finding(
+            "problem" if not store.embedded else "warning",
+            "keys",
+            "no key was named, so that there is none to look at",
+            f"Name the app's key file with {PREFIX}SECRET_FILE.",
+        )
+    elif not store.embedded or settings.secret_file:
+        yield Finding(
+            "problem",
+            "keys",
+            f"there is no key, and {path} does not exist",
+            "All hosts need the same one: copy the file from a host that has it, or set "
+            f"{PREFIX}SECRET. If there is none yet: flask tokens keys stage",
+        )
+    elif _is_begun(store):
+        yield Finding(
+            "problem",
+            "keys",
+            f"the store is in use, and {path} does not exist: the next start would make another "
+            "key, and everyone would have to sign in again",
+            "Put the file back from a backup, or set the key that the app has.",
+        )
+    else:
+        yield Finding("ok", "keys", f"there is none yet: the first start makes one in {path}")
+
+
+def _is_begun(store: ClusterStore) -> bool:
+    try:
+        return store.begun()
+    except ClusterTokenError:
+        return False  # what is wrong with it is said next
+
+
 def _rights(path: str) -> Iterator[Finding]:
     about = os.stat(path)
     if about.st_mode & (stat.S_IROTH | stat.S_IWOTH):
@@ -235,10 +265,14 @@ def _store(
         yield from _state(root.state, root.moved_to)
         yield from _clocks(store, settings, clock, held)
         yield from _ring(store, held)
+        yield from _feed(store)
         found = listed(store.nodes(), clock.time())
         live = (one.node.seen for one in found if not one.silent)
         yield from _rolled_back(max([position, *live]), head)
         yield from _nodes(found, settings, held)
+    except ConfigurationError as error:
+        error = error.with_prefix(PREFIX)
+        yield Finding("problem", "store", f"{error.setting}: {error.problem}", error.remedy)
     except ClusterTokenError as error:
         cause = error.__cause__
         why = f" ({type(cause).__name__})" if cause is not None else ""
@@ -362,6 +396,28 @@ def _ring(store: ClusterStore, held: list[str]) -> Iterator[Finding]:
             )
 
 
+def _feed(store: ClusterStore) -> Iterator[Finding]:
+    """Can this version read every entry? A node that cannot is stale for as long as it stands."""
+    after, more, first, count = 0, True, "", 0
+    while more:
+        batch = store.read(after)
+        after, more = batch.seq, batch.more
+        for entry in batch.entries:
+            try:
+                Notice.decode(entry.body)
+            except ValueError as error:
+                first = first or f"number {entry.seq} ({error})"
+                count += 1
+    if count:
+        others = f", and {count - 1} more" if count > 1 else ""
+        yield Finding(
+            "problem",
+            "feed",
+            f"this version cannot read entry {first}{others}: its nodes refuse every token",
+            "Install the newer version here too. If there is none, others write into the store.",
+        )
+
+
 # -- nodes -----------------------------------------------------------------------------
 
 
@@ -393,13 +449,14 @@ def _nodes(found: list[ListedNode], settings: Settings, held: list[str]) -> Iter
             "problem",
             "keys",
             f"none of this host's keys is on {strangers[0].name}"
-            + (f" and {len(strangers) - 1} more nodes" if len(strangers) > 1 else ""),
+            + (f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""),
             "All hosts need the same keys: copy the file, or set SECRET alike.",
         )
     mine = library_version()
     for version in sorted({node.version for node in live} - {mine}):
         yield Finding("warning", "nodes", f"some run version {version}, this is {mine}")
-    yield Finding("ok", "nodes", f"{len(live)} alive on {len(hosts)} hosts")
+    where = f"{len(hosts)} host{'s' if len(hosts) > 1 else ''}"
+    yield Finding("ok", "nodes", f"{len(live)} alive on {where}")
 
 
 def worst(findings: list[Finding]) -> Level:

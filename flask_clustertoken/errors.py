@@ -10,10 +10,12 @@
     │   └── NotAnnounced        this node has no presence entry (any more)
     ├── Conflict                a conditional change did not hold; nothing was written
     ├── ValueTooLarge           more bytes than the cookie or the store can carry
+    ├── KeyMissing              this node cannot sign: the key is not here
     ├── NotMade                 no token was handed out
     │   ├── RevokedMeanwhile    a revocation covers the login that was being made
     │   └── TokenLimitReached   the subject has as many tokens as it may have
     └── NotAllowed              the token that was presented may not do this
+        └── ForeignOrigin       a page of another origin wants to log in or out
 
 That a token is absent, expired or revoked is *not* an error: it is an answer, a
 :class:`~flask_clustertoken.tokens.Refusal`. No message of these errors ever holds a
@@ -100,6 +102,10 @@ class ValueTooLarge(ClusterTokenError):
         super().__init__(f"{message} {remedy}".strip())
 
 
+class KeyMissing(ClusterTokenError):
+    """The key that the cluster signs with is not on this node."""
+
+
 class NotMade(ClusterTokenError):
     """No token was handed out."""
 
@@ -114,3 +120,7 @@ class TokenLimitReached(NotMade):
 
 class NotAllowed(ClusterTokenError):
     """The token that was presented may not do this (an API token makes no tokens)."""
+
+
+class ForeignOrigin(NotAllowed):
+    """A page of another origin may neither log anybody in nor out, with or without a cookie."""

@@ -14,7 +14,7 @@ import logging
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -41,11 +41,22 @@ TRY_AGAIN = 0.1
 #: Seconds that a request waits for a step that another thread is just doing.
 STEP_PATIENCE = 1.0
 
+#: Seconds for which a node with ``WHEN_STALE="accept"`` goes on by what it knew last. The
+#: others keep its entry for a day: who is not in the list accepts nothing.
+GOES_ON = 23 * 3600.0
+
+#: Seconds that a step may spend on what can wait.
+PATIENCE_FOR_WORK = 1.0
+
 #: Pages of the feed read in one go; what is left is read in the next step.
 PAGES_AT_ONCE = 10_000
 
 #: Times that a snapshot starts over because the store was replaced, or doubted, meanwhile.
 SNAPSHOTS = 3
+
+
+#: The number of a revocation, and what it says.
+Learnt = tuple[int, Notice]
 
 
 class Describe(Protocol):
@@ -120,9 +131,13 @@ class Follower:
         self._store_ahead: float | None = None
         self._lease_lock = threading.Lock()
         self._lifetime_until = 0.0
-        self._early: set[int] = set()
+        #: The number up to which listeners were told, and numbers beyond it that they know.
+        self._told = 0
+        self._ahead: set[int] = set()
         #: Moves when our position was given up.
         self._era = 0
+        #: The store said something that this node cannot go by: sealed, or not understood.
+        self._of_no_use = False
         self._later: deque[Callable[[], None]] = deque(maxlen=1000)
         self._step_lock = threading.Lock()
 
@@ -140,9 +155,19 @@ class Follower:
         return self._clock.monotonic() - self._confirmed_at
 
     @property
-    def confirmed(self) -> bool:
-        """Whether this node's view was ever vouched for."""
-        return self._confirmed_at != NEVER_FRESH
+    def may_go_on(self) -> bool:
+        """Whether ``WHEN_STALE="accept"`` may go by this view although nobody vouches for it.
+
+        Not where it was never filled, nor where it is known to be of no use any more, nor for
+        longer than the others keep this node in their list.
+        """
+        staleness = self.staleness
+        return (
+            staleness is not None
+            and staleness < GOES_ON
+            and self._announced
+            and not (self._of_no_use or self.view.broken or self.rolled_back or self._withdrawn)
+        )
 
     @property
     def clock_steady(self) -> bool:
@@ -205,16 +230,37 @@ class Follower:
         return delay
 
     def step_now(self) -> None:
-        """A step in the thread of a request, where the view is not vouched for any more."""
-        now = self._clock.monotonic()
-        due = not self.fresh or not self.clock_steady
-        if due and not 0 <= now - self._tried < TRY_AGAIN:
-            self.step()
+        """A step in the thread of a request, where the view is not vouched for any more.
+
+        A step that is under way is waited for instead, and one that just failed is not
+        repeated by each request.
+        """
+        if not self._is_due() and not self._step_lock.locked():
+            return
+        if not self._step_lock.acquire(timeout=STEP_PATIENCE):
+            return
+        try:
+            if self._is_due():
+                self._step()
+        finally:
+            self._step_lock.release()
+        self.note_state()
+
+    def _is_due(self) -> bool:
+        if self.fresh and self.clock_steady:
+            return False
+        return not 0 <= self._clock.monotonic() - self._tried < TRY_AGAIN
 
     def _step(self) -> float:
         if self._withdrawn:
             return self._max_staleness
         self._tried = self._clock.monotonic()
+        try:
+            return self._round()
+        finally:
+            self._tried = self._clock.monotonic()
+
+    def _round(self) -> float:
         try:
             self._check_clock()
             if self.store.embedded:
@@ -235,6 +281,7 @@ class Follower:
         except (StoreError, ConfigurationError) as error:
             if isinstance(error, StoreNotOpen | UnreadableEntry):
                 self.lease_end = NEVER_FRESH
+                self._of_no_use = True
             self.trouble = str(error) or type(error).__name__
             self._next_vouch = NEVER_FRESH
             return RETRY_AFTER
@@ -247,7 +294,7 @@ class Follower:
     def _confirm(self) -> None:
         start = self._clock.monotonic()
         self._check_root()
-        if not self._announced:
+        if not self._announced and not self._withdrawn:
             self.store.announce(self.node_id, self._describe(self))
             self._announced = True
         answered = self.view.applied
@@ -260,9 +307,9 @@ class Follower:
             return
         self.follow()
         # (Taken before the head is asked for: other threads read on meanwhile.)
-        applied = self.view.applied
+        era, applied = self._era, self.view.applied
         if vouched.seq < applied and self.store.head() < applied:
-            self._lost(applied)
+            self._lost(applied, era)
         self._extend(start, vouched.seq)
 
     def _extend(self, start: float, seq: int) -> None:
@@ -280,6 +327,7 @@ class Follower:
             logger.warning("the lifetime of tokens could not be announced", exc_info=True)
         self.view.expire(self.past())
         self._confirmed_at = start
+        self._of_no_use = False
         self.trouble = ""
         self._prolong(start + self._max_staleness)
         if self.view.barrier > self._answered:
@@ -333,7 +381,8 @@ class Follower:
 
     def _distrust(self, why: str) -> None:
         """Be stale, say so, and rebuild the view at the next contact."""
-        logger.warning("this node is stale: %s", why)
+        if self.trouble != why:
+            logger.warning("this node is stale: %s", why)
         self.lease_end = NEVER_FRESH
         self.trouble = why
         self.steady_since = self._clock.monotonic()
@@ -373,11 +422,18 @@ class Follower:
         return self._clock.time() < self._lifetime_until
 
     def _work(self) -> None:
-        for _ in range(min(len(self._later), 100)):
+        end = self._clock.monotonic() + PATIENCE_FOR_WORK
+        if self.fresh:
+            end = min(end, self._next_vouch)
+        for _ in range(len(self._later)):
+            if self._clock.monotonic() >= end:
+                # The rest in later steps: a slow store must not cost the lease as well.
+                self.wake.set()
+                break
             work = self._later.popleft()
             try:
                 work()
-            except StoreError:
+            except Exception:
                 logger.debug("work that may be lost was lost", exc_info=True)
         try:
             self._hooks.chores()
@@ -396,24 +452,25 @@ class Follower:
             return
         for _ in range(PAGES_AT_ONCE):
             batch = self.store.read(after)
-            if self._gap(after, batch):
+            if self._gap(after, batch, era):
                 self._snapshot()
                 return
-            for entry in batch.entries:
-                self._learn(entry)
+            learnt = self._learn_page(batch)
             after = batch.seq
-            self._reach(after, era)
+            self._reach(after, era, learnt)
             if not batch.more:
                 break
-        self._after_reading()
+        if self.view.broken:
+            self.lease_end = NEVER_FRESH
+            self.trouble = self.view.broken
 
-    def _gap(self, after: int, batch: Batch) -> bool:
+    def _gap(self, after: int, batch: Batch, era: int) -> bool:
         """Whether something between *after* and this page is missing here."""
         position = after
         for entry in batch.entries:
             if entry.prev < after:
                 # The store's history does not contain our position.
-                self._lost(after)
+                self._lost(after, era)
                 return True
             if entry.prev != position:
                 return True
@@ -424,7 +481,7 @@ class Follower:
         """Merge everything that stands in the feed into the view; forget remembered answers."""
         for _ in range(SNAPSHOTS):
             era = self._era
-            after = self._read_all()
+            after, learnt = self._read_all()
             # Asked behind the last page: a store that took the old one's place goes on from its
             # number and lacks its revocations, so tokens of the old one must not be judged by it.
             self.meet(self.store.root().epoch)
@@ -434,29 +491,63 @@ class Follower:
             raise StoreError("the store is being replaced all the time")
         if after:
             self._hooks.forget()
-        self._reach(after, era)
-        self._after_reading()
+        self._reach(after, era, learnt)
 
-    def _read_all(self) -> int:
+    def _read_all(self) -> tuple[int, list[Learnt]]:
         after = 0
+        learnt: list[Learnt] = []
         for _ in range(PAGES_AT_ONCE):
             batch = self.store.read(after)
-            for entry in batch.entries:
-                self._learn(entry)
+            learnt += self._learn_page(batch)
             after = batch.seq
             if not batch.more:
-                return after
+                return after, learnt
         raise StoreError("the feed is longer than this node can read")
 
-    def _reach(self, seq: int, era: int) -> None:
+    def _learn_page(self, batch: Batch) -> list[Learnt]:
+        """Take in a page; what of it the listeners are to be told once the position has moved.
+
+        Who only just starts tells nobody of what happened before: it has served nobody yet.
+        """
+        telling = self._told > 0 and self._events.heard(RevocationApplied)
+        learnt = []
+        for entry in batch.entries:
+            notice = self._learn(entry)
+            if telling and notice.kind in REVOKING and entry.seq > self._told:
+                learnt.append((entry.seq, notice))
+        changed = self.view.keys_changed
+        if changed > self._keys_seen:
+            # Before the position moves: a key that was dropped must not verify for a thread
+            # that finds nothing left to read. A store in trouble is asked again.
+            self._hooks.keys()
+            self._keys_seen = changed
+        return learnt
+
+    def _reach(self, seq: int, era: int, learnt: Sequence[Learnt] = ()) -> None:
+        """Move the position, and tell the listeners, each of them of each revocation once."""
         with self.view.lock:
+            new = [one for one in learnt if one[0] > self._told and one[0] not in self._ahead]
             if era == self._era:
                 self.view.applied = max(self.view.applied, seq)
+                self._told = max(self._told, seq)
+                self._ahead = {one for one in self._ahead if one > self._told}
+            else:
+                self._ahead.update(one[0] for one in new)
         self.seen = max(self.seen, seq)
+        for one in new:
+            self._tell(*one)
 
-    def _learn(self, entry: Entry) -> None:
+    def _tell(self, seq: int, notice: Notice) -> None:
+        # Outside all locks: a listener may judge tokens, and read on in doing so.
+        self._events.announce(
+            RevocationApplied(seq, notice, lambda token: mark_covers(seq, notice, token))
+        )
+
+    def _learn(self, entry: Entry) -> Notice:
         try:
-            self._take(entry, Notice.decode(entry.body))
+            notice = Notice.decode(entry.body)
+            self.view.learn(entry, notice)
+            return notice
         except Exception as error:
             # Whatever it is that fails: what cannot be learnt is not skipped.
             raise UnreadableEntry(
@@ -469,34 +560,20 @@ class Follower:
 
         It never moves the position: entries before it may still be unread.
         """
-        if entry.seq > self.view.applied:
-            self._take(entry, notice, early=True)
-
-    def _take(self, entry: Entry, notice: Notice, *, early: bool = False) -> None:
-        # What was taken in early is taken in again in its place: a longer lifetime may have
-        # been announced before it, and then it is remembered for longer.
+        # (Taken in again in its place: a longer lifetime may have been announced before it,
+        # and then it is remembered for longer.)
         with self.view.lock:
-            known = entry.seq <= self.view.applied or entry.seq in self._early
+            if entry.seq <= self.view.applied:
+                return
             self.view.learn(entry, notice)
-            if early and entry.seq > self.view.applied:
-                self._early.add(entry.seq)
-            else:
-                self._early.discard(entry.seq)
-        if not known and notice.kind in REVOKING and self._events.heard(RevocationApplied):
-            seq = entry.seq
-            self._events.announce(
-                RevocationApplied(seq, notice, lambda token: mark_covers(seq, notice, token))
-            )
+            new = entry.seq > self._told and entry.seq not in self._ahead
+            self._ahead.add(entry.seq)
+        if new and notice.kind in REVOKING:
+            self._tell(entry.seq, notice)
 
-    def _after_reading(self) -> None:
-        if self.view.keys_changed > self._keys_seen:
-            self._keys_seen = self.view.keys_changed
-            self._hooks.keys()
-        if self.view.broken:
-            self.lease_end = NEVER_FRESH
-            self.trouble = self.view.broken
-
-    def _lost(self, seq: int) -> None:
+    def _lost(self, seq: int, era: int) -> None:
+        if era != self._era:
+            return  # what lacks it is another store than the one it was read from
         if seq > self._rolled_back:
             logger.error(
                 "the cluster store was rolled back: it does not know number %d any more; this "
@@ -514,12 +591,13 @@ class Follower:
 
         ``False`` after a look behind a write of our own means that the store was rolled back.
         """
+        era = self._era
         if self.view.applied < seq:
             self.follow()
         if self.view.applied >= seq:
             return True
         if self.store.head() < seq:
-            self._lost(seq)
+            self._lost(seq, era)
             return False
         self.follow()
         return self.view.applied >= seq

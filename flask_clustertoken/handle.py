@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from .authority import IssuedToken
 from .caching import for_one_reader
 from .confirmation import Revocation
-from .errors import NotAllowed, StoreUnavailable
+from .errors import ForeignOrigin, NotAllowed, StoreUnavailable
 from .events import LoginEnding, TokenRefused
 from .origin import ORIGIN_KEYS, is_cross_origin
 from .refusals import MISSING, Refusal
@@ -50,6 +50,7 @@ class Handle:
         "_authority",
         "_environ",
         "_found",
+        "_gone",
         "_middleware",
         "_set_cookie",
         "_since",
@@ -69,6 +70,8 @@ class Handle:
         self._slide = True
         self._strict = False
         self._set_cookie: str | None = None
+        #: Whether the response's headers have left.
+        self._gone = False
 
     # looking
 
@@ -102,10 +105,11 @@ class Handle:
 
     def _look(self) -> Token | Refusal:
         try:
-            if self._by_bearer:
-                found = self._bearer(self._environ["HTTP_AUTHORIZATION"][7:].strip())
+            environ = self._environ
+            if "HTTP_AUTHORIZATION" in environ and self._by_bearer:
+                found = self._bearer(environ["HTTP_AUTHORIZATION"][7:].strip())
             else:
-                found = self._cookie(self._middleware.cookie.values(self._environ))
+                found = self._cookie(self._middleware.cookie.values(environ))
             if self._since is None:
                 self._since = self._authority.glimpse(judged=self._text is not None)
         except Exception as error:
@@ -134,7 +138,7 @@ class Handle:
     def _cookie(self, values: list[str]) -> Token | Refusal:
         if not values:
             return MISSING
-        if self._is_cross_origin():
+        if is_cross_origin(self._environ, self._middleware.trusted_origins):
             self._authority.events.announce(TokenRefused(CROSS_ORIGIN))
             return CROSS_ORIGIN
         # Several under one name: a parent domain's, or an attack. One at most is honoured.
@@ -169,9 +173,11 @@ class Handle:
 
         *remember* ``False``: the cookie ends with the browser. Raises
         :class:`~flask_clustertoken.errors.NotMade`, :class:`~flask_clustertoken.errors.NotAllowed`
-        (an API token makes no tokens, a page of another origin no logins),
+        (an API token makes no tokens; :class:`~flask_clustertoken.errors.ForeignOrigin` where a
+        page of another origin sent the request),
         :class:`~flask_clustertoken.errors.ValueTooLarge` or
         :class:`~flask_clustertoken.errors.StoreError`; then nothing was handed out.
+        :class:`RuntimeError` once the response has begun: the cookie would not arrive.
         """
         if isinstance(labels, str):
             raise TypeError('labels is a list of texts: labels=["provider:session"]')
@@ -196,7 +202,8 @@ class Handle:
         """Clear the cookie, then end the login in the store; ``None`` where nobody is logged in.
 
         Where the store is in trouble the cookie is cleared all the same, and the
-        :class:`~flask_clustertoken.errors.StoreError` is raised.
+        :class:`~flask_clustertoken.errors.StoreError` is raised. :class:`RuntimeError` once the
+        response has begun.
         """
         current = self.token
         self._refuse_others()
@@ -215,7 +222,7 @@ class Handle:
         """End every login of this subject; *keep_current* gives this browser a new token.
 
         ``None`` where nobody is logged in; :class:`~flask_clustertoken.errors.StoreUnavailable`
-        where that cannot be known now.
+        where that cannot be known now, :class:`RuntimeError` once the response has begun.
         """
         current = self.token
         self._refuse_others()
@@ -246,12 +253,19 @@ class Handle:
         return revocation
 
     def _refuse_others(self) -> None:
-        if self._by_bearer:
+        if self._gone:
+            # A login would be recorded that no browser has, and the one it replaces ended.
+            raise RuntimeError(
+                "too late to log in or out: the response's headers have left, and no cookie can "
+                "follow them; do it before the response begins"
+            )
+        current = self.token
+        if self._by_bearer or (isinstance(current, Token) and current.kind == "api"):
             raise NotAllowed("a bearer token neither makes nor ends logins")
         # Also without a cookie. SameSite holds it back, and the answer would all the same put
         # the account of whoever wrote that page into this browser, or throw its user out.
         if self._is_cross_origin():
-            raise NotAllowed(
+            raise ForeignOrigin(
                 "the request came from a page of another origin; TRUSTED_ORIGINS can allow it"
             )
 
@@ -288,7 +302,12 @@ class Handle:
         freed before the garbage collector comes round, and it would come round for them often.
         """
         environ = self._environ
-        self._environ = {key: environ[key] for key in ASKED if key in environ}
+        if self._found is None or "HTTP_AUTHORIZATION" in environ:
+            self._environ = {key: environ[key] for key in ASKED if key in environ}
+        else:
+            # Where it came from was judged; a second look, a strict one, needs the cookie alone.
+            self._environ = {"HTTP_COOKIE": environ.get("HTTP_COOKIE", "")}
+        self._gone = True
 
     def finish(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """The response's headers with what the look at the token demands of them."""
@@ -296,19 +315,24 @@ class Handle:
         if found is None:
             return headers
         set_cookie = self._set_cookie
-        if set_cookie is None and self._text is not None and self._slide:
-            # Kept: start_response may be called again, with an error.
-            set_cookie = self._set_cookie = self._renewed(found)
-        elif set_cookie is None and not found and found.garbled and not self._by_bearer:
-            set_cookie = self._middleware.cookie.clearing_header()
+        if set_cookie is None:
+            if isinstance(found, Token):
+                if self._text is not None and self._slide and self._authority.renewal_due(found):
+                    # Kept: start_response may be called again, with an error.
+                    set_cookie = self._set_cookie = self._renewed(found, self._text)
+            elif found.garbled and self._all_seen():
+                set_cookie = self._middleware.cookie.clearing_header()
         return for_one_reader(headers, set_cookie)
 
-    def _renewed(self, found: Token | Refusal) -> str | None:
-        if not isinstance(found, Token) or not self._authority.renewal_due(found):
-            return None
-        assert self._text is not None
+    def _all_seen(self) -> bool:
+        """Whether the cookie was judged in full: a good value may lie behind a flood of others,
+        and clearing would take it, too.
+        """
+        return not self._by_bearer and not self._middleware.cookie.flooded(self._environ)
+
+    def _renewed(self, token: Token, text: str) -> str | None:
         try:
-            issued = self._authority.renew(self._text, found)
+            issued = self._authority.renew(text, token)
             # (Too big for a cookie now, perhaps: another key's name may be longer.)
             return self._header(issued) if issued is not None else None
         except Exception:

@@ -100,6 +100,7 @@ class Issuer(Lister):
             first_issued_at=carries_on.began_at if carries_on is not None else None,
         )
         token = replace(token, expires_at=self._renewed_until(token))
+        generation = self.keys.generation
         issued = IssuedToken(token, self.wire.write(token))
         if check is not None:
             check(issued)
@@ -116,7 +117,7 @@ class Issuer(Lister):
                 # It was not handed out, so it must not count next time.
                 self._withdraw_record(token)
                 raise
-        self._handed_out(issued, recorded)
+        self._handed_out(issued, recorded, generation)
         return issued
 
     def issue_api_token(
@@ -136,6 +137,8 @@ class Issuer(Lister):
         if lifetime is not None and arguments.seconds(lifetime, "lifetime") < 1:
             raise ValueError("lifetime is a second at least; leave it out for a token without end")
         follower = self.follower()
+        if lifetime is not None and not follower.clock_steady:
+            raise StoreUnavailable("this node's clock differs from the store's")
         since = self.begin()
         now = int(self.clock.time())
         token = Token(
@@ -152,10 +155,11 @@ class Issuer(Lister):
             epoch=self._known_epoch(),
             key_id=self.keys.signing()[0],
         )
+        generation = self.keys.generation
         issued = IssuedToken(token, self.wire.write(token))
         self._add(token, None if token.expires_at is None else token.expires_at + SKEW)
         self._still_wanted(token, follower, recorded=True)
-        self._handed_out(issued, recorded=True)
+        self._handed_out(issued, True, generation)
         return issued
 
     def _known_epoch(self) -> str:
@@ -199,11 +203,9 @@ class Issuer(Lister):
         if covered or not caught_up:
             if recorded:
                 self._withdraw_record(token)
-            raise RevokedMeanwhile(
-                "a revocation arrived while this token was being made"
-                if covered
-                else "this node could not catch up with the revocations"
-            )
+            if covered:
+                raise RevokedMeanwhile("a revocation arrived while this token was being made")
+            raise StoreUnavailable("this node could not catch up with the revocations")
 
     def _withdraw_record(self, token: Token) -> None:
         try:
@@ -212,9 +214,14 @@ class Issuer(Lister):
             # Its text is never handed out, so the record is only litter.
             logger.info("the record of a token that was not handed out stays until it expires")
 
-    def _handed_out(self, issued: IssuedToken, recorded: bool) -> None:
-        seen = Seen(issued.token, recorded=recorded, ends_at=self._ends_at(issued.token))
-        self._recall.put(issued.text, seen, self.keys.generation)
+    def _handed_out(self, issued: IssuedToken, recorded: bool, keys_generation: int) -> None:
+        seen = Seen(
+            issued.token,
+            recorded=recorded,
+            ends_at=self._ends_at(issued.token),
+            keys_generation=keys_generation,
+        )
+        self._recall.put(issued.text, seen)
         self.events.announce(TokenIssued(issued.token))
 
     def _enforce_limit(self, token: Token) -> None:
@@ -256,7 +263,7 @@ class Issuer(Lister):
         """
         follower = self.follower()
         found = self._judge(text, "login", strict=False)
-        if isinstance(found, Refusal) or not follower.fresh or not follower.clock_steady:
+        if isinstance(found, Refusal) or not follower.fresh:
             return None
         if not self.renewal_due(found):
             return None
@@ -264,7 +271,8 @@ class Issuer(Lister):
             return None
         renewed = replace(found, expires_at=self._renewed_until(found))
         recorded = self.settings.token_store == "session"
-        seen = self._recall.get(text, self.keys.generation)
+        generation = self.keys.generation
+        seen = self._recall.get(text, generation)
         record_ends = seen.record_ends if seen is not None else None
         if recorded and (record_ends is None or (renewed.expires_at or 0) + SKEW > record_ends):
             record_ends = self._record_ends(renewed)
@@ -272,12 +280,17 @@ class Issuer(Lister):
                 return None
         renewed = replace(renewed, key_id=self.keys.signing()[0])
         issued = IssuedToken(renewed, self.wire.write(renewed))
-        copy = Seen(renewed, recorded=recorded, ends_at=self._ends_at(renewed))
+        copy = Seen(
+            renewed,
+            recorded=recorded,
+            ends_at=self._ends_at(renewed),
+            keys_generation=generation,
+        )
         copy.record_ends = record_ends
         if seen is not None:
             # The same record: what was known of it is known of the copy, and no longer.
-            copy.known_until = seen.known_until
-        self._recall.put(issued.text, copy, self.keys.generation)
+            copy.known_until, copy.doubts = seen.known_until, seen.doubts
+        self._recall.put(issued.text, copy)
         self.events.announce(TokenRenewed(renewed))
         return issued
 

@@ -15,6 +15,7 @@ from .follower import Follower
 from .recall import Seen
 from .refusals import Refusal
 from .revoking import Revoker
+from .stores.base import Record
 from .tokens import NewerForm, Token, TokenKind, from_record, record_key, with_record
 
 
@@ -31,12 +32,9 @@ class Judge(Revoker):
         """
         try:
             found = self._judge(text, kind, strict)
-            if (
-                isinstance(found, Refusal)
-                and found.token_id
-                and found.reason == "stale"
-                and self.store.embedded
-            ):
+            if isinstance(found, Token):
+                return found
+            if found.token_id and found.reason == "stale" and self.store.embedded:
                 # One host: whoever can look at the database can vouch for itself. (Only for a
                 # text whose signature held: nobody else makes us ask the store.)
                 self.follower().step_now()
@@ -97,7 +95,10 @@ class Judge(Revoker):
         now, moment = clock.time(), clock.monotonic()
         # 1 seen before?
         keys = self.keys.generation
-        seen = self._recall.get(text, keys)
+        recall = self._recall
+        seen = recall.young.get(text)
+        if seen is None or seen.keys_generation != keys:
+            seen = recall.get(text, keys)
         if seen is None or seen.token.kind != kind:
             found = self._first_sight(text, kind, follower)
             if isinstance(found, Refusal):
@@ -112,7 +113,7 @@ class Judge(Revoker):
         # 3 known?
         if strict and not follower.reach(self.store.head()):
             return Refusal("stale", "the feed has not been read to its end", token.id)
-        if seen.recorded and (strict or moment >= seen.known_until):
+        if seen.recorded and (moment >= seen.known_until or seen.doubts != recall.doubts or strict):
             refusal = self._ask(seen, follower)
             if refusal is not None:
                 return refusal
@@ -123,9 +124,10 @@ class Judge(Revoker):
             read_on = follower.reach(self.store.position())
             if not read_on:
                 return Refusal("stale", "the feed has not been read to its end", token.id)
-            if self.keys.generation != keys:
-                # What was read is that a key was dropped, perhaps the one of this text.
-                return self._judge(text, kind, strict)
+        if self.keys.generation != keys:
+            # This thread, or another one, has read meanwhile that a key was dropped, perhaps
+            # the one of this text.
+            return self._judge(text, kind, strict)
         # 5 revoked? (4, fresh, is compared last)
         generation = view.generation
         if seen.checked != generation:
@@ -141,8 +143,8 @@ class Judge(Revoker):
         return token
 
     def _accepts_when_stale(self, follower: Follower) -> bool:
-        """Where that was set; but not with a view that was never filled, nor after the end."""
-        return self.settings.when_stale == "accept" and follower.confirmed and not self.closed
+        """Where that was set, and the view is one that can be gone by."""
+        return self.settings.when_stale == "accept" and follower.may_go_on and not self.closed
 
     def _first_sight(self, text: str, kind: TokenKind, follower: Follower) -> Seen | Refusal:
         generation = self.keys.generation
@@ -159,8 +161,9 @@ class Judge(Revoker):
             token,
             recorded=kind == "api" or self.settings.token_store == "session",
             ends_at=self._ends_at(token),
+            keys_generation=generation,
         )
-        self._recall.put(text, seen, generation)
+        self._recall.put(text, seen)
         return seen
 
     def _ends_at(self, token: Token) -> float:
@@ -198,19 +201,33 @@ class Judge(Revoker):
             return Refusal("invalid", "the record is another token's", token.id, token.subject)
         seen.token = known
         seen.record_ends = record.expires_at
-        if generation == follower.view.generation and doubts == self._recall.doubts:
-            # Else a revocation was learnt between the read and here.
+        if generation == follower.view.generation:
+            # (Else a revocation was learnt between the read and here.)
             seen.known_until = asked_at + self.settings.record_cache
+            seen.doubts = doubts
         if token.kind == "api":
             follower.soon(lambda: self._note_use(token.id))
         return None
 
     def _note_use(self, token_id: str) -> None:
-        key = "used/" + record_key(token_id).removeprefix("token/")
+        key = use_key(token_id)
         now = self.clock.time()
-        last = self.store.get(key)
-        if last is None or now - json.loads(last.value) > 3600:
+        last = read_use(self.store.get(key))
+        if last is None or now - last > 3600:
             self.store.put(key, json.dumps(int(now)).encode(), now + 400 * 86_400)
+
+
+def use_key(token_id: str) -> str:
+    """Where the store keeps when a token was last used."""
+    return "used/" + record_key(token_id).removeprefix("token/")
+
+
+def read_use(record: Record | None) -> int | None:
+    """When a token was last used, as its note says; ``None``: not known."""
+    try:
+        return None if record is None else int(json.loads(record.value))
+    except (ValueError, TypeError):
+        return None
 
 
 def _of_another_store(token: Token) -> Refusal:

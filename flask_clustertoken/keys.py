@@ -11,14 +11,17 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from stat import S_IMODE
 from typing import Literal
 
 from .clock import Clock
-from .errors import ClusterTokenError, ConfigurationError, StoreDamaged
+from .errors import ConfigurationError, StoreDamaged
+from .errors import KeyMissing as KeyMissing
 from .refusals import Refusal
 from .tokens import TokenKind
 
@@ -33,12 +36,12 @@ LOOK_AGAIN = 1.0
 #: A key with fewer characters is warned about.
 ADVISED_LENGTH = 32
 
+#: More bytes than a file of keys has, and more characters than a key has: another file was named.
+FILE_LIMIT = 64 * 1024
+LENGTH_LIMIT = 1024
+
 KeyState = Literal["staged", "signing", "verifying", "api", "dropped"]
 STATES: tuple[KeyState, ...] = ("staged", "signing", "verifying", "api", "dropped")
-
-
-class KeyMissing(ClusterTokenError):
-    """The key that the cluster signs with is not on this node."""
 
 
 def fingerprint(secret: str | bytes) -> str:
@@ -61,15 +64,17 @@ class KeyFile:
     def read(self) -> tuple[str, ...]:
         """The keys, or nothing where the file does not exist."""
         try:
-            text = self.path.read_text(encoding="utf-8")
+            with self.path.open("rb") as file:
+                raw = file.read(FILE_LIMIT + 1)
         except FileNotFoundError:
             return ()
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise ConfigurationError(
-                "SECRET_FILE", f"{self.path} cannot be read ({error}).", "Check its rights."
+                "SECRET_FILE",
+                f"{self.path} cannot be read ({error.strerror}).",
+                "Check its path and its rights.",
             ) from error
-        lines = [line.strip() for line in text.splitlines()]
-        found = tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+        found = self._keys_in(raw)
         if any(len(one) < 8 for one in found):
             raise ConfigurationError(
                 "SECRET_FILE",
@@ -78,58 +83,90 @@ class KeyFile:
             )
         return found
 
-    def stamp(self) -> tuple[int, int, int]:
-        """Changes whenever the file does."""
+    def _keys_in(self, raw: bytes) -> tuple[str, ...]:
+        """The lines that are keys. What is no file of keys would be signed with otherwise."""
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            text = "\0"
+        lines = [line.strip() for line in text.splitlines()]
+        odd = any(len(line) > LENGTH_LIMIT or not line.expandtabs().isprintable() for line in lines)
+        if odd or len(raw) > FILE_LIMIT:
+            raise ConfigurationError(
+                "SECRET_FILE",
+                f"{self.path} is no key file: that is a text with one key a line.",
+                "Name the file that 'flask tokens keys stage' wrote.",
+            )
+        return tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+
+    def stamp(self) -> tuple[int, ...]:
+        """Changes whenever the file or its rights do."""
         try:
             stat = self.path.stat()
         except OSError:
-            return (0, 0, 0)
-        return (stat.st_mtime_ns, stat.st_ino, stat.st_size)
+            return ()
+        return (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_size)
 
     def create(self) -> tuple[str, ...]:
         """Write a new key where no file is; of two processes that try, both get one key."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
-        self._write(draft, (new_secret(),))
-        try:
+        with self._writing(), self._draft((new_secret(),)) as draft, suppress(FileExistsError):
             # A link fails where the name exists, and never shows half a file.
             os.link(draft, self.path)
             logger.info("wrote a new key to %s", self.path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
         return self.read()
 
     def append(self, secret: str) -> None:
         """Add *secret* as the last line, by replacing the file in one step."""
-        draft = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
-        old = self.path.stat() if self.path.exists() else None
-        self._write(draft, (*self.read(), secret))
-        if old is not None and os.geteuid() == 0:
-            os.chown(draft, old.st_uid, old.st_gid)
-        os.replace(draft, self.path)
+        self._replace((*self.read(), secret))
 
     def remove(self, key_id: str) -> bool:
         """Take the key with this fingerprint out; ``False`` where it is not in the file."""
-        kept = tuple(one for one in self.read() if fingerprint(one) != key_id)
-        if len(kept) == len(self.read()):
+        held = self.read()
+        kept = tuple(one for one in held if fingerprint(one) != key_id)
+        if len(kept) == len(held):
             return False
-        draft = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
-        old = self.path.stat()
-        self._write(draft, kept)
-        if os.geteuid() == 0:
-            os.chown(draft, old.st_uid, old.st_gid)
-        os.replace(draft, self.path)
+        self._replace(kept)
         return True
 
-    @staticmethod
-    def _write(path: Path, keys: tuple[str, ...]) -> None:
+    def _replace(self, keys: tuple[str, ...]) -> None:
+        """In one step; who could read the file before can read it after."""
+        with self._writing(), self._draft(keys) as draft:
+            with suppress(FileNotFoundError):
+                os.chmod(draft, S_IMODE(self.path.stat().st_mode))
+            os.replace(draft, self.path)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ConfigurationError(
+                "SECRET_FILE",
+                f"{self.path} cannot be written ({error.strerror}).",
+                "Check its path and the rights of its folder, or run this as the app's user.",
+            ) from error
+
+    @contextmanager
+    def _draft(self, keys: tuple[str, ...]) -> Iterator[Path]:
+        """A file beside ours with *keys* in it, on the disk; none is left behind.
+
+        Root keeps the owner: of the file that is there, else of its folder.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        there = self.path if self.path.exists() else self.path.parent
+        path = self.path.with_name(f"{self.path.name}.{secrets.token_hex(6)}")
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write("".join(f"{one}\n" for one in keys))
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                if os.geteuid() == 0:
+                    owner = there.stat()
+                    os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+                file.write("".join(f"{one}\n" for one in keys))
+                file.flush()
+                os.fsync(file.fileno())
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
 
 
 class KeyRing:
@@ -146,7 +183,7 @@ class KeyRing:
         self.generation = 0
         self._clock = clock
         self._states: dict[str, KeyState] = {}
-        self._stamp = (0, 0, 0)
+        self._stamp: tuple[int, ...] = ()
         self._looked = clock.monotonic() - LOOK_AGAIN
         self._keys: dict[str, bytes] = {}
         self._take(secrets_)
@@ -255,11 +292,14 @@ def ring_states(ring: bytes | None) -> dict[str, KeyState]:
     if ring is None:
         return {}
     try:
-        states = dict(json.loads(ring)["states"])
+        data = json.loads(ring)
+        states = dict(data["states"])
+        if data.get("format", 1) > 1 or not set(STATES).issuperset(states.values()):
+            raise ValueError("written by a newer version")
     except (ValueError, TypeError, KeyError) as error:
         # Not "no states": a key that was dropped would sign and verify again.
         raise StoreDamaged("the states of the keys in the store cannot be read") from error
-    return {key_id: state for key_id, state in states.items() if state in STATES}
+    return states
 
 
 def ring_since(ring: bytes | None) -> dict[str, float]:

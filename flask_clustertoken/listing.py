@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 
 from .clock import SKEW
-from .judging import Judge
+from .judging import Judge, read_use, use_key
 from .stores.base import Record
 from .tokens import Token, from_record, record_key, records_of
 
@@ -64,5 +63,4 @@ class Lister(Judge):
 
     def last_used(self, token_id: str) -> int | None:
         """When an API token was last used, to about an hour; ``None``: not known."""
-        record = self.store.get("used/" + record_key(token_id).removeprefix("token/"))
-        return int(json.loads(record.value)) if record is not None else None
+        return read_use(self.store.get(use_key(token_id)))

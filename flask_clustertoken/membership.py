@@ -52,10 +52,19 @@ os.register_at_fork(after_in_child=_forget_all)
 _locks: dict[str, threading.Lock] = {}
 
 
-def _joining() -> threading.Lock:
+def _building() -> threading.Lock:
     # Made at first use, so that a monkey-patched process gets a lock that its greenlets know;
     # in one step, so that two threads which come first at once get the same one.
-    return _locks.get("joining") or _locks.setdefault("joining", threading.Lock())
+    return _locks.get("building") or _locks.setdefault("building", threading.Lock())
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """A first round that is under way: who does it, and when it is over."""
+
+    follower: Follower
+    thread: int
+    over: threading.Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,25 @@ class Readiness:
     staleness: float | None
     applied: int
     trouble: str
+
+
+class KeyFileMissing(ConfigurationError):
+    """The key file that counts is not there. Carries what a command line needs to make it."""
+
+    def __init__(
+        self, settings: Settings, path: str, *, instance_path: str, embedded: bool
+    ) -> None:
+        self.settings = settings
+        self.instance_path = instance_path
+        self.path = path
+        problem = f"{path} holds no key." if os.path.exists(path) else f"{path} does not exist."
+        remedy = (
+            "Copy it there from a host that has it; if there is none yet, make it with: "
+            "flask tokens keys stage"
+        )
+        if embedded and settings.secret_file:
+            remedy += " (or leave the setting out: then the first start makes a key)"
+        super().__init__(PREFIX + "SECRET_FILE", f"there is no key: {problem}", remedy)
 
 
 class Membership:
@@ -98,9 +126,9 @@ class Membership:
                 options=settings.store_options,
                 clock=self.clock,
             )
+            self.keys = self._key_ring(instance_path)
         except ConfigurationError as error:
             raise error.with_prefix(PREFIX) from error.__cause__
-        self.keys = self._key_ring(instance_path)
         self.wire = Wire(
             self.keys,
             realm=settings.realm,
@@ -111,6 +139,7 @@ class Membership:
         self._started_at = self.clock.time()
         self._epoch = ""
         self._follower: Follower | None = None
+        self._joining: Joining | None = None
         self._thread: FollowerThread | None = None
         self._chores: Housekeeping | None = None
         self._compared = False
@@ -131,11 +160,11 @@ class Membership:
             )
         file = KeyFile(Path(path)) if path and self.store.shared else None
         ring = KeyRing(file=file, clock=self.clock)
-        if not ring.held and not self.store.embedded:
-            raise ConfigurationError(
-                PREFIX + "SECRET",
-                f"there is no key, and {path} does not exist.",
-                "All hosts need the same one: copy the file here, or set SECRET.",
+        # Made is only what nobody named, by a node, and where no other host needs the same one.
+        made = self.active and self.store.embedded and not settings.secret_file
+        if file is not None and not ring.held and not made:
+            raise KeyFileMissing(
+                settings, path, instance_path=instance_path, embedded=self.store.embedded
             )
         return ring
 
@@ -147,28 +176,48 @@ class Membership:
         return follower if follower is not None else self._join()
 
     def _join(self) -> Follower:
-        if self.closed:
-            raise ClusterTokenError("this authority was closed")
-        # Made here, not at construction: after any fork and any monkey-patching.
-        with _joining():
-            if self._follower is not None:
-                return self._follower
-            follower = Follower(
-                self.store,
-                clock=self.clock,
-                events=self.events,
-                describe=self._describe,
-                hooks=Hooks(
-                    forget=self._forget_answers,
-                    keys=self._load_keys,
-                    epoch=self._take_epoch,
-                    chores=self._do_chores,
-                ),
-                max_staleness=self.settings.max_staleness,
-                lifetime=self.settings.lifetime,
-            )
-            self._recall = Recall()
-            self._chores = Housekeeping(self.store, follower, self.clock)
+        while True:
+            if self.closed:
+                raise ClusterTokenError("this authority was closed")
+            with _building():
+                if self._follower is not None:
+                    return self._follower
+                joining, first = self._joining, self._joining is None
+                if joining is None:
+                    # Made here, not at construction: after any fork and any monkey-patching.
+                    joining = self._joining = self._begin_joining()
+            if first:
+                return self._first_round(joining)
+            if joining.thread == threading.get_ident():
+                # What listens to the first round asks something itself.
+                return joining.follower
+            if not joining.over.wait(self.store.timeout + 1):
+                return joining.follower
+
+    def _begin_joining(self) -> Joining:
+        follower = Follower(
+            self.store,
+            clock=self.clock,
+            events=self.events,
+            describe=self._describe,
+            hooks=Hooks(
+                forget=self._forget_answers,
+                keys=self._load_keys,
+                epoch=self._take_epoch,
+                chores=self._do_chores,
+            ),
+            max_staleness=self.settings.max_staleness,
+            lifetime=self.settings.lifetime,
+        )
+        self._recall = Recall()
+        self._chores = Housekeeping(self.store, follower, self.clock)
+        self._started_at = self.clock.time()
+        return Joining(follower, threading.get_ident(), threading.Event())
+
+    def _first_round(self, joining: Joining) -> Follower:
+        """No lock is held meanwhile: the store may be slow, and listeners may ask for us."""
+        follower = joining.follower
+        try:
             if self.active:
                 follower.step()
                 if self._threaded:
@@ -179,7 +228,10 @@ class Membership:
                 follower.meet(self.store.root().epoch)
                 follower.follow()
             self._follower = follower
-            return follower
+        finally:
+            self._joining = None
+            joining.over.set()
+        return follower
 
     def _describe(self, follower: Follower) -> bytes:
         self.keys.reread()
@@ -209,8 +261,8 @@ class Membership:
     def _do_chores(self) -> None:
         self.keys.reread()
         if not self._compared and self.active:
-            self._compared = True
             self._name_drift()
+            self._compared = True
         if self._chores is not None:
             self._chores.run()
 
@@ -230,7 +282,7 @@ class Membership:
 
     def _load_keys(self) -> None:
         self.keys.reread()
-        if self.store.embedded:
+        if self.store.embedded and self.active:
             # Only now that the store is open: who may not open it leaves no key file either.
             self.keys.create()
         record = self.store.get(RING_KEY)
@@ -240,8 +292,8 @@ class Membership:
         """In a fork's child: the parent's lease and answers are not ours."""
         if self._follower is not None:
             self._follower.disown()
-        self._follower = None
-        self._thread = None
+        self._follower = self._joining = self._thread = self._chores = None
+        self._epoch = ""
         self._compared = False
         self._recall = Recall()
 

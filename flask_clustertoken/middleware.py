@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 class ClusterTokenMiddleware:
     """Wraps *wsgi_app*; see the module's text.
 
-    *authority*, or else settings by their names in small letters (:class:`Settings`), of which
-    ``store`` is required. Raises :class:`~flask_clustertoken.errors.ConfigurationError`.
+    *authority*, which brings its settings and clock, or else settings by their names in small
+    letters (:class:`Settings`), of which ``store`` is required. Raises
+    :class:`~flask_clustertoken.errors.ConfigurationError`, and :class:`TypeError` for both.
     """
 
     def __init__(
@@ -54,13 +55,17 @@ class ClusterTokenMiddleware:
                 instance_path=instance_path or _home(settings["store"]),
                 clock=clock,
             )
+        elif settings or instance_path or clock is not None:
+            named = sorted(settings) or ["instance_path" if instance_path else "clock"]
+            raise TypeError(f"{', '.join(named)}: an authority is given and has its own already")
         self.wsgi_app = wsgi_app
         self.authority = authority
         self.cookie = authority.settings.cookie
         self.trusted_origins = frozenset(map(str.lower, authority.settings.trusted_origins))
         #: Who else may judge bearer tokens: an identity provider's, for example.
         self.bearer_verifiers: list[BearerVerifier] = []
-        #: Called once, with the first request.
+        #: Called with the first request, and with each until it has returned once. Not locked:
+        #: several threads whose first requests meet may all call it.
         self.before_first: Callable[[], None] | None = None
 
     def handle(self, environ: dict[str, Any]) -> Handle:
@@ -68,8 +73,9 @@ class ClusterTokenMiddleware:
         return Handle(self, environ)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self.before_first is not None:
-            self.before_first()
+        before_first = self.before_first
+        if before_first is not None:
+            before_first()
             self.before_first = None
         handle = environ[ENVIRON_KEY] = Handle(self, environ)
 

@@ -139,7 +139,12 @@ class View:
 
     def longest(self, now: float) -> float:
         """The longest lifetime with which a token may be alive anywhere, as announced."""
-        return max((one for one, end in self._lifetimes.items() if end > now), default=0.0)
+        longest = 0.0
+        # (A loop: a snapshot asks once for each entry, and a generator takes four times as long.)
+        for one, end in self._lifetimes.items():
+            if end > now and one > longest:
+                longest = one
+        return longest
 
     def learn(self, entry: Entry, notice: Notice) -> None:
         """Take in one entry; again is fine. Never moves :attr:`applied`."""

@@ -18,6 +18,7 @@ from .clock import SKEW
 from .errors import ClusterTokenError, ConfigurationError, Conflict, StoreError
 from .keys import (
     RING_KEY,
+    KeyFile,
     KeyState,
     fingerprint,
     new_secret,
@@ -26,10 +27,10 @@ from .keys import (
     ring_since,
     ring_states,
 )
-from .nodes import Node
+from .nodes import Node, listed
 from .notices import STALENESS_LIMIT, Notice
 from .settings import PREFIX
-from .stores.base import Add, Put
+from .stores.base import Add, ClusterStore, Put
 
 #: Held by whoever is changing keys, for at most so many seconds.
 LEASE = "lease/keys"
@@ -84,11 +85,12 @@ class KeyStatus:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A new key stands in *path*, to be copied to *hosts*."""
+    """A new key stands in *path*, to be copied to *hosts*. *first*: it signs from the start."""
 
     key_id: str
     path: str
     hosts: tuple[str, ...]
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,30 @@ class Retired:
     state: KeyState
     api_tokens: int
     removed_here: bool
+
+
+def first_key(store: ClusterStore, file: KeyFile) -> Staged:
+    """Make the key file of a realm that has no key yet; the store is asked, and not begun.
+
+    Raises :class:`RotationRefused` where the realm signs with a key already: a file with
+    another one, copied to the other hosts, would log everybody out.
+    """
+    if store.begun():
+        record = store.get(RING_KEY)
+        marked = ring_states(record.value if record is not None else None)
+        present = [one.node for one in listed(store.nodes(), store.clock.time())]
+        used = [*marked, *(key_id for node in present for key_id in node.keys)]
+        if used:
+            who = f"{present[0].name} has" if present else "the store names"
+            raise RotationRefused(
+                f"this is not the realm's first key: {who} {used[0]} already; copy the key file "
+                f"from a host that has it to {file.path}"
+            )
+    keys = file.create()
+    if not keys:  # the file was there, and empty
+        file.append(new_secret())
+        keys = file.read()
+    return Staged(fingerprint(keys[0]), str(file.path), (), first=True)
 
 
 class Rotation:

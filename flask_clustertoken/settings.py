@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, Literal, cast
-from urllib.parse import urlsplit
 
 from .cookies import Cookie
 from .errors import ConfigurationError
@@ -16,6 +15,11 @@ from .tokens import TokenStore, check_api_prefix
 
 PREFIX = "CLUSTERTOKEN_"
 DAY = 86_400
+
+#: The shortest staleness, in seconds: with less no contact with a store is over in time.
+STALENESS_LEAST = 0.1
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
@@ -32,8 +36,8 @@ class Settings:
     #: Where the cluster store is: ``directory:`` (``<instance>/shared/``),
     #: ``directory:///abs/path``, ``zookeeper://h1:2181,h2:2181/root``, ``memory:``.
     store: str = "directory:"
-    #: What the store needs besides its URL (access control, TLS), by name.
-    store_options: Mapping[str, Any] = field(default_factory=dict)
+    #: What the store needs besides its URL (access control, TLS), by name. Never shown.
+    store_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     #: ``session``: the claims stay in the cluster store; ``cookie``: they travel in the cookie.
     token_store: TokenStore = "session"
     #: Who shares a login.
@@ -99,9 +103,7 @@ class Settings:
             name = key[len(prefix) :].lower()
             read = _READERS.get(name)
             if read is None or key != key.upper():
-                raise ConfigurationError(
-                    key, "there is no such setting.", f"Did you mean {_nearest(name, prefix)}?"
-                )
+                raise ConfigurationError(key, "there is no such setting.", _nearest(name, prefix))
             given[name] = read(key, value)
         settings = cls(**given)
         settings._check(prefix)
@@ -114,14 +116,15 @@ class Settings:
         if self.renew_after >= self.lifetime:
             raise wrong(
                 "RENEW_AFTER",
-                f"{self.renew_after} s is not less than LIFETIME ({self.lifetime} s).",
-                "A token could never be renewed: set it to a part of LIFETIME.",
+                f"{self.renew_after} s is not less than LIFETIME ({self.lifetime} s), so that no "
+                "token would ever be renewed.",
+                f"Set it to a part of LIFETIME, such as {max(1, self.lifetime // 7)}.",
             )
         if self.absolute_lifetime is not None and self.absolute_lifetime < self.lifetime:
             raise wrong(
                 "ABSOLUTE_LIFETIME",
                 f"{self.absolute_lifetime} s is less than LIFETIME ({self.lifetime} s).",
-                "Lower LIFETIME as well.",
+                "Raise it, or set it to None for no end, or lower LIFETIME.",
             )
         if self.token_limit is not None and self.token_store == "cookie":
             raise wrong(
@@ -192,13 +195,14 @@ def _flag(key: str, value: Any) -> bool:
 def _choice(*allowed: str) -> Reader:
     def read(key: str, value: Any) -> str:
         if value not in allowed:
-            raise ConfigurationError(key, f"{value!r} is unknown.", f"Use {' or '.join(allowed)}.")
+            shown = " or ".join(map(repr, allowed))
+            raise ConfigurationError(key, f"{value!r} is unknown.", f"Use {shown}.")
         return cast(str, value)
 
     return read
 
 
-def _seconds(at_most: float | None = None, whole: bool = True) -> Reader:
+def _seconds(at_most: float | None = None, *, least: float = 0, whole: bool = True) -> Reader:
     def read(key: str, value: Any) -> float | int:
         if isinstance(value, timedelta):
             value = value.total_seconds()
@@ -210,6 +214,8 @@ def _seconds(at_most: float | None = None, whole: bool = True) -> Reader:
             raise ConfigurationError(
                 key, f"{value} s is too short or not whole.", "Use a positive number of seconds."
             )
+        if value < least:
+            raise ConfigurationError(key, f"{value} s is too short.", f"At least {least:g} s.")
         if at_most is not None and value > at_most:
             raise ConfigurationError(key, f"{value} s is too long.", f"At most {at_most:.0f} s.")
         return int(value) if whole else float(value)
@@ -248,12 +254,33 @@ def _secrets(key: str, value: Any) -> tuple[str, ...]:
 
 
 def _origins(key: str, value: Any) -> tuple[str, ...]:
+    return tuple(_origin(key, one) for one in _texts(key, value))
+
+
+def _origin(key: str, value: str) -> str:
+    """As a browser spells it: small letters, and no port where it is the scheme's own."""
+    wrong = ConfigurationError(
+        key,
+        f"{value!r} is not an origin.",
+        "Write scheme://host[:port], each origin for itself, without a path or an asterisk.",
+    )
+    match = re.fullmatch(
+        r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", value.lower()
+    )
+    if match is None:
+        raise wrong
+    scheme, host, port = match.groups()
+    return f"{scheme}://{host}" + (
+        f":{int(port)}" if port is not None and int(port) != _DEFAULT_PORTS[scheme] else ""
+    )
+
+
+def _hosts(key: str, value: Any) -> tuple[str, ...]:
     found = _texts(key, value)
     for one in found:
-        parts = urlsplit(one)
-        if parts.scheme not in ("http", "https") or not parts.netloc or one.count("/") != 2:
+        if not re.fullmatch(r"[^\s,]+", one):
             raise ConfigurationError(
-                key, f"{one!r} is not an origin.", "Write scheme://host[:port], without a path."
+                key, f"{one!r} is no host's name.", 'Write a list: ["web1", "web2"].'
             )
     return found
 
@@ -283,7 +310,7 @@ _READERS: dict[str, Reader] = {
     "renew_after": _seconds(),
     "always_renew": _flag,
     "absolute_lifetime": _optional(_seconds()),
-    "max_staleness": _seconds(at_most=STALENESS_LIMIT, whole=False),
+    "max_staleness": _seconds(at_most=STALENESS_LIMIT, least=STALENESS_LEAST, whole=False),
     "when_stale": _choice("refuse", "accept"),
     "record_cache": _seconds(at_most=RECORD_CACHE_LIMIT),
     "token_limit": _optional(_count),
@@ -291,12 +318,14 @@ _READERS: dict[str, Reader] = {
     "trusted_origins": _origins,
     "login_view": _text(),
     "api_prefix": lambda key, value: check_api_prefix(_text()(key, value)),
-    "expected_nodes": _texts,
+    "expected_nodes": _hosts,
 }
 
 
 def _nearest(name: str, prefix: str) -> str:
     from difflib import get_close_matches
 
-    near = get_close_matches(name, _READERS, n=1, cutoff=0.0)
-    return prefix + near[0].upper()
+    near = get_close_matches(name, _READERS, n=1)
+    if near:
+        return f"Did you mean {prefix}{near[0].upper()}?"
+    return "Remove it; the settings are listed in the docs."

@@ -46,7 +46,7 @@ def order():
 
 
 def try_it():
-    from flask_clustertoken.extension.testing import TokenClient
+    from flask_clustertoken.testing import TokenClient
 
     app.test_client_class = TokenClient
     assert app.test_client(subject="alice").get("/profile").text == "alice"

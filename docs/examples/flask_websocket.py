@@ -41,7 +41,7 @@ def close_what_ended(sender, covers, **extra):
 def try_it():
     import queue
 
-    from flask_clustertoken.extension.testing import TokenClient
+    from flask_clustertoken.testing import TokenClient
 
     class Connection:
         def __init__(self):

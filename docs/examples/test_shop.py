@@ -3,7 +3,7 @@ from shop import create_app, greeting, tokens
 
 from flask_clustertoken import ClusterToken
 from flask_clustertoken.clock import ManualClock
-from flask_clustertoken.extension.testing import TokenClient
+from flask_clustertoken.testing import TokenClient
 
 
 @pytest.fixture

@@ -10,16 +10,16 @@ from typing import Any
 import click
 
 from ..clock import SKEW
-from ..diagnosis import diagnose, store_time, worst
+from ..diagnosis import store_time, worst
 from ..housekeeping import Housekeeping
 from ..migration import Migration, Progress, migrate
 from ..nodes import ListedNode, drift
 from ..removal import remove_node
 from ..tokens import TokenKind
 from .asking import be_sure, json_option, kinds_option, wait_options, yes_option
-from .door import Door, read_options, with_door
-from .failures import NOT_AS_IT_SHOULD_BE, Failure, explained
-from .output import as_json, clean, span, table
+from .door import Door, explained, read_options, with_door
+from .failures import NOT_AS_IT_SHOULD_BE, Failure
+from .output import as_json, clean, several, span, table
 from .waiting import ProgressLine, report
 
 
@@ -95,7 +95,7 @@ def nodes_command(door: Door, remove: str | None, json_too: bool) -> None:
             for one in found
         )
         heads = ("ID", "NAME", "DEPLOYMENT", "VERSION", "STATE", "APPLIED", "SIGNS WITH")
-        table(heads, rows, "No nodes.")
+        table(heads, rows, "No nodes.", ("NAME", "DEPLOYMENT"))
         for one in differing:
             click.echo(f"DIFFERS: {clean(one)}", err=True)
         for host in missing:
@@ -151,7 +151,10 @@ def purge_command(door: Door, json_too: bool) -> None:
     if json_too:
         as_json({"records": records, "entries": entries})
     else:
-        click.echo(f"Deleted {records} records and {entries} entries of the feed.")
+        click.echo(
+            f"Deleted {several(records, 'record')} and {several(entries, 'entry', 'entries')} "
+            "of the feed."
+        )
 
 
 def _all(sweep: Callable[[], int]) -> int:
@@ -211,14 +214,7 @@ def doctor_command(door: Door, json_too: bool) -> None:
     Example:
       flask tokens doctor
     """
-    found = list(
-        diagnose(
-            door.settings,
-            instance_path=door.instance_path,
-            clock=door.clock,
-            production=door.production,
-        )
-    )
+    found = list(door.diagnosis())
     level = worst(found)
     if json_too:
         as_json(
@@ -228,8 +224,8 @@ def doctor_command(door: Door, json_too: bool) -> None:
                     {
                         "level": one.level,
                         "about": one.about,
-                        "what": one.what,
-                        "remedy": one.remedy,
+                        "what": door.words(one.what),
+                        "remedy": door.words(one.remedy),
                     }
                     for one in found
                 ],
@@ -237,9 +233,9 @@ def doctor_command(door: Door, json_too: bool) -> None:
         )
     else:
         for one in found:
-            click.echo(f"{one.level.upper():<8} {one.about}: {clean(one.what)}")
+            click.echo(f"{one.level.upper():<8} {one.about}: {clean(door.words(one.what))}")
             if one.remedy:
-                click.echo(f"{'':<8} → {clean(one.remedy)}")
+                click.echo(f"{'':<8} → {clean(door.words(one.remedy))}")
     if level == "problem":
         click.get_current_context().exit(NOT_AS_IT_SHOULD_BE)
 
@@ -280,10 +276,12 @@ def migrate_command(
     Example:
       flask tokens migrate directory:///var/lib/app/shared zookeeper://zk1:2181,zk2:2181/app
     """
-    be_sure(f"Move realm {door.settings.realm} to {target} and seal {source}?", yes)
-    old = door.store(source, read_options(from_options))
-    with old, door.store(target, read_options(to_options)) as new, _bar(json_too) as progress:
-        done = migrate(old, new, progress, clock=door.clock)
+    old = door.store(source, read_options(from_options), "the store FROM")
+    with old, door.store(target, read_options(to_options), "the store TO") as new:
+        door.check_begun(old, "FROM")
+        be_sure(f"Move realm {door.settings.realm} to {target} and seal {source}?", yes)
+        with _bar(json_too) as progress:
+            done = migrate(old, new, progress, clock=door.clock)
     if json_too:
         as_json(_migration_facts(done))
         return
@@ -291,7 +289,8 @@ def migrate_command(
         click.echo("It had been finished before; nothing was left to do.")
     else:
         moved = ", ".join(f"{count} {area}" for area, count in sorted(done.records.items()))
-        click.echo(f"Moved {moved or 'no records'}; {done.entries} entries of the feed.")
+        entries = several(done.entries, "entry", "entries")
+        click.echo(f"Moved {moved or 'no records'}; {entries} of the feed.")
     click.echo(f"Set CLUSTERTOKEN_STORE to {clean(done.target)} on every host, and restart.")
 
 

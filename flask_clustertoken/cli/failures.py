@@ -6,21 +6,18 @@ code  meaning
 0     done
 1     something is not as it should be: not found, refused, not confirmed in time, a finding
 2     the command was called wrongly
-3     the cluster store is unreachable, damaged, sealed or not filled yet
+3     the cluster store is not there, unreachable, damaged, sealed or not filled yet
 4     a setting is wrong or missing, or a key is not here
 ====  ====================================================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
-
 import click
 
 from ..errors import ClusterTokenError, ConfigurationError, StoreError
 from ..keys import KeyMissing
+from ..settings import PREFIX
 
 NOT_AS_IT_SHOULD_BE = 1
 STORE = 3
@@ -37,6 +34,9 @@ class Failure(click.ClickException):
 
 def failure_of(error: ClusterTokenError) -> Failure:
     """What *error* is to a command line."""
+    if isinstance(error, ConfigurationError):
+        # A store that is opened late names its settings without the prefix.
+        error = error.with_prefix(PREFIX)
     if isinstance(error, ConfigurationError | KeyMissing):
         return Failure(_sentence(str(error)), CONFIGURATION)
     if isinstance(error, StoreError):
@@ -48,16 +48,3 @@ def failure_of(error: ClusterTokenError) -> Failure:
 
 def _sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?", ")")) else f"{text}."
-
-
-def explained(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn this library's errors into sentences and codes; anything else is a bug of ours."""
-
-    @wraps(command)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except ClusterTokenError as error:
-            raise failure_of(error) from error
-
-    return wrapper

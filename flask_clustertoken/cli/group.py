@@ -6,9 +6,11 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from ..errors import ConfigurationError
 from ..extension.state import current_state
 from .commands import add_all
 from .door import Door
+from .failures import failure_of
 from .output import InOrder
 
 
@@ -22,6 +24,10 @@ def tokens_group(ctx: click.Context) -> None:
     unreachable, 4 a setting is wrong.
     """
     state = current_state()
+    try:
+        state.given.check(current_app)
+    except ConfigurationError as error:
+        raise failure_of(error) from error
     ctx.obj = Door(
         settings=state.settings,
         instance_path=current_app.instance_path,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
-from ..rotation import KeyStatus, Retired, Rotation
+from ..diagnosis import secret_path
+from ..keys import KeyFile
+from ..rotation import KeyStatus, Retired, Rotation, Staged, first_key
 from .asking import be_sure, json_option, yes_option
-from .door import Door, with_door
-from .failures import explained
-from .output import InOrder, as_json, clean, moment, table
+from .door import Door, explained, with_door
+from .output import InOrder, as_json, clean, moment, several, table
 
 
 @click.group("keys", cls=InOrder, invoke_without_command=True)
@@ -92,19 +94,34 @@ def _key_facts(one: KeyStatus) -> dict[str, Any]:
 def keys_stage_command(door: Door, json_too: bool) -> None:
     """Make a new key in this host's key file. It signs nothing yet.
 
+    Where no key is anywhere yet, it makes the file, and the key in it signs once the app runs.
+
     \b
     Example:
       flask tokens keys stage
     """
-    with door.authority(keys=True) as authority:
-        staged = Rotation(authority).stage()
+    staged = _stage(door)
     if json_too:
         as_json({"key": staged.key_id, "path": staged.path, "hosts": list(staged.hosts)})
+        return
+    if staged.first:
+        click.echo(f"Made key {staged.key_id}, the first one, in {clean(staged.path)}.")
+        click.echo("Copy that file to every host, readable for the app alone, and start the app.")
         return
     hosts = ", ".join(staged.hosts) or "none is running"
     click.echo(f"Staged key {staged.key_id} in {clean(staged.path)}.")
     click.echo(f"Copy that file to the other hosts (nodes run on: {clean(hosts)}), readable for")
-    click.echo(f"the app alone. Then: flask tokens keys sign {staged.key_id}")
+    click.echo(f"the app alone. Then: {door.program} keys sign {staged.key_id}")
+
+
+def _stage(door: Door) -> Staged:
+    path = secret_path(door.settings, door.instance_path)
+    file = KeyFile(Path(path)) if path else None
+    if file is not None and not file.read():
+        with door.own_store() as store:
+            return first_key(store, file)
+    with door.authority(keys=True) as authority:
+        return Rotation(authority).stage()
 
 
 @keys_group.command("sign")
@@ -132,8 +149,8 @@ def keys_sign_command(door: Door, fingerprint: str, json_too: bool) -> None:
     click.echo(f"Key {key_id} signs from now on.")
     if before:
         click.echo(
-            f"Key {before} still verifies. When its logins are over: flask tokens keys retire "
-            f"{before}"
+            f"Key {before} still verifies. When its logins are over: "
+            f"{door.program} keys retire {before}"
         )
 
 
@@ -167,8 +184,8 @@ def keys_retire_command(
         return
     if retired.state == "api":
         click.echo(
-            f"Key {retired.key_id} verifies API tokens only ({retired.api_tokens} are alive). "
-            f"To end those: flask tokens keys drop {retired.key_id}"
+            f"Key {retired.key_id} verifies API tokens only ({retired.api_tokens} alive). "
+            f"To end those: {door.program} keys drop {retired.key_id}"
         )
     else:
         click.echo(f"Key {retired.key_id} is dropped; no API token needed it.")
@@ -194,13 +211,14 @@ def keys_drop_command(door: Door, fingerprint: str, yes: bool, json_too: bool) -
         rotation = Rotation(authority)
         key_id = rotation.find(fingerprint)
         count = len(rotation.api_tokens(key_id))
-        be_sure(f"Drop key {key_id}, with {count} API tokens that are alive?", yes)
+        be_sure(f"Drop key {key_id}, with {several(count, 'live API token')}?", yes)
         dropped = rotation.drop(key_id)
         by_hand = authority.keys.file is None
     if json_too:
         as_json(_retired_facts(dropped))
         return
-    click.echo(f"Key {dropped.key_id} is dropped; {dropped.api_tokens} API tokens ended with it.")
+    ended = several(dropped.api_tokens, "API token")
+    click.echo(f"Key {dropped.key_id} is dropped; {ended} ended with it.")
     _say_where(dropped, by_hand)
     click.echo(
         "If it had leaked: run 'revoke-all' too. A text made with it may have been renewed, and "

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import json
-from collections.abc import Iterable, Sequence
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
@@ -11,12 +16,50 @@ import click
 
 from ..tokens import Token
 
+#: What a terminal that knows few characters shows instead of ours.
+_PLAIN = {"\N{RIGHTWARDS ARROW}": "->", "\N{HORIZONTAL ELLIPSIS}": "...", "\N{EN DASH}": "-"}
+
+#: A column is cut to no less than this many characters.
+_NARROW = 8
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    escaped = (_PLAIN.get(one) or one.encode("ascii", "backslashreplace").decode() for one in text)
+    return "".join(escaped), error.end
+
+
+codecs.register_error("clustertoken-plainly", _plainly)
+
 
 class InOrder(click.Group):
-    """A group whose help lists the commands as they were added."""
+    """A group whose help lists the commands as they were added, on whatever terminal."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="clustertoken-plainly")
+        return super().make_context(*args, **more)
+
+
+@contextmanager
+def read_as_far_as_wanted() -> Iterator[None]:
+    """Output of which a reader (``| head``) may want a part: that it left is no failure."""
+    try:
+        yield
+    except BrokenPipeError:
+        # What is still to come, and the last flush at the exit, go nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def several(count: int, one: str, more: str = "") -> str:
+    """``1 record``, ``2 records``."""
+    return f"{count} {one if count == 1 else more or one + 's'}"
 
 
 def clean(text: object) -> str:
@@ -42,25 +85,53 @@ def span(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
-    """Columns as wide as they need to be; *empty* is said instead where there is no row."""
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    empty: str,
+    may_be_cut: Sequence[str] = (),
+) -> None:
+    """Columns as wide as they need to be; *empty* is said instead where there is no row.
+
+    On a terminal that is too narrow, the columns with the heads *may_be_cut* are.
+    """
     cells = [[clean(cell) for cell in row] for row in rows]
     if not cells:
         click.echo(empty)
         return
     lines = [list(heads), *cells]
     widths = [max(len(line[at]) for line in lines) for at in range(len(heads))]
-    for line in lines:
-        padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(padded).rstrip())
+    if sys.stdout.isatty():
+        _fit(widths, [heads.index(one) for one in may_be_cut])
+    with read_as_far_as_wanted():
+        for line in lines:
+            padded = (_cut(cell, width) for cell, width in zip(line, widths, strict=True))
+            click.echo("  ".join(padded).rstrip())
+
+
+def _fit(widths: list[int], may_be_cut: Sequence[int]) -> None:
+    """Take from the widest of the columns that may be cut, until all fit or none can give."""
+    room = shutil.get_terminal_size().columns - 2 * (len(widths) - 1)
+    while sum(widths) > room and may_be_cut:
+        widest = max(may_be_cut, key=lambda at: widths[at])
+        if widths[widest] <= _NARROW:
+            return
+        widths[widest] -= 1
+
+
+def _cut(cell: str, width: int) -> str:
+    return (
+        cell.ljust(width) if len(cell) <= width else cell[: width - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    )
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:
     """One fact a line."""
     shown = [(name, clean(value)) for name, value in pairs]
     width = max(len(name) for name, _ in shown)
-    for name, value in shown:
-        click.echo(f"{name.ljust(width)}  {value}")
+    with read_as_far_as_wanted():
+        for name, value in shown:
+            click.echo(f"{name.ljust(width)}  {value}")
 
 
 def as_json(value: object) -> None:

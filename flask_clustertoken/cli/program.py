@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from ..settings import Settings
+from ..errors import ConfigurationError
+from ..settings import PREFIX, Settings
 from .commands import add_all
 from .door import Door, read_options
-from .failures import explained
+from .failures import Failure, failure_of
 from .output import InOrder
+
+PROGRAM = "python -m flask_clustertoken …"
+#: What stands in for a setting on this command line.
+OPTIONS = {
+    PREFIX + "STORE": "--store",
+    PREFIX + "REALM": "--realm",
+    PREFIX + "DEPLOYMENT": "--deployment",
+    PREFIX + "TOKEN_STORE": "--token-store",
+    PREFIX + "API_PREFIX": "--api-prefix",
+    PREFIX + "EXPECTED_NODES": "--expect",
+    PREFIX + "SECRET_FILE": "--secret-file",
+    PREFIX + "STORE_OPTIONS": "--store-options",
+}
 
 
 @click.group("flask_clustertoken", cls=InOrder)
@@ -34,7 +49,10 @@ from .output import InOrder
 @click.option(
     "--secret-file",
     type=click.Path(dir_okay=False),
-    help="The key file; only issue-api, keys and doctor need it.",
+    help="The app's key file; only issue-api, keys and doctor need it.",
+)
+@click.option(
+    "--api-prefix", default="ctk", show_default=True, help="Of API tokens, as the nodes have it."
 )
 @click.option(
     "--store-options",
@@ -48,7 +66,6 @@ from .output import InOrder
     help="The app's instance folder: where directory: and token_secret are.",
 )
 @click.pass_context
-@explained
 def program(
     ctx: click.Context,
     store: str,
@@ -56,6 +73,7 @@ def program(
     deployment: str,
     token_store: str,
     secret_file: str | None,
+    api_prefix: str,
     store_options: str | None,
     expect: tuple[str, ...],
     instance_path: str | None,
@@ -72,18 +90,24 @@ def program(
       python -m flask_clustertoken --store zookeeper://zk1:2181/app revoke-subject alice --wait
     """
     given: dict[str, Any] = {
-        "CLUSTERTOKEN_STORE": store,
-        "CLUSTERTOKEN_REALM": realm,
-        "CLUSTERTOKEN_DEPLOYMENT": deployment,
-        "CLUSTERTOKEN_TOKEN_STORE": token_store,
-        "CLUSTERTOKEN_EXPECTED_NODES": expect,
+        PREFIX + "STORE": store,
+        PREFIX + "REALM": realm,
+        PREFIX + "DEPLOYMENT": deployment,
+        PREFIX + "TOKEN_STORE": token_store,
+        PREFIX + "API_PREFIX": api_prefix,
+        PREFIX + "EXPECTED_NODES": expect,
     }
     if secret_file is not None:
-        given["CLUSTERTOKEN_SECRET_FILE"] = secret_file
-    options = read_options(store_options)
-    if options is not None:
-        given["CLUSTERTOKEN_STORE_OPTIONS"] = options
-    ctx.obj = Door(Settings.from_mapping(given), instance_path or "")
+        given[PREFIX + "SECRET_FILE"] = secret_file
+    door = Door(Settings(), instance_path or "", program=PROGRAM, options=OPTIONS)
+    try:
+        options = read_options(store_options)
+        if options is not None:
+            given[PREFIX + "STORE_OPTIONS"] = options
+        ctx.obj = replace(door, settings=Settings.from_mapping(given))
+    except ConfigurationError as error:
+        failure = failure_of(error)
+        raise Failure(door.words(failure.message), failure.exit_code) from error
 
 
 add_all(program)

@@ -6,11 +6,23 @@ from itertools import islice
 
 import click
 
+from ..authority import TokenAuthority
+from ..errors import ConfigurationError
+from ..settings import PREFIX
 from ..tokens import TokenKind
 from .asking import be_sure, json_option, kinds_option, wait_options, yes_option
-from .door import Door, with_door
-from .failures import Failure, explained
-from .output import as_json, clean, facts, moment, table, token_facts
+from .door import Door, explained, with_door
+from .failures import Failure
+from .output import (
+    as_json,
+    clean,
+    facts,
+    moment,
+    read_as_far_as_wanted,
+    several,
+    table,
+    token_facts,
+)
 from .values import Duration, TokenId, When
 from .waiting import report
 
@@ -47,6 +59,8 @@ def list_command(
       flask tokens list --subject alice
       flask tokens list --kind api --limit 0 --json
     """
+    if page > 1 and not limit:
+        raise click.UsageError("--page says which part of --limit; with --limit 0 there is one")
     with door.authority() as authority:
         found = authority.tokens_of(subject) if subject is not None else authority.tokens()
         wanted = (one for one in found if kind is None or one.kind == kind)
@@ -54,19 +68,24 @@ def list_command(
         tokens = list(islice(wanted, start, start + limit + 1) if limit else wanted)
         more = bool(limit) and len(tokens) > limit
         tokens = tokens[:limit] if limit else tokens
-        recorded = authority.records_logins
+        # Whoever is in the list was recorded, whatever this command was told.
+        recorded = authority.records_logins or any(one.kind == "login" for one in tokens)
     if json_too:
         listed = [token_facts(one) for one in tokens]
-        as_json({"tokens": listed, "recorded": recorded, "more": more})
+        with read_as_far_as_wanted():
+            as_json({"tokens": listed, "recorded": recorded, "more": more})
         return
     heads = ("ID", "KIND", "SUBJECT", "NAME", "ISSUED", "EXPIRES")
+    may_be_cut = ("SUBJECT", "NAME")
     rows = (
         (one.id, one.kind, one.subject, one.name, moment(one.issued_at), moment(one.expires_at))
         for one in tokens
     )
-    table(heads, rows, "No tokens.")
+    table(heads, rows, "No tokens.", may_be_cut)
     if more:
-        click.echo(f"There are more: --page {page + 1}, or --limit 0 for all.", err=True)
+        click.echo(
+            f"There are more: --limit {limit} --page {page + 1}, or --limit 0 for all.", err=True
+        )
     if not recorded:
         click.echo("Logins are not recorded (TOKEN_STORE is cookie): API tokens only.", err=True)
 
@@ -136,7 +155,7 @@ def revoke_command(
         known = sum(authority.token(one) is not None for one in ids)
         for start in range(0, len(ids), AT_ONCE):
             revocation = authority.revoke_ids(ids[start : start + AT_ONCE])
-        what = f"Ended {len(ids)} token{'s' if len(ids) > 1 else ''}"
+        what = f"Ended {several(len(ids), 'token')}"
         if known < len(ids):
             what += f", {len(ids) - known} of them without a live record"
         report(
@@ -202,7 +221,15 @@ def revoke_subject_command(
       flask tokens revoke-subject alice --kinds login,api
     """
     with door.authority() as authority:
+        # Counted before they end: nobody's tokens look the same as a name that nobody has.
+        count = sum(one.kind in kinds for one in authority.tokens_of(subject))
         what = f"Ended the {_and(kinds)} tokens of {clean(subject)}"
+        if count:
+            what += f", {count} of them on record"
+        elif authority.records_logins or "login" not in kinds:
+            what += ", who had none"
+        else:
+            what += ", whose logins are not recorded"
         report(
             authority,
             authority.revoke_subject(subject, kinds),
@@ -210,6 +237,7 @@ def revoke_subject_command(
             wait=wait,
             timeout=timeout,
             json_too=json_too,
+            also={"tokens": count, "recorded": authority.records_logins},
         )
 
 
@@ -319,12 +347,10 @@ def issue_api_command(
       flask tokens issue-api ci deploy | vault kv put secret/ci token=-
     """
     with door.authority(keys=True) as authority:
-        try:
-            issued = authority.issue_api_token(
-                subject, name, scopes, lifetime, created_by or "command line"
-            )
-        except TypeError as error:
-            raise click.UsageError(str(error)) from error
+        _check_that_it_will_be_accepted(authority)
+        issued = authority.issue_api_token(
+            subject, name, scopes, lifetime, created_by or "command line"
+        )
     click.echo(
         f"API token {issued.token.id} of {clean(subject)}, expires: "
         f"{moment(issued.token.expires_at)}. This is the only time that its text is shown.",
@@ -334,6 +360,28 @@ def issue_api_command(
         as_json({"token": token_facts(issued.token), "text": issued.text})
     else:
         click.echo(issued.text)
+
+
+def _check_that_it_will_be_accepted(authority: TokenAuthority) -> None:
+    """A text that no node accepts must not be handed out as if it were good."""
+    authority.follower()
+    live = [one.node for one in authority.nodes() if not one.silent]
+    key_id = authority.keys.signing()[0]
+    known = {*authority.keys.states, *(one for node in live for one in node.keys)}
+    if live and key_id not in known:
+        raise ConfigurationError(
+            PREFIX + "SECRET_FILE",
+            f"no node has key {key_id}, so that none would accept the token.",
+            f"Copy the key file from {live[0].host}, where a node runs.",
+        )
+    ours = authority.settings.api_prefix
+    others = {node.realm_settings.get("API_PREFIX", ours) for node in live} - {ours}
+    if others:
+        raise ConfigurationError(
+            PREFIX + "API_PREFIX",
+            f"it is {ours} here, and {min(others)} on a node, which would not know the token.",
+            "Say what the nodes have.",
+        )
 
 
 def _and(kinds: tuple[TokenKind, ...]) -> str:

@@ -12,7 +12,7 @@ from ..authority import TokenAuthority
 from ..confirmation import Confirmation, Revocation
 from ..nodes import Node
 from .failures import NOT_AS_IT_SHOULD_BE
-from .output import as_json, clean, span
+from .output import as_json, clean, several, span
 
 MOST_NAMES = 5
 
@@ -83,10 +83,11 @@ def outcome(state: Confirmation, embedded: bool, timeout: float) -> list[str]:
         answered = [one for one in state.answered if not one.by_silence]
         gone = [one.node for one in state.answered if one.by_silence]
         if state.answered:
+            nodes = several(len(answered), "node")
             lines.append(
-                f"In force on all {len(state.answered)} nodes after {state.elapsed:.2f} s."
+                f"In force on all {nodes} after {state.elapsed:.2f} s."
                 if not gone
-                else f"In force after {state.elapsed:.2f} s: {len(answered)} nodes answered; "
+                else f"In force after {state.elapsed:.2f} s: {nodes} answered; "
                 f"{_names(gone)} did not, and can accept nothing any more."
             )
         else:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from flask import Flask, current_app
+from flask import Flask
 
 from ..authority import IssuedToken, TokenAuthority
 from ..clock import Clock, SystemClock
@@ -22,9 +22,12 @@ from ..settings import PREFIX, Settings
 from ..shared import SharedData
 from ..tokens import Token, TokenKind
 from . import signals
+from .decorators import require_token
+from .demands import checked_scopes, kind_of_test
+from .given import Given
 from .globals import current, current_token
 from .neighbours import warn_of_flask_login
-from .responses import ANSWERS, Answer
+from .responses import answer_errors
 from .state import (
     EXTENSION_KEY,
     AppState,
@@ -35,9 +38,6 @@ from .state import (
     own_handle,
 )
 
-if TYPE_CHECKING:
-    from flask.typing import ResponseReturnValue
-
 Loader = TypeVar("Loader", bound=UserLoader)
 Handler = TypeVar("Handler", bound=UnauthorizedHandler)
 
@@ -46,15 +46,15 @@ Handler = TypeVar("Handler", bound=UnauthorizedHandler)
 class TokenPages(Iterable[Token]):
     """Tokens, read in pages as they are asked for.
 
-    *recorded* ``False``: logins are not recorded (``TOKEN_STORE="cookie"``), so only API tokens
-    are among them.
+    Each pass reads them anew. *recorded* ``False``: logins are not recorded
+    (``TOKEN_STORE="cookie"``), so only API tokens are among them.
     """
 
-    _tokens: Iterator[Token]
+    _walk: Callable[[], Iterator[Token]]
     recorded: bool
 
     def __iter__(self) -> Iterator[Token]:
-        return self._tokens
+        return self._walk()
 
 
 class ClusterToken:
@@ -76,15 +76,16 @@ class ClusterToken:
         """Read the app's settings and wrap its ``wsgi_app``."""
         if EXTENSION_KEY in app.extensions:
             raise ConfigurationError("init_app", "this app has a ClusterToken already.")
-        given = _ours(app)
-        settings = Settings.from_mapping(given)
+        given = Given(app)
+        settings = Settings.from_mapping(given.values)
         authority = TokenAuthority(settings, instance_path=app.instance_path, clock=self._clock)
         middleware = ClusterTokenMiddleware(app.wsgi_app, authority)
-        middleware.before_first = lambda: _before_first(app, given, settings)
+        state = AppState(self, settings, authority, middleware, given)
+        middleware.before_first = lambda: _before_first(app, state)
         app.wsgi_app = middleware  # type: ignore[method-assign]
-        app.extensions[EXTENSION_KEY] = AppState(self, settings, authority, middleware)
+        app.extensions[EXTENSION_KEY] = state
         app.jinja_env.globals["current_token"] = current_token
-        _answer_errors(app)
+        answer_errors(app)
         signals.connect(app, authority.events)
         _add_commands(app)
 
@@ -169,7 +170,7 @@ class ClusterToken:
     def tokens_of(self, subject: str) -> TokenPages:
         """The live tokens of *subject*."""
         authority = current_state().authority
-        return TokenPages(authority.tokens_of(subject), authority.records_logins)
+        return TokenPages(lambda: authority.tokens_of(subject), authority.records_logins)
 
     def last_used(self, token_id: str) -> int | None:
         """When an API token was last used, to about an hour; ``None``: not known."""
@@ -187,8 +188,7 @@ class ClusterToken:
         Raises :class:`~flask_clustertoken.errors.NotAllowed` in a request that was itself made
         with an API token.
         """
-        if isinstance(scopes, str):
-            raise TypeError('scopes is a list of texts: scopes=["read"]')
+        scopes = checked_scopes(scopes)
         maker = current()
         if isinstance(maker, Token) and maker.kind == "api":
             raise NotAllowed("an API token cannot make tokens")
@@ -212,7 +212,7 @@ class ClusterToken:
         return current_state().authority.readiness()
 
     def user_loader(self, load: Loader) -> Loader:
-        """Decorator: gives ``current_token.user`` for a token."""
+        """Decorator: gives ``current_token.user`` for a token. A coroutine function is awaited."""
         self.load_user = load
         return load
 
@@ -227,16 +227,18 @@ class ClusterToken:
         subject: str,
         claims: Mapping[str, Any] | None = None,
         *,
-        kind: TokenKind = "login",
-        scopes: Sequence[str] = (),
+        kind: TokenKind | None = None,
+        scopes: Sequence[str] | None = None,
     ) -> Iterator[Token]:
         """For tests: *subject* has just logged in, within a ``test_request_context``.
 
-        A request that comes through the app, as a test client's does, is judged by what it
-        carries: for those there is :class:`~flask_clustertoken.extension.testing.TokenClient`.
+        With *scopes*, or as *kind* ``"api"``, a program with an API token. A request that comes
+        through the app, as a test client's does, is judged by what it carries: for those there is
+        :class:`~flask_clustertoken.extension.testing.TokenClient`.
         """
         now = int((self._clock or SystemClock()).time())
-        token = acting_token(subject, claims or {}, kind, scopes)
+        kind = kind_of_test(kind, scopes)
+        token = acting_token(subject, claims or {}, kind, scopes or ())
         token = replace(token, issued_at=now, authenticated_at=now)
         reset = acting.set(token)
         try:
@@ -245,47 +247,24 @@ class ClusterToken:
             acting.reset(reset)
 
 
-def _ours(app: Flask) -> dict[str, Any]:
-    return {key: value for key, value in app.config.items() if key.startswith(PREFIX)}
-
-
-def _answer_errors(app: Flask) -> None:
-    """Answer the library's errors as HTTP errors, where the app has no handler of its own.
-
-    The answer goes through the app's and the blueprint's handlers of 401, 403 and 503.
-    """
-
-    def handler(answer: Answer) -> Callable[[Exception], ResponseReturnValue]:
-        return lambda error: current_app.handle_http_exception(answer(error))
-
-    theirs = app.error_handler_spec[None][None]
-    for error, answer in ANSWERS.items():
-        if error not in theirs:
-            app.register_error_handler(error, handler(answer))
-
-
-def _before_first(app: Flask, given: Mapping[str, Any], settings: Settings) -> None:
+def _before_first(app: Flask, state: AppState) -> None:
     """With the first request, when the app is complete: is what it says still so?"""
-    _unchanged(app, given)
-    view = settings.login_view
+    state.given.check(app)
+    view = state.settings.login_view
     if view and not view.startswith(".") and view not in app.view_functions:
         raise ConfigurationError(
             PREFIX + "LOGIN_VIEW",
             f"this app has no endpoint {view!r}.",
             "Write the name of the view's function, behind its blueprint's name and a dot.",
         )
+    hooks: list[Any] = [hook for some in app.before_request_funcs.values() for hook in some]
+    if require_token in hooks:
+        raise ConfigurationError(
+            "before_request",
+            "require_token is registered there itself: Flask takes its Token for the response.",
+            "Register a function of your own, with @token_required between the two.",
+        )
     warn_of_flask_login(app)
-
-
-def _unchanged(app: Flask, given: Mapping[str, Any]) -> None:
-    now = _ours(app)
-    for key in {*given, *now}:
-        if key not in given or key not in now or given[key] != now[key]:
-            raise ConfigurationError(
-                key,
-                "it was changed after init_app, which nobody would have noticed.",
-                "Set it before init_app(app) is called.",
-            )
 
 
 def _epoch(when: float | datetime | None) -> float | None:

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from functools import wraps
+from functools import partial, wraps
 from inspect import iscoroutinefunction
 from typing import Any, NoReturn, TypeVar, cast, overload
 
 from flask import current_app, make_response, redirect, request
 from werkzeug.exceptions import HTTPException
 
-from ..handle import CROSS_ORIGIN
+from ..handle import CROSS_ORIGIN, ENVIRON_KEY, Handle
 from ..refusals import Refusal
 from ..tokens import Token, TokenKind
+from .demands import NEEDED, check_kind, checked_scopes
 from .globals import current
 from .redirects import login_url
 from .responses import CrossOrigin, LoginNotFresh, NodeNotFresh, NotEnough, TokenMissing, wants_html
-from .state import current_environ, current_state, handle_in
+from .state import current_environ, current_state, handle_in, this_request
 
 View = TypeVar("View", bound=Callable[..., Any])
+
+#: An attribute of a view function: true where nothing in here refuses anybody.
+OPEN = "clustertoken_open"
 
 
 def require_token(
@@ -31,23 +35,42 @@ def require_token(
 ) -> Token:
     """The request's token; raises the HTTP exception that refuses where there is none.
 
-    For ``before_request`` of an app or blueprint, and for typed code. *scopes* limit API tokens;
+    For typed code, and inside a function of ``before_request``; never registered there itself,
+    since Flask takes what such a function returns for the response. *scopes* limit API tokens;
     a login token passes a scope check unless *kind* is ``"api"``. *slide* ``False``: this request
     does not keep the login alive. *strict*: ask the store itself.
+
+    A view that makes logins or has another judge (an adapter's: see :data:`OPEN`) is never refused,
+    so that a hook may stand before a whole app; what is returned there may be falsy.
     """
-    _no_text(scopes)
-    return _demand(current_environ(), kind, scopes, slide, strict)
+    if kind is not None:
+        check_kind(kind)
+    if scopes != ():
+        scopes = checked_scopes(scopes)
+    try:
+        return _demand(kind, scopes, slide, strict, current_environ())
+    except HTTPException:
+        if stands_open():
+            return cast(Token, current())
+        raise
+
+
+def stands_open() -> bool:
+    """Whether the request's view lets everybody pass. (Asked only of who would be refused.)"""
+    view = current_app.view_functions.get(request.endpoint or "")
+    return getattr(view, OPEN, False) is True
 
 
 def _demand(
-    environ: Mapping[str, Any],
     kind: TokenKind | None,
     scopes: Sequence[str],
     slide: bool,
     strict: bool,
+    environ: Mapping[str, Any],
 ) -> Token:
-    handle = handle_in(environ)
-    if handle is not None:
+    # Each call of Python's costs a protected view a third of a microsecond, so there are few.
+    handle = environ.get(ENVIRON_KEY)
+    if isinstance(handle, Handle):
         if strict or not slide:
             handle.policy(slide=None if slide else False, strict=strict)
         found = handle.token
@@ -56,28 +79,20 @@ def _demand(
     if isinstance(found, Refusal):
         refuse(found)
     if kind is not None and found.kind != kind:
-        raise NotEnough(description=f"This needs {_A[kind]}.")
+        raise NotEnough(description=f"This needs {NEEDED[kind]}.")
     if found.kind == "api" and not set(scopes) <= set(found.scopes):
         raise NotEnough(tuple(scopes))
     return found
 
 
-def _no_text(scopes: Sequence[str]) -> None:
-    if isinstance(scopes, str):
-        raise TypeError('scopes is a list of texts: scopes=["read"]')
-
-
-_A = {"login": "a login; an API token will not do", "api": "an API token"}
-
-
 def refuse(refusal: Refusal, error: type[TokenMissing] = TokenMissing) -> NoReturn:
     """Raise what answers *refusal*: 503, 403, the app's own handler, a redirect, or 401."""
     if refusal.reason == "stale":
-        raise NodeNotFresh(refusal)
+        raise NodeNotFresh(refusal) from refusal.cause
     if refusal is CROSS_ORIGIN:
         raise CrossOrigin(refusal)
     state = current_state()
-    handler = state.extension.handle_unauthorized
+    handler = state.extension.handle_unauthorized or state.handle_unauthorized
     if handler is not None:
         answer = current_app.ensure_sync(handler)(refusal)
         raise HTTPException(response=make_response(answer))
@@ -108,14 +123,12 @@ def token_required(
     """Protect a view; below ``@app.route``, bare or called. See :func:`require_token`.
 
     Also for async views and in ``MethodView.decorators``. ``OPTIONS`` passes: a browser's
-    preflight request carries no credentials.
+    preflight request carries no credentials. Over a function of ``before_request`` it protects
+    whatever comes behind that.
     """
-    _no_text(scopes)
-
-    def check(environ: Mapping[str, Any]) -> None:
-        _demand(environ, kind, scopes, slide, strict)
-
-    return _before(check)(view) if view is not None else _before(check)
+    check_kind(kind)
+    protect = _before(partial(_demand, kind, checked_scopes(scopes), slide, strict))
+    return protect(view) if view is not None else protect
 
 
 def token_policy(*, slide: bool = True, strict: bool = False) -> Callable[[View], View]:
@@ -134,12 +147,16 @@ def fresh_login_required(max_age: float | timedelta) -> Callable[[View], View]:
 
     By ``authenticated_at``, never by issue or renewal. An API token is never fresh.
     """
-    seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else float(max_age)
+    seconds = max_age.total_seconds() if isinstance(max_age, timedelta) else max_age
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError("max_age is missing or no duration: @fresh_login_required(max_age=300)")
+    if not seconds >= 0:
+        raise ValueError(f"max_age is {seconds} s: no login could ever be fresh")
 
     def check(environ: Mapping[str, Any]) -> None:
-        token = _demand(environ, None, (), True, False)
+        token = _demand(None, (), True, False, environ)
         if token.kind != "login":
-            raise NotEnough(description=f"This needs {_A['login']}.")
+            raise NotEnough(description=f"This needs {NEEDED['login']}.")
         age = current_state().authority.clock.time() - token.authenticated_at
         if age > seconds:
             refuse(Refusal("expired", "the login is not fresh"), LoginNotFresh)
@@ -147,13 +164,23 @@ def fresh_login_required(max_age: float | timedelta) -> Callable[[View], View]:
     return _before(check)
 
 
-def _before(check: Callable[[Mapping[str, Any]], None]) -> Callable[[View], View]:
+def _before(check: Callable[[Mapping[str, Any]], object]) -> Callable[[View], View]:
     def decorate(view: View) -> View:
+        if not callable(view):
+            raise TypeError(
+                f"{view!r} is no view; arguments have names: "
+                '@token_required(kind="api", scopes=["read"])'
+            )
+
         @wraps(view)
         def checked(*args: Any, **kwargs: Any) -> Any:
-            environ = current_environ()
+            environ = this_request().environ
             if environ["REQUEST_METHOD"] != "OPTIONS":
-                check(environ)
+                try:
+                    check(environ)
+                except HTTPException:
+                    if not stands_open():
+                        raise
             return view(*args, **kwargs)
 
         if iscoroutinefunction(view):

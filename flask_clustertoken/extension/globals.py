@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import has_request_context, request
+from flask import current_app, has_request_context, request
 
+from ..handle import ENVIRON_KEY, Handle
 from ..refusals import MISSING, Refusal
 from ..tokens import Token, TokenKind
-from .state import acting, current_handle, current_state
+from .state import acting, current_state, this_request
 
 _USER_KEY = "clustertoken.user"
 
 
 def current() -> Token | Refusal:
     """The request's token, or why there is none. Outside a request there is none."""
-    handle = current_handle()
-    if handle is not None:
+    try:
+        handle = this_request().environ.get(ENVIRON_KEY)
+    except RuntimeError:
+        handle = None
+    if isinstance(handle, Handle):
         return handle.token
     token = acting.get()
     return token if token is not None else MISSING
@@ -52,39 +56,39 @@ class CurrentToken:
 
     @property
     def id(self) -> str | None:
-        return None if (token := self.token) is None else token.id
+        return token.id if isinstance(token := current(), Token) else None
 
     @property
     def subject(self) -> str | None:
-        return None if (token := self.token) is None else token.subject
+        return token.subject if isinstance(token := current(), Token) else None
 
     @property
     def kind(self) -> TokenKind | None:
-        return None if (token := self.token) is None else token.kind
+        return token.kind if isinstance(token := current(), Token) else None
 
     @property
     def claims(self) -> Mapping[str, Any]:
-        return {} if (token := self.token) is None else token.claims
+        return token.claims if isinstance(token := current(), Token) else {}
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return () if (token := self.token) is None else token.labels
+        return token.labels if isinstance(token := current(), Token) else ()
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        return () if (token := self.token) is None else token.scopes
+        return token.scopes if isinstance(token := current(), Token) else ()
 
     @property
     def issued_at(self) -> int | None:
-        return None if (token := self.token) is None else token.issued_at
+        return token.issued_at if isinstance(token := current(), Token) else None
 
     @property
     def authenticated_at(self) -> int | None:
-        return None if (token := self.token) is None else token.authenticated_at
+        return token.authenticated_at if isinstance(token := current(), Token) else None
 
     @property
     def expires_at(self) -> int | None:
-        return None if (token := self.token) is None else token.expires_at
+        return token.expires_at if isinstance(token := current(), Token) else None
 
     @property
     def user(self) -> Any:
@@ -97,7 +101,7 @@ class CurrentToken:
         loaded_for, user = request.environ.get(_USER_KEY, (None, None))
         if loaded_for != token.id:
             load = current_state().extension.load_user
-            user = load(token) if load is not None else None
+            user = current_app.ensure_sync(load)(token) if load is not None else None
             request.environ[_USER_KEY] = (token.id, user)
         return user
 

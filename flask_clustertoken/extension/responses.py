@@ -7,13 +7,23 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from flask import Flask, current_app
 from werkzeug.datastructures import Headers, MIMEAccept
 from werkzeug.exceptions import Forbidden, HTTPException, ServiceUnavailable, Unauthorized
 from werkzeug.http import parse_accept_header, quote_header_value
 from werkzeug.wrappers import Response
 
-from ..errors import ConfigurationError, NotAllowed, NotMade, RevokedMeanwhile, StoreError
-from ..keys import KeyMissing
+from ..errors import (
+    ClusterTokenError,
+    ConfigurationError,
+    ForeignOrigin,
+    KeyMissing,
+    NotAllowed,
+    NotMade,
+    RevokedMeanwhile,
+    StoreError,
+)
+from ..handle import CROSS_ORIGIN
 from ..refusals import Refusal
 
 logger = logging.getLogger("flask_clustertoken")
@@ -118,6 +128,13 @@ class CrossOrigin(TokenRefused, Forbidden):
     )
 
 
+class NoPlaceLeft(TokenRefused, Forbidden):
+    """403: the user has as many logins as ``TOKEN_LIMIT`` allows. No other token would help."""
+
+    error = "token_limit"
+    description = "This user is logged in as often as is allowed. Please log out elsewhere first."
+
+
 class NodeNotFresh(TokenRefused, ServiceUnavailable):
     """503: this server cannot vouch for the token at the moment; the cookie is kept."""
 
@@ -137,22 +154,70 @@ class StoreInTrouble(NodeNotFresh):
 def _not_made(error: Exception) -> TokenRefused:
     if isinstance(error, RevokedMeanwhile):
         return TokenMissing(Refusal("revoked"), "The login was ended meanwhile. Please try again.")
-    return NotEnough(description=str(error))
+    return NoPlaceLeft()
+
+
+def _not_allowed(error: Exception) -> TokenRefused:
+    if isinstance(error, ForeignOrigin):
+        return CrossOrigin(CROSS_ORIGIN)
+    said = str(error)
+    return NotEnough(description=f"{said[:1].upper()}{said[1:]}." if said else None)
+
+
+def _in_trouble(error: Exception) -> TokenRefused:
+    # The client is told nothing of what went wrong, so this is the only place that says it.
+    logger.warning("answered 503, the store could not do it: %s", _told(error))
+    return StoreInTrouble()
 
 
 def _misconfigured(error: Exception) -> TokenRefused:
     # Found out at the first use: the folder is no folder, or lies on a network file system.
-    logger.error("the store cannot be used as it is set: %s", error)
+    logger.error("answered 503, the store cannot be used as it is set: %s", _told(error))
     return StoreInTrouble()
 
 
-Answer = Callable[[Exception], TokenRefused]
+def _cannot_sign(error: Exception) -> TokenRefused:
+    logger.error("answered 503, this node cannot sign: %s", _told(error))
+    return StoreInTrouble()
+
+
+def _told(error: BaseException) -> str:
+    """The error and, behind it, the driver's own. A traceback a request would bury the rest."""
+    said = f"{type(error).__name__}: {error}"
+    return said if error.__cause__ is None else f"{said} (from {_told(error.__cause__)})"
+
 
 #: What the library's own errors answer where an app does not handle them itself.
-ANSWERS: dict[type[Exception], Answer] = {
-    StoreError: lambda error: StoreInTrouble(),
+_ANSWERS: dict[type[ClusterTokenError], Callable[[Exception], TokenRefused]] = {
+    StoreError: _in_trouble,
     ConfigurationError: _misconfigured,
-    KeyMissing: lambda error: StoreInTrouble(),
-    NotAllowed: lambda error: NotEnough(description=str(error)),
+    KeyMissing: _cannot_sign,
+    NotAllowed: _not_allowed,
     NotMade: _not_made,
 }
+
+
+def answer_errors(app: Flask) -> None:
+    """Answer the library's errors as HTTP errors, where the app has no handler of its own.
+
+    The answer goes through the app's and the blueprint's handlers of 401, 403 and 503, with
+    the error as its cause.
+    """
+    theirs = app.error_handler_spec[None][None]
+
+    def handler(answer: Callable[[Exception], TokenRefused]) -> Callable[[Exception], Any]:
+        def answered(error: Exception) -> Any:
+            # Flask takes the nearest class, which is ours. An app that handles the root, since
+            # before init_app or after it, means them all.
+            mine = theirs.get(ClusterTokenError)
+            if mine is not None:
+                return current_app.ensure_sync(mine)(error)
+            refused = answer(error)
+            refused.__cause__ = error
+            return current_app.handle_http_exception(refused)
+
+        return answered
+
+    for error, answer in _ANSWERS.items():
+        if error not in theirs:
+            app.register_error_handler(error, handler(answer))

@@ -14,6 +14,7 @@ from ..authority import TokenAuthority
 from ..handle import ENVIRON_KEY, Handle
 from ..middleware import ClusterTokenMiddleware
 from ..settings import Settings
+from .given import Given
 
 if TYPE_CHECKING:
     from ..refusals import Refusal
@@ -24,7 +25,7 @@ EXTENSION_KEY = "clustertoken"
 
 #: The request itself. An attribute through Flask's proxy costs 0.8 µs, through what the proxy
 #: stands for 0.1 (measured), and both views and templates look at the token often.
-_this_request: Callable[[], Request] = cast("LocalProxy[Request]", request)._get_current_object
+this_request: Callable[[], Request] = cast("LocalProxy[Request]", request)._get_current_object
 
 UserLoader = Callable[["Token"], Any]
 UnauthorizedHandler = Callable[["Refusal"], Any]
@@ -41,6 +42,10 @@ class AppState:
     settings: Settings
     authority: TokenAuthority
     middleware: ClusterTokenMiddleware
+    #: ``given.check(app)`` is for whoever uses the settings: the first request, a command.
+    given: Given
+    #: What an adapter of this app answers where the app has no handler of its own.
+    handle_unauthorized: UnauthorizedHandler | None = None
 
 
 def state_of(app: Flask) -> AppState:
@@ -59,7 +64,7 @@ def current_state() -> AppState:
 
 def current_environ() -> dict[str, Any]:
     """The environ of the request; :class:`RuntimeError` outside one."""
-    return _this_request().environ
+    return this_request().environ
 
 
 def current_handle() -> Handle | None:
@@ -81,5 +86,29 @@ def own_handle() -> Handle:
     handle = current_handle()
     if handle is None:
         environ = current_environ()
-        handle = environ[ENVIRON_KEY] = current_state().middleware.handle(environ)
+        handle = environ[ENVIRON_KEY] = HandMade(current_state().middleware, environ)
     return handle
+
+
+class HandMade(Handle):
+    """The handle of a request that a test built by hand: ``acting_as`` says who makes it."""
+
+    __slots__ = ("_actor",)
+
+    def __init__(self, middleware: ClusterTokenMiddleware, environ: dict[str, Any]) -> None:
+        super().__init__(middleware, environ)
+        self._actor: Token | None = None
+
+    @property
+    def token(self) -> Token | Refusal:
+        actor = acting.get()
+        if actor is not self._actor:
+            # Somebody else acts now, or nobody any more; a login that was made meanwhile stays.
+            if actor is not None or self._found is self._actor:
+                self._found = None
+            self._actor = actor
+        return super().token
+
+    def _look(self) -> Token | Refusal:
+        actor = acting.get()
+        return actor if actor is not None else super()._look()

@@ -2,6 +2,8 @@
 
 ::
 
+    from flask_clustertoken.testing import TokenClient
+
     app.test_client_class = TokenClient
     client = app.test_client(subject="alice")
     robot = app.test_client(subject="alice", kind="api", scopes=["read"])
@@ -16,6 +18,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from ..tokens import Token, TokenKind
+from .demands import kind_of_test
 from .state import state_of
 
 
@@ -32,6 +35,13 @@ class TokenClient(FlaskClient):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        given = {"claims": claims, "kind": kind, "scopes": scopes}
+        named = [name for name, value in given.items() if value is not None]
+        kind = kind_of_test(kind, scopes)
+        if subject is None and named:
+            raise TypeError(f"{', '.join(named)} without a subject: whose token is it?")
+        if kind == "api" and claims is not None:
+            raise ValueError("an API token has no claims: leave them out, or scopes and kind")
         #: The token of *subject*, and its text; ``None`` where the client has none.
         self.token: Token | None = None
         self.token_text: str | None = None
@@ -40,7 +50,7 @@ class TokenClient(FlaskClient):
         app = self.application
         assert isinstance(app, Flask)
         state = state_of(app)
-        if kind == "api" or (kind is None and scopes is not None):
+        if kind == "api":
             issued = state.authority.issue_api_token(subject, "test client", scopes or ())
             self.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {issued.text}"
         else:

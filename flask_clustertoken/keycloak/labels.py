@@ -72,6 +72,15 @@ class Keys:
     def not_before(self) -> str:
         return f"{self._root}/not-before"
 
+    def not_before_turn(self, number: int | str) -> str:
+        """There while the not-before is its change *number*: two that change it cannot both."""
+        return f"{self._root}/not-before-turn/{number}"
+
+    @property
+    def pushed(self) -> str:
+        """A label that no token has: its revocation says that a not-before was pushed."""
+        return f"{PREFIX}pushed:{self._root}"
+
     def registered(self, host: str) -> str:
         """This host is registered as a node at Keycloak."""
         return f"{self._root}/host/{digest(host)}"

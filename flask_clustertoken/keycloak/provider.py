@@ -177,7 +177,9 @@ class Provider:
             if options.client_auth == "client_secret_jwt":
                 from authlib.oauth2.rfc7523 import ClientSecretJWT
 
-                session.register_client_auth_method(ClientSecretJWT(self.realm_url))
+                session.register_client_auth_method(
+                    ClientSecretJWT(self.realm_url, alg=options.secret_algorithm)
+                )
             equip(session, options)
             from http.cookiejar import DefaultCookiePolicy
 
@@ -317,6 +319,10 @@ def _token_set(said: Mapping[str, Any], what: str) -> TokenSet:
     return found
 
 
+#: Origins that one app is reached by: TRUSTED_HOSTS may name a whole domain.
+ORIGINS = 32
+
+
 class Providers:
     """The providers of one app: one, unless ``auth-server-url`` is relative."""
 
@@ -338,8 +344,15 @@ class Providers:
         key = (front, back)
         found = self._known.get(key)
         if found is None:
+            for oldest in list(self._known)[: len(self._known) - ORIGINS + 1]:
+                self._known.pop(oldest, None)
             found = self._known[key] = Provider(options, front=front, back=back, clock=self._clock)
         return found
+
+    def forget_keys(self) -> None:
+        """Fetch the keys again at the next use: some may have been withdrawn."""
+        for one in list(self._known.values()):
+            one.keys.forget()
 
     def forget(self) -> None:
         for one in list(self._known.values()):

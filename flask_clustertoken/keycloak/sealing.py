@@ -29,7 +29,7 @@ class Sealer:
         self._keys = keys
 
     def seal(self, value: Any, purpose: str, bound: str = "") -> str:
-        """A URL-safe text. Raises :class:`~flask_clustertoken.keys.KeyMissing`."""
+        """A URL-safe text. Raises :class:`~flask_clustertoken.errors.KeyMissing`."""
         key_id, secret = self._keys.signing()
         salt = os.urandom(_SALT)
         packed = zlib.compress(json.dumps(value, separators=(",", ":")).encode(), 9)

@@ -109,6 +109,16 @@ def may_create(folder: str) -> None:
         )
 
 
+def no_file_in_the_way(folder: str) -> None:
+    """Raises :class:`ConfigurationError` where a file is what *folder*, or a part of it, names.
+
+    Opens nothing, so that it can be said before the start: no waiting would help.
+    """
+    nearest = _nearest(folder)
+    if not os.path.isdir(nearest):
+        raise ConfigurationError("STORE", f"{nearest} is not a folder.", "Choose another path.")
+
+
 def prepare(folder: str, *, create: bool) -> None:
     """Make *folder* if *create* says so, and refuse one that cannot keep what it is given.
 
@@ -123,14 +133,13 @@ def prepare(folder: str, *, create: bool) -> None:
             "Choose a folder on a local disk of this host, or for several hosts a server: "
             "zookeeper://h1:2181,h2:2181/root",
         )
+    no_file_in_the_way(folder)
     if not os.path.exists(folder):
         if not create:
             raise StoreUnavailable(f"the folder {folder} is not there any more")
         may_create(folder)
         os.makedirs(folder, mode=0o700, exist_ok=True)
     mode = os.stat(folder).st_mode
-    if not stat.S_ISDIR(mode):
-        raise ConfigurationError("STORE", f"{folder} is not a folder.", "Choose another path.")
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise ConfigurationError(
             "STORE", f"everybody may write in {folder}.", f"Run: chmod 700 {folder}"

@@ -344,9 +344,10 @@ class ClusterStore(ABC):
     # root and moving house
 
     def begun(self) -> bool:
-        """Whether there is anything to ask yet; never makes it. For whoever only looks.
+        """Whether there is anything to ask yet; never makes it. For whoever must not begin one.
 
-        A store that cannot say so without making it answers ``True``.
+        A store that cannot say so without making it answers ``True``. Trouble is no answer
+        here either: it is a :class:`~flask_clustertoken.errors.StoreError`.
         """
         return True
 

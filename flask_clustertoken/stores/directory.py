@@ -15,10 +15,11 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from ..clock import Clock
-from ..errors import ConfigurationError, NotAnnounced, StoreNotOpen
+from ..errors import ConfigurationError, NotAnnounced, StoreNotOpen, StoreUnavailable
 from ._counter import identity
 from ._database import Connection
 from ._files import LOOK_EVERY, Files
+from ._folder import no_file_in_the_way
 from ._tables import (
     ENTRY,
     META,
@@ -101,6 +102,7 @@ class DirectoryStore(ClusterStore):
                 f"{url!r} does not name an absolute path and nothing else.",
                 "Write for example: directory:///var/lib/app/shared",
             )
+        no_file_in_the_way(path)
         return cls(path, realm=realm, clock=clock, timeout=timeout)
 
     @property
@@ -301,7 +303,10 @@ class DirectoryStore(ClusterStore):
 
     def begun(self) -> bool:
         self._files.check_not_closed()
-        return identity(os.path.join(self.path, f"{self.realm}.sqlite3")) is not None
+        try:
+            return identity(os.path.join(self.path, f"{self.realm}.sqlite3")) is not None
+        except OSError as error:
+            raise StoreUnavailable(f"{self.path} cannot be looked into: {error}") from error
 
     def root(self) -> Root:
         return said(self._files.query(META))[0]

@@ -1,1 +1,23 @@
-"""Tests for those who write a cluster store of their own: :mod:`.contract`."""
+"""Tests: ``TokenClient`` for those of an app, :mod:`.contract` for those of a store of your own.
+
+The client is looked up when it is asked for, so that a store's tests need no Flask.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..extension.testing import TokenClient as TokenClient
+
+
+def __getattr__(name: str) -> Any:
+    if name == "TokenClient":
+        from ..extension.testing import TokenClient
+
+        return TokenClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), "TokenClient"])

@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from datetime import datetime, timezone
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from flask_clustertoken.cli.output import table
 from flask_clustertoken.tokens import new_id
 
 from .conftest import Line, MakeLine
@@ -239,10 +241,14 @@ def test_commands_are_no_nodes(line: Line) -> None:
 def test_commands_make_no_key(make_line: MakeLine) -> None:
     """A command that signs nothing makes no key file before the app's first start."""
     line = make_line()
+    line.authority.follower()
+    line.key_file.unlink()
 
     line("list")
     line("nodes")
     line("revoke-subject", "alice")
+    line("keys", code=4)
+    line("issue-api", "alice", "robot", code=4)
 
     assert not line.key_file.exists()
 
@@ -254,10 +260,13 @@ def test_memory_cannot_be_looked_at(make_line: MakeLine) -> None:
     assert "memory:" in line("list", code=4).stderr
 
 
-def test_an_unreachable_store_is_said_in_one_sentence(make_line: MakeLine, tmp_path: Path) -> None:
+def test_an_unreachable_store_is_said_in_one_sentence(make_line: MakeLine) -> None:
     """Trouble with the store ends with 3 and one line, without a traceback."""
-    (tmp_path / "file").write_text("")
-    line = make_line(STORE=f"directory://{tmp_path}/file/below")
+    line = make_line()
+    line.authority.follower()
+    head = Path(line.app.instance_path) / "shared" / "default.head"
+    head.unlink()
+    head.mkdir()
 
     result = line("list", code=3)
 
@@ -265,13 +274,117 @@ def test_an_unreachable_store_is_said_in_one_sentence(make_line: MakeLine, tmp_p
     assert "Traceback" not in result.output
 
 
-def test_a_folder_that_cannot_be_used_is_a_setting(make_line: MakeLine, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_used_is_a_setting(line: Line) -> None:
     """A store's folder that everybody may write in is a wrong setting: 4, with the remedy."""
-    (tmp_path / "open").mkdir()
-    (tmp_path / "open").chmod(0o777)
-    line = make_line(STORE=f"directory://{tmp_path}/open")
+    (Path(line.app.instance_path) / "shared").chmod(0o777)
 
-    assert "chmod" in line("list", code=4).stderr
+    told = line("list", code=4).stderr
+
+    assert "CLUSTERTOKEN_STORE: everybody may write" in told
+    assert "chmod" in told
+
+
+def test_revoke_subject_says_how_many_it_ended(line: Line) -> None:
+    """A name that nobody has does not read like a success."""
+    login(line), login(line)
+    line.authority.issue_api_token("alice", "robot")
+
+    assert ", who had none " in line("revoke-subject", "alcie").stdout
+    assert ", 2 of them on record " in line("revoke-subject", "alice").stdout
+    told = line.json("revoke-subject", "alice", "--kinds", "login,api")
+    assert (told["tokens"], told["recorded"]) == (1, True)
+
+
+def test_revoke_subject_says_where_it_cannot_know(make_line: MakeLine) -> None:
+    """With the token store ``cookie`` none on record does not mean that there was none."""
+    line = make_line(TOKEN_STORE="cookie")
+    login(line)
+
+    assert "are not recorded" in line("revoke-subject", "alice").stdout
+    assert line.json("revoke-subject", "alice")["recorded"] is False
+
+
+def test_a_page_without_a_limit_is_a_wrong_call(line: Line) -> None:
+    """Without a limit there is one page, and asking for another one is a mistake."""
+    assert "--limit" in line("list", "--limit", "0", "--page", "3", code=2).stderr
+
+
+def test_the_hint_at_the_next_page_can_be_typed(line: Line) -> None:
+    """It names the limit too, without which the page would be another one."""
+    login(line), login(line)
+
+    assert "--limit 1 --page 2" in line("list", "--limit", "1").stderr
+
+
+def test_issue_api_hands_out_no_text_that_nobody_accepts(make_line: MakeLine) -> None:
+    """A key that neither the store nor a running node knows is a wrong setting, not a token."""
+    running = make_line(SECRET=["0123456789" * 4])
+    running.authority.follower()
+    store = running.authority.store.url
+
+    def told(**settings: object) -> str:
+        line = make_line("elsewhere", STORE=store, **settings)
+        return line("issue-api", "alice", "robot", code=4).stderr
+
+    assert "no node has key" in told(SECRET=["abcdefghij" * 4])
+    assert "API_PREFIX" in told(SECRET=["0123456789" * 4], API_PREFIX="other")
+    assert not list(running.authority.tokens_of("alice"))
+
+
+def test_a_reader_that_leaves_is_no_failure(line: Line) -> None:
+    """``list | head``: whoever has read enough did not break anything."""
+    for _ in range(1500):
+        line.authority.issue_login("alice")
+    program = [sys.executable, "-m", "flask_clustertoken", "--store", line.authority.store.url]
+    for more in ([], ["--json"]):
+        with subprocess.Popen(
+            [*program, "list", "--limit", "0", *more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as listing:
+            assert listing.stdout is not None
+            assert listing.stderr is not None
+            listing.stdout.readline()
+            listing.stdout.close()
+
+            assert listing.stderr.read() == b""
+            assert listing.wait(60) == 0
+
+
+def test_a_terminal_that_knows_few_characters(line: Line) -> None:
+    """What it cannot show is written in those that it has; nothing fails."""
+    line.authority.issue_api_token("alice", "Zoë → Łódź")
+    program = [sys.executable, "-m", "flask_clustertoken", "--store", line.authority.store.url]
+    for command in ("list", "doctor"):
+        done = subprocess.run(
+            [*program, command],
+            capture_output=True,
+            timeout=60,
+            env={**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"},
+        )
+        assert done.returncode == 0, done.stderr
+        assert b"-> " in done.stdout
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_list_fits_its_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The columns of free text are cut, so that each token has one line; ids never are."""
+    monkeypatch.setenv("COLUMNS", "80")
+    heads, row = ("ID", "SUBJECT", "NAME"), ["i" * 24, "s" * 90, "n" * 20]
+
+    def lines(stream: StringIO) -> list[str]:
+        monkeypatch.setattr(sys, "stdout", stream)
+        table(heads, [row], "none", ("SUBJECT", "NAME"))
+        return stream.getvalue().splitlines()
+
+    shown = lines(Terminal())
+    assert max(map(len, shown)) == 80
+    assert row[0] in shown[1]
+    assert lines(StringIO())[1] == "  ".join(row)
 
 
 def test_the_other_door(line: Line) -> None:
@@ -320,3 +433,28 @@ def test_the_other_door_names_what_is_wrong(args: list[str], code: int) -> None:
     assert ran.returncode == code
     assert "Traceback" not in ran.stderr
     assert "Error: " in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("revoke-subject", ""),
+        ("issue-api", "", "ci"),
+        ("issue-api", "alice", ""),
+        ("issue-api", "alice", "ci", "--scope", "a b"),
+        ("issue-api", "alice", "ci", "--lifetime", "0s"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_meant_is_a_wrong_call(line: Line, words: tuple[str, ...]) -> None:
+    """A sentence and code 2, and nothing was written."""
+    head = line.authority.store.head()
+    said = line(*words, code=2)
+    assert "Usage:" in said.stderr
+    assert line.authority.store.head() == head
+
+
+def test_a_setting_that_was_changed_after_init_app_is_named(line: Line) -> None:
+    """A command goes by the app's settings as they are said, or not at all."""
+    line.app.config["CLUSTERTOKEN_REALM"] = "other"
+    assert "CLUSTERTOKEN_REALM" in line("list", code=4).stderr

@@ -15,7 +15,7 @@ from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.diagnosis import Finding, diagnose, look_at_settings, store_time, worst
 from flask_clustertoken.keys import RING_KEY, fingerprint, new_secret, ring_bytes
 from flask_clustertoken.settings import Settings
-from flask_clustertoken.stores.base import ClusterStore, Root
+from flask_clustertoken.stores.base import ClusterStore, NewEntry, Root
 from flask_clustertoken.stores.memory import Shelf
 
 from .conftest import FarStore, Line, MakeLine
@@ -118,12 +118,50 @@ def test_a_short_key(make_line: MakeLine) -> None:
 def test_an_unreachable_store(make_line: MakeLine, tmp_path: Path) -> None:
     """A store that cannot be used is a problem with its cause."""
     line = make_line()
-    line("list")
+    line.authority.follower()
     folder = Path(line.app.instance_path) / "shared"
     (folder / "default.head").unlink()
     (folder / "default.head").mkdir()
 
     assert "is in trouble" in said(line, "problem", 1)
+
+
+def test_an_entry_that_this_version_cannot_read(line: Line) -> None:
+    """A node that meets it refuses every token: it is a problem, named by its number."""
+    newer = NewEntry("from-tomorrow", b'{"format": 99, "kind": "ids"}', None)
+    (number,) = line.authority.store.append([newer])
+
+    told = said(line, "problem", 1)
+
+    assert f"number {number}" in told
+    assert "form 99" in told
+
+
+def test_a_missing_key_on_an_embedded_store(make_line: MakeLine) -> None:
+    """Before the first start that is as it should be; afterwards it logs everybody out."""
+    line = make_line()
+    assert "the first start makes one" in said(line, "ok", 0)
+
+    line.authority.follower()
+    line.key_file.unlink()
+
+    assert "everyone would have to sign in again" in said(line, "problem", 1)
+
+
+def test_one_host_is_not_several(line: Line) -> None:
+    """What is counted is written as it is said."""
+    assert "1 alive on 1 host\n" in line("doctor").stdout
+
+
+def test_a_setting_that_only_the_store_can_judge(make_line: MakeLine) -> None:
+    """A folder that is no good for a store is named with its setting, not as trouble."""
+    line = make_line()
+    line.authority.follower()
+    line.authority.store.close()
+    folder = Path(line.app.instance_path) / "shared"
+    folder.chmod(0o777)
+
+    assert "CLUSTERTOKEN_STORE: everybody may write" in said(line, "problem", 1)
 
 
 def test_a_wrong_url() -> None:

@@ -125,14 +125,15 @@ def test_a_whole_rotation_logs_nobody_out(site: Site) -> None:
 
 
 def test_a_staged_key_is_in_the_file_and_signs_nothing(site: Site) -> None:
-    """Staging appends to this host's file, for the owner alone, and changes no signature."""
+    """Staging appends to this host's file, its rights unchanged, and changes no signature."""
+    site.file("a").chmod(0o640)
     before = site.nodes["a"].keys.signing()[0]
 
     made = site.rotation().stage()
     site.step()
 
     assert fingerprint(site.file("a").read_text().split()[-1]) == made.key_id
-    assert stat.S_IMODE(site.file("a").stat().st_mode) == 0o600
+    assert stat.S_IMODE(site.file("a").stat().st_mode) == 0o640
     assert site.nodes["a"].keys.signing()[0] == before
     assert made.path == str(site.file("a"))
 
@@ -369,5 +370,6 @@ def test_the_commands(line: Line) -> None:
 def test_staging_with_keys_in_the_settings_is_a_setting(make_line: MakeLine) -> None:
     """The command says how it is done by hand, and ends with 4."""
     line = make_line(SECRET=["0123456789" * 4])
+    line.authority.follower()
 
     assert "By hand" in line("keys", "stage", code=4).stderr

@@ -430,15 +430,15 @@ def test_the_command_says_why_it_cannot(line: Line, tmp_path: Path) -> None:
     url = line.authority.store.url
 
     assert "same store" in line("migrate", url, url, "--yes", code=1).stderr
-    line("migrate", url, "nonsense", "--yes", code=4)
+    assert "the store TO: 'nonsense'" in line("migrate", url, "nonsense", "--yes", code=4).stderr
     (tmp_path / "file").write_text("")
-    line("migrate", url, f"directory://{tmp_path}/file/x", "--yes", code=3)
+    line("migrate", url, f"directory://{tmp_path}/file/x", "--yes", code=4)
 
 
 def test_nothing_is_written_while_a_target_is_filled(make_line: MakeLine, tmp_path: Path) -> None:
     """A command on a store that is being filled is refused: it would be lost or in the way."""
     line = make_line()
-    line("list")
+    line.authority.follower()
     store = line.authority.store
     root = store.root()
     store.change_root(root, type(root)(root.epoch, "preparing"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flask_clustertoken.stores import open_store
 from tests.gunicorn.server import ROOT, GunicornServer
 from tests.waiting import wait_until
 
@@ -28,6 +29,12 @@ class Said:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+def begin(url: str) -> None:
+    """What the first start of an app does, and no command: make the store."""
+    with open_store(url) as store:
+        store.root()
 
 
 def launch(url: str, *words: str, key_file: Path | None = None, **more: str) -> Any:

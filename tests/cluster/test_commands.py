@@ -20,7 +20,7 @@ from flask_clustertoken.stores.zookeeper import ZooKeeperStore
 from tests.servers.zookeeper import Ensemble, spare_ports
 from tests.waiting import wait_until
 
-from .shell import SECRET, host, tokens
+from .shell import SECRET, begin, host, tokens
 
 pytestmark = [pytest.mark.zookeeper]
 
@@ -135,6 +135,19 @@ def test_doctor_says_what_it_is_and_ends_in_time_where_no_server_is(key_file: Pa
     assert "Traceback" not in said.err
 
 
+def test_a_mistyped_path_or_realm_makes_nothing(ensemble: Ensemble, zk_root: str) -> None:
+    """On servers too: a command says that there is no such store, and leaves none."""
+    url = ensemble.url(zk_root)
+    begin(url)
+
+    for words, more in ((("-x", "default"), {}), (("", "other"), {"realm": "other"})):
+        said = tokens(url + words[0], "revoke-subject", "alice", **more)
+        assert said.code == 3
+        assert f"no store of realm {words[1]}" in said.err
+        with open_store(url + words[0], realm=words[1]) as store:
+            assert not store.begun()
+
+
 def test_doctor_makes_nothing(ensemble: Ensemble, zk_root: str, key_file: Path) -> None:
     """An empty place is empty after it was looked at, and called so."""
     url = ensemble.url(zk_root)
@@ -159,7 +172,7 @@ def test_doctor_names_a_sealed_store_and_a_missing_key(
 ) -> None:
     """Where its contents went; and that this host has no key, with the way to get one."""
     url, target = ensemble.url(zk_root), ensemble.url(zk_root + "-next")
-    assert tokens(url, "revoke-subject", "alice").code == 0
+    begin(url)
     moved = tokens(url, "migrate", url, target, "--yes")
     assert moved.code == 0, moved.err
 
@@ -206,6 +219,7 @@ def test_doctor_names_a_wrong_secret(ensemble: Ensemble, zk_root: str, tmp_path:
 def test_purge_and_restored_on_the_ensemble(ensemble: Ensemble, zk_root: str) -> None:
     """They do their part and say so."""
     url = ensemble.url(zk_root)
+    begin(url)
 
     purged = tokens(url, "purge", "--json")
     restored = tokens(url, "restored", "--yes", "--wait", "--json")
@@ -219,6 +233,7 @@ def test_purge_and_restored_on_the_ensemble(ensemble: Ensemble, zk_root: str) ->
 def test_doctor_notices_an_embedded_store_that_went_back(tmp_path: Path, key_file: Path) -> None:
     """The counter beside the database knows more than a backup; after ``restored`` all is well."""
     url = f"directory://{tmp_path}/shared"
+    begin(url)
     assert tokens(url, "revoke-subject", "alice").code == 0
     backup = tmp_path / "backup.sqlite3"
     with closing(sqlite3.connect(tmp_path / "shared" / "default.sqlite3")) as database:
@@ -233,5 +248,5 @@ def test_doctor_notices_an_embedded_store_that_went_back(tmp_path: Path, key_fil
     after = tokens(url, "doctor", key_file=key_file)
 
     assert (before.code, "rolled back" in before.out) == (1, True), before.out
-    assert "flask tokens restored" in before.out
+    assert "python -m flask_clustertoken … restored" in before.out
     assert (after.code, "rolled back" in after.out) == (0, False), after.out

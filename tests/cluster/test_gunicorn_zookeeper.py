@@ -67,7 +67,7 @@ def test_the_first_request_is_answered_at_once_and_truly(
     with serve(tmp_path, url, node="judge") as judge:
         good, bad = judge.login(), judge.login()
         assert judge.ask("POST", "/logout", cookie=bad).status == 200
-        starts = rounds(2, 25)
+        starts = rounds(2, 20)
         for _ in range(starts):
             with serve(tmp_path, url, *WAYS[way], node="fresh", hooks=False) as fresh:
                 first = [fresh.me(cookie).status for cookie in (bad, good, bad, good)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,8 @@ from flask_clustertoken.errors import (
 )
 from flask_clustertoken.events import TokenIssued, TokenRefused, TokenRenewed, TokenRevoked
 from flask_clustertoken.keys import RING_KEY, fingerprint, ring_bytes
-from flask_clustertoken.stores.base import Record
+from flask_clustertoken.notices import Notice
+from flask_clustertoken.stores.base import NewEntry, Record
 from flask_clustertoken.stores.memory import Shelf
 from flask_clustertoken.tokens import new_id
 
@@ -143,6 +145,46 @@ def test_accepting_when_stale_needs_a_view_that_was_filled(cluster: Cluster) -> 
     fresh = cluster.node(WHEN_STALE="accept")
     store_of(fresh).failing["vouch"] = StoreUnavailable("no")
     assert reason(fresh.authenticate(issued.text)) == "stale"
+
+
+@pytest.mark.parametrize(
+    "known", ["sealed", "sealed in the root alone", "unreadable", "rolled back"]
+)
+def test_accepting_when_stale_ends_where_the_view_is_known_to_be_of_no_use(
+    cluster: Cluster, known: str
+) -> None:
+    """``accept`` is for not knowing: a store that moved, or cannot be read, is known."""
+    node = cluster.node(WHEN_STALE="accept", TOKEN_STORE="cookie")
+    issued = node.issue_login("alice")
+    cluster.step()
+    store, shelf = store_of(node), cluster.shelf
+    if known == "sealed":
+        seal = Notice("sealed", cluster.clock.time(), extra={"moved_to": "x:"}).entry(0.0)
+        store.change_root(shelf.root, replace(shelf.root, state="sealed"), seal)
+    elif known == "sealed in the root alone":
+        store.change_root(shelf.root, replace(shelf.root, state="sealed"))
+    elif known == "unreadable":
+        store.append([NewEntry("newer", b'{"format":9,"kind":"ids"}', None)])
+    else:
+        node.revoke_subject("bob")
+        cluster.step()
+        shelf.entries.pop()
+        shelf.head = shelf.entries[-1].seq
+    for _ in range(5):
+        cluster.clock.advance(4)
+        cluster.step()
+    assert reason(node.authenticate(issued.text)) == "stale"
+
+
+def test_accepting_when_stale_ends_before_the_others_forget_the_node(cluster: Cluster) -> None:
+    """Its entry is kept for a day: who is not in the list must not accept any more."""
+    node = cluster.node(WHEN_STALE="accept", TOKEN_STORE="cookie")
+    issued = node.issue_login("alice")
+    store_of(node).cut()
+    cluster.clock.advance(22 * 3600)
+    assert node.authenticate(issued.text)
+    cluster.clock.advance(2 * 3600)
+    assert reason(node.authenticate(issued.text)) == "stale"
 
 
 def test_a_closed_authority_accepts_nothing(cluster: Cluster) -> None:
@@ -537,9 +579,9 @@ def test_renewal_in_flight_loses_to_a_logout(cluster: Cluster) -> None:
 
 def test_a_stale_node_renews_nothing(cluster: Cluster) -> None:
     """Not even one that accepts when stale."""
-    node = cluster.node(WHEN_STALE="accept", TOKEN_STORE="cookie")
+    node = cluster.node(WHEN_STALE="accept", TOKEN_STORE="cookie", RENEW_AFTER=3600)
     issued = node.issue_login("alice")
-    cluster.clock.advance(2 * DAY)
+    cluster.clock.advance(7200)
     assert node.authenticate(issued.text)
     assert node.renew(issued.text, issued.token) is None
 

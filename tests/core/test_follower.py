@@ -10,9 +10,10 @@ import pytest
 from flask_clustertoken.clock import SKEW, ManualClock
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.events import NodeFresh, NodeStale, RevocationApplied
+from flask_clustertoken.keys import RING_KEY, ring_bytes
 from flask_clustertoken.nodes import Node
 from flask_clustertoken.notices import LIFETIME_ANNOUNCED, Notice
-from flask_clustertoken.stores.base import NewEntry, Root
+from flask_clustertoken.stores.base import NewEntry, Put, Root
 
 from .parts import Cluster, reason, store_of
 
@@ -468,3 +469,65 @@ def test_a_store_that_is_replaced_during_a_step_gives_no_lease_to_the_old_epoch(
     assert not other.authenticate(issued.text)
     other.follower().step()
     assert reason(other.authenticate(issued.text)) == "revoked"
+
+
+def test_a_change_of_the_keys_is_read_although_the_store_failed_once(cluster: Cluster) -> None:
+    """A key that was dropped goes on verifying for no longer than the lease, then never again."""
+    node, other = cluster.node(), cluster.node()
+    issued = node.issue_login("alice")
+    cluster.step()
+    assert other.authenticate(issued.text)
+    (key,) = node.keys.held
+    ring = ring_bytes({key: "dropped", "a" * 12: "signing"})
+    node.announce_notice(Notice("keys", cluster.clock.time()), [Put(RING_KEY, ring, None)])
+    store_of(other).failing["get_many"] = StoreUnavailable("a moment")
+    other.follower().step()
+    cluster.clock.advance(11)
+    other.follower().step()
+    assert reason(other.authenticate(issued.text)) == "stale"
+    store_of(other).heal()
+    other.follower().step()
+    assert other.keys.states[key] == "dropped"
+    assert reason(other.authenticate(issued.text)) == "invalid"
+
+
+def test_what_can_wait_does_not_cost_the_lease(cluster: Cluster) -> None:
+    """With a store that takes a quarter of a second a call, many notes are made in many steps."""
+    maker, node = cluster.node(), cluster.node()
+    issued = [maker.issue_api_token("alice", f"robot {number}") for number in range(40)]
+    cluster.step()
+    for one in issued:
+        assert node.authenticate(one.text, "api")
+    store = store_of(node)
+    for name in ("get_many", "put", "read", "head", "vouch", "root"):
+        slow_down(store, name, 0.25, cluster)
+    for _ in range(60):
+        node.follower().step()
+        assert node.follower().fresh
+    assert all(maker.last_used(one.token.id) is not None for one in issued)
+
+
+def slow_down(store: Any, name: str, seconds: float, cluster: Cluster) -> None:
+    call = getattr(store, name)
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        cluster.clock.advance(seconds)
+        return call(*args, **kwargs)
+
+    setattr(store, name, slow)
+
+
+def test_drift_is_named_although_the_store_failed_once(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The comparison at the start is made when it can be made."""
+    cluster.node()
+    cluster.step()
+    odd = cluster.node(LIFETIME=7200, RENEW_AFTER=60)
+    store_of(odd).failing["nodes"] = StoreUnavailable("a moment")
+    odd.follower().step()
+    store_of(odd).heal()
+    assert "must agree" not in caplog.text
+    cluster.clock.advance(4)
+    cluster.step()
+    assert "must agree" in caplog.text

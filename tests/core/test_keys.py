@@ -7,6 +7,7 @@ import multiprocessing
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -22,6 +23,7 @@ from flask_clustertoken.keys import (
     ring_states,
 )
 from flask_clustertoken.refusals import Refusal
+from tests.waiting import wait_until
 
 OLD, NEW = "o" * 40, "n" * 40
 
@@ -135,9 +137,19 @@ def test_a_file_is_made_private_and_read_with_comments(tmp_path: Path) -> None:
     assert list(file.path.parent.iterdir()) == [file.path]
 
 
-@pytest.mark.parametrize("content", [b"short\n", b"\xff\xfe\x00k"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"short\n",
+        b"\xff\xfe\x00k",
+        b"\x7fELF\x01\x01\x01\x00\x00\x00\n",
+        b"k" * 2000,
+        b"0123456789abcdef\n" * 5000,
+    ],
+    ids=["short", "no-text", "binary", "absurd", "huge"],
+)
 def test_a_wrong_file_is_named_and_not_shown(tmp_path: Path, content: bytes) -> None:
-    """A short key or a file that is no text stops the start, without showing what is in it."""
+    """A short key or a file that holds no keys stops the start, without showing what is in it."""
     file = KeyFile(tmp_path / "secret")
     file.path.write_bytes(content)
     with pytest.raises(ConfigurationError, match="SECRET_FILE") as caught:
@@ -189,3 +201,45 @@ def test_a_damaged_ring_is_trouble_and_not_no_states(damaged: bytes) -> None:
 def test_no_ring_is_no_states() -> None:
     """A store that says nothing of keys leaves the order of the file."""
     assert ring_states(None) == {}
+
+
+@pytest.mark.parametrize("change", ["append", "remove"])
+def test_a_changed_file_keeps_its_rights(tmp_path: Path, change: str) -> None:
+    """Whoever could read the keys before (the app's group) can read them after."""
+    file = KeyFile(tmp_path / "secret")
+    file.path.write_text(f"{OLD}\n{NEW}\n")
+    file.path.chmod(0o640)
+    if change == "append":
+        file.append("x" * 40)
+    else:
+        assert file.remove(fingerprint(NEW))
+    assert stat.S_IMODE(file.path.stat().st_mode) == 0o640
+
+
+def test_a_file_whose_rights_were_put_right_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its content did not change since the reading that failed; its rights did."""
+    file = KeyFile(tmp_path / "secret")
+    file.path.write_text(OLD + "\n")
+    made = KeyRing(file=file, clock=ManualClock())
+    file.path.write_text(f"{OLD}\n{NEW}\n")
+
+    def forbidden(*args: object, **kwargs: object) -> NoReturn:
+        raise PermissionError(13, "no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", forbidden)
+        made.reread()
+    wait_until(lambda: file.path.chmod(0o600) or file.stamp() != made._stamp)
+    made.reread()
+    assert made.held == [fingerprint(OLD), fingerprint(NEW)]
+
+
+@pytest.mark.parametrize(
+    "ring", [b'{"format": 2, "states": {}}', b'{"format": 1, "states": {"a": "frozen"}}']
+)
+def test_states_of_a_newer_form_are_not_half_read(ring: bytes) -> None:
+    """A state that this version does not know may be one in which a key verifies nothing."""
+    with pytest.raises(StoreDamaged):
+        ring_states(ring)

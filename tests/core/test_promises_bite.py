@@ -149,7 +149,7 @@ BITES: list[tuple[str, Patch, Test]] = [
     ),
     (
         "a gap is overlooked",
-        put(Follower, "_gap", lambda self, after, batch: False),
+        put(Follower, "_gap", lambda self, after, batch, era: False),
         test_follower.test_a_rollback_under_newer_entries_is_noticed,
     ),
     (

@@ -66,6 +66,12 @@ WRONG: list[tuple[str, Any]] = [
     ("TRUSTED_ORIGINS", "app.example"),
     ("TRUSTED_ORIGINS", ["https://app.example/"]),
     ("TRUSTED_ORIGINS", [5]),
+    ("TRUSTED_ORIGINS", "https://*.example.com"),
+    ("TRUSTED_ORIGINS", "https://user:pass@example.com"),
+    ("TRUSTED_ORIGINS", "https://a.example,https://b.example"),
+    ("TRUSTED_ORIGINS", "https://a.example https://b.example"),
+    ("EXPECTED_NODES", "web1,web2"),
+    ("MAX_STALENESS", 0.0001),
     ("LOGIN_VIEW", 5),
     ("API_PREFIX", "A-B"),
     ("EXPECTED_NODES", 5),
@@ -101,6 +107,29 @@ def test_contradictions_are_named(given: dict[str, Any], named: str) -> None:
         settings(**given)
     assert caught.value.setting == f"CLUSTERTOKEN_{named}"
     assert caught.value.remedy
+
+
+def test_origins_are_spelled_as_browsers_do() -> None:
+    """A port that is the scheme's own is left out, and letters are small."""
+    made = settings(
+        TRUSTED_ORIGINS=["https://App.Example:443", "http://a.example:80", "http://[::1]:8080"]
+    )
+    assert made.trusted_origins == ("https://app.example", "http://a.example", "http://[::1]:8080")
+
+
+def test_a_lifetime_alone_says_what_else_to_set() -> None:
+    """Where one setting meets the default of another, both are named."""
+    with pytest.raises(ConfigurationError, match=r"RENEW_AFTER.*LIFETIME \(28800 s\)"):
+        settings(LIFETIME=8 * 3600)
+    with pytest.raises(ConfigurationError, match=r"ABSOLUTE_LIFETIME.*None.*LIFETIME"):
+        settings(LIFETIME=timedelta(days=60))
+
+
+def test_a_key_that_resembles_nothing_is_not_guessed_at() -> None:
+    """A wild guess would send people the wrong way."""
+    with pytest.raises(ConfigurationError) as caught:
+        settings(XYZZY=1)
+    assert "Did you mean" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,27 @@ def test_other_variables_are_nobodys_business() -> None:
     assert environment.settings(others) == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("STORE", "directory:///etc/passwd"), ("SECRET_FILE", "/nowhere/key")]
+)
+def test_a_path_that_leads_nowhere_stops_the_start(
+    name: str,
+    value: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """One line that names the variable, instead of a start that answers 503 for ever."""
+    monkeypatch.setenv("INSTANCE", str(tmp_path))
+    monkeypatch.setenv(f"CLUSTERTOKEN_{name}", value)
+
+    with pytest.raises(SystemExit), environment.one_line_errors():
+        environment.check()
+
+    assert capfd.readouterr().err.startswith(f"example_app: CLUSTERTOKEN_{name}: ")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.processes
 def test_a_wrong_variable_stops_the_process_with_one_line(tmp_path: Path) -> None:
     """The app, gunicorn and the plain WSGI site end with it, not with a traceback."""

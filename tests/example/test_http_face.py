@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -10,8 +11,11 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from example_app.tokens import tokens
+
 from .conftest import MakeApp, log_in
 
+ALICE = {"username": "alice", "password": "alice"}
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
@@ -235,7 +239,7 @@ def test_readyz_says_whether_this_worker_is_fresh(client: FlaskClient) -> None:
 def test_readyz_is_503_where_the_store_is_gone(make_app: MakeApp, tmp_path: Path) -> None:
     """A store that cannot be opened leaves the process alive and not ready; cookies are kept."""
     blocked = tmp_path / "blocked"
-    blocked.write_text("not a folder")
+    (blocked / "default.head").mkdir(parents=True)
     client = make_app(STORE=f"directory://{blocked}").test_client()
     assert client.get("/readyz").status_code == 503
     assert client.get("/readyz").json["fresh"] is False
@@ -334,3 +338,82 @@ def test_the_instance_folder_is_nobody_elses(app: Flask, client: FlaskClient) ->
     """Made by the example, it can be entered by its owner only."""
     log_in(client)
     assert stat.S_IMODE(Path(app.instance_path).stat().st_mode) == 0o700
+
+
+def test_an_api_token_of_nobody_with_an_account_is_no_admin(app: Flask) -> None:
+    """The command line makes API tokens for any subject; such a one is refused, not an error."""
+    with app.app_context():
+        issued = tokens.issue_api_token("carol", "robot", ["admin"])
+    headers = {"Authorization": f"Bearer {issued.text}"}
+
+    assert app.test_client().post("/api/subjects/alice/logout", headers=headers).status_code == 403
+    with app.test_client() as client:
+        with app.test_request_context():
+            text = app.extensions["clustertoken"].authority.issue_login("carol").text
+        client.set_cookie("clustertoken", text)
+        assert client.get("/people", headers=HTML).status_code == 403
+
+
+def test_the_answer_with_a_new_text_is_kept_by_no_cache(client: FlaskClient) -> None:
+    """It is the only place where the text of an API token ever stands."""
+    log_in(client)
+    made = client.post("/api/tokens", json={"name": "robot"})
+    assert made.headers["Cache-Control"] == "no-store"
+
+
+def test_ending_this_device_is_logging_out(app: Flask) -> None:
+    """The cookie goes, and the page after it is one for whoever is not logged in."""
+    client, other = app.test_client(), app.test_client()
+    log_in(client)
+    log_in(other)
+    mine, theirs = (one.get("/api/me").json["token_id"] for one in (client, other))
+
+    assert client.post(f"/devices/{theirs}/end", headers=HTML).location == "/devices?said=ended"
+    ended = client.post(f"/devices/{mine}/end", headers=HTML)
+
+    assert (ended.status_code, ended.location) == (303, "/?said=logged-out")
+    assert "Max-Age=0" in ended.headers["Set-Cookie"]
+    assert other.get("/api/me").status_code == 401
+
+
+def test_a_login_beyond_the_limit_says_so_on_the_login_page(make_app: MakeApp) -> None:
+    """A form, with the name still in it; programs get JSON with a word of its own."""
+    app = make_app(TOKEN_LIMIT=1, WHEN_LIMIT="refuse")
+    log_in(app.test_client())
+
+    page = app.test_client().post("/login", data=ALICE, headers=HTML)
+    assert page.status_code == 403
+    assert "as many devices as you may" in page.text
+    assert 'value="alice"' in page.text
+    assert app.test_client().post("/login", json=ALICE).json["error"] == "too_many_logins"
+
+
+def test_a_wrong_password_keeps_the_name(client: FlaskClient) -> None:
+    """Only the password is to be typed again; what was typed is no markup."""
+    page = client.post("/login", data={"username": 'a"<b>', "password": "x"}, headers=HTML)
+    assert 'value="a&#34;&lt;b&gt;"' in page.text
+
+
+def test_two_logins_of_one_browser_can_be_told_apart(app: Flask) -> None:
+    """Each has its time and the end of its id."""
+    client, other = app.test_client(), app.test_client()
+    log_in(client)
+    log_in(other)
+    page = client.get("/devices", headers=HTML).text
+
+    for one in (client, other):
+        assert f"<code>…{one.get('/api/me').json['token_id'][-6:]}</code>" in page
+    assert page.count(" UTC</time>") == 2
+
+
+def test_every_class_that_a_page_names_has_a_style(app: Flask) -> None:
+    """A class that nothing styles is a leftover, or a style that was forgotten."""
+    root = Path(app.root_path)
+    style = (root / "static" / "style.css").read_text()
+    named = {
+        word
+        for page in (root / "templates").glob("*.html")
+        for text in re.findall(r'class="([^"{]+)"', page.read_text())
+        for word in text.split()
+    }
+    assert {word for word in named if not re.search(rf"\.{word}\b", style)} == set()

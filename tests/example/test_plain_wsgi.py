@@ -69,6 +69,23 @@ def test_odd_logins_are_refused(site: ClusterTokenMiddleware, size: str) -> None
     assert foreign.status_code == 403
 
 
+def test_a_login_beyond_the_limit_is_not_called_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reason why no token was made has its own words and status."""
+    monkeypatch.setenv("INSTANCE", str(tmp_path / "instance"))
+    limits = {"CLUSTERTOKEN_TOKEN_LIMIT": 1, "CLUSTERTOKEN_WHEN_LIMIT": "refuse"}
+    made = plain_wsgi.create_application(**limits)
+    alice = {"username": "alice", "password": "alice"}
+    assert Client(made).post("/login", data=alice).status_code == 303
+
+    refused = Client(made).post("/login", data=alice)
+
+    assert refused.status_code == 403
+    assert "ended" not in refused.text
+    made.authority.close()
+
+
 def test_it_shares_its_logins_with_the_flask_example(
     site: ClusterTokenMiddleware, make_app: MakeApp
 ) -> None:

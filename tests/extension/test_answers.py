@@ -9,7 +9,13 @@ from flask import Blueprint, Flask, abort, redirect, request
 
 from flask_clustertoken import ClusterToken, Refusal, fresh_login_required, token_required
 from flask_clustertoken.clock import ManualClock
-from flask_clustertoken.errors import NotAllowed, StoreError, StoreUnavailable
+from flask_clustertoken.errors import (
+    ClusterTokenError,
+    KeyMissing,
+    NotAllowed,
+    StoreError,
+    StoreUnavailable,
+)
 from flask_clustertoken.extension import safe_target
 from tests.extension.parts import (
     SECRET,
@@ -241,11 +247,75 @@ def test_a_blueprint_may_answer_trouble_of_the_store(make_app: MakeApp) -> None:
     assert app.test_client().post("/in").text == "the blueprint is sorry"
 
 
+def test_trouble_of_the_store_is_logged_and_told_to_the_apps_handler(
+    site: tuple[Flask, ClusterToken], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client learns nothing of it, so the log does: the error, and the driver's behind it."""
+    app, _ = site
+    causes: list[BaseException | None] = []
+
+    @app.get("/shelf")
+    def shelf() -> str:
+        raise StoreUnavailable("no answer from the disk") from OSError("no space left")
+
+    @app.errorhandler(503)
+    def sorry(error: Exception) -> tuple[str, int]:
+        causes.append(error.__cause__)
+        return "sorry", 503
+
+    assert app.test_client().get("/shelf").text == "sorry"
+    (record,) = [one for one in caplog.records if one.name == "flask_clustertoken"]
+    assert record.levelname == "WARNING"
+    assert "StoreUnavailable: no answer from the disk" in record.message
+    assert "OSError: no space left" in record.message
+    (cause,) = causes
+    assert isinstance(cause, StoreUnavailable)
+    assert isinstance(cause.__cause__, OSError)
+
+
+def test_a_node_that_cannot_sign_says_so_in_the_log(
+    site: tuple[Flask, ClusterToken], caplog: pytest.LogCaptureFixture
+) -> None:
+    """To the client it is a 503 like any other; the operator has a key file to copy."""
+    app, _ = site
+
+    @app.get("/sign")
+    def sign() -> str:
+        raise KeyMissing("the signing key abc is not on this node")
+
+    assert app.test_client().get("/sign").status_code == 503
+    (record,) = [one for one in caplog.records if one.name == "flask_clustertoken"]
+    assert record.levelname == "ERROR"
+    assert "the signing key abc is not on this node" in record.message
+
+
+def test_a_stale_nodes_503_has_what_went_wrong_as_its_cause(
+    site: tuple[Flask, ClusterToken], clock: ManualClock
+) -> None:
+    """Where the look at the token failed, the app's handler can say why."""
+    app, _ = site
+    store = watch(app)
+    headers = bearer(api_text(app))
+    app.extensions["clustertoken"].authority._recall.clear()
+    store.cut_off(OSError("no route"))
+    causes: list[BaseException | None] = []
+
+    @app.errorhandler(503)
+    def sorry(error: Exception) -> tuple[str, int]:
+        causes.append(error.__cause__)
+        return "sorry", 503
+
+    assert app.test_client().get("/me", headers=headers).text == "sorry"
+    (cause,) = causes
+    assert "no route" in f"{cause} {cause and cause.__cause__}"
+
+
+@pytest.mark.parametrize("handled", [StoreError, ClusterTokenError])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_apps_handler_of_our_errors_stays(
-    make_app: MakeApp, when: str, tmp_path: Any, clock: ManualClock
+    when: str, handled: type[Exception], tmp_path: Any, clock: ManualClock
 ) -> None:
-    """A handler for ``StoreError`` is the app's to have, registered before init_app or after."""
+    """A handler for ``StoreError``, or for the root of our errors, is the app's to have."""
     app = Flask("own", instance_path=str(tmp_path))
     app.config.update(CLUSTERTOKEN_STORE="memory:", CLUSTERTOKEN_SECRET=SECRET)
 
@@ -253,10 +323,10 @@ def test_an_apps_handler_of_our_errors_stays(
         return "mine", 503
 
     if when == "before":
-        app.register_error_handler(StoreError, mine)
+        app.register_error_handler(handled, mine)
     tokens = ClusterToken(app, clock=clock)
     if when == "after":
-        app.register_error_handler(StoreError, mine)
+        app.register_error_handler(handled, mine)
     watch(app).cut_off()
     app.post("/login")(lambda: tokens.login("alice").id)
 

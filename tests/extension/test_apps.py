@@ -18,6 +18,7 @@ from flask_clustertoken import ClusterToken, current_token, require_token, token
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.stores.memory import MemoryStore
 from tests.extension.parts import (
     COOKIE,
     SECRET,
@@ -236,6 +237,50 @@ def test_a_setting_changed_after_init_app_is_an_error(
             app.test_client().get("/public")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "change"),
+    [
+        ("TRUSTED_ORIGINS", ["https://a.example"], lambda one: one.append("https://b.example")),
+        ("SECRET", [SECRET], lambda one: one.insert(0, "another secret, long enough as well")),
+        ("STORE_OPTIONS", {"x": {"y": [1]}}, lambda one: one["x"]["y"].append(2)),
+    ],
+)
+def test_a_setting_changed_in_place_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, make_app: MakeApp, key: str, value: Any, change: Any
+) -> None:
+    """The very list that was given is no longer the app's to write in."""
+    if key == "STORE_OPTIONS":
+        monkeypatch.setattr(
+            "flask_clustertoken.membership.open_store", lambda *a, **k: MemoryStore()
+        )
+    app, _ = make_app(**{key: value})
+    change(value)
+
+    with pytest.raises(ConfigurationError, match=f"CLUSTERTOKEN_{key}"):
+        app.test_client().get("/public")
+
+
+def test_settings_may_hold_what_cannot_be_copied(
+    monkeypatch: pytest.MonkeyPatch, make_app: MakeApp
+) -> None:
+    """An option of a store may be any object, such as a TLS context or a lock."""
+    monkeypatch.setattr("flask_clustertoken.membership.open_store", lambda *a, **k: MemoryStore())
+    app, _ = make_app(STORE_OPTIONS={"tls": {"lock": threading.Lock()}})
+
+    assert app.test_client().get("/public").status_code == 200
+
+
+def test_whoever_uses_the_settings_can_ask_whether_they_still_hold(make_app: MakeApp) -> None:
+    """A command has no first request: it asks the app's state itself."""
+    app, _ = make_app()
+    given = state_of(app).given
+
+    given.check(app)
+    app.config["CLUSTERTOKEN_STORE"] = "directory:"
+    with pytest.raises(ConfigurationError, match="CLUSTERTOKEN_STORE"):
+        given.check(app)
+
+
 def test_a_login_view_that_does_not_exist_is_an_error(make_app: MakeApp) -> None:
     """A wrong LOGIN_VIEW is told with the first request, not with the first logged-out user."""
     app, _ = make_app(LOGIN_VIEW="auth.sign_in")
@@ -297,6 +342,41 @@ def test_a_blueprint_is_guarded_by_its_before_request(make_app: MakeApp) -> None
     right = client.get("/admin/", headers=bearer(api_text(app, "robot", "admin")))
     assert right.text == "admin robot"
     assert client.get("/maybe").text == "nobody"
+
+
+def test_a_blueprint_is_guarded_by_a_protected_hook(make_app: MakeApp) -> None:
+    """The decorator over a ``before_request`` protects what is behind; a preflight passes."""
+    app, _ = make_app()
+    admin = Blueprint("admin", "admin", url_prefix="/admin")
+
+    @admin.before_request
+    @token_required(scopes=["admin"])
+    def admins_only() -> None:
+        pass
+
+    @admin.get("/")
+    def index() -> str:
+        return f"admin {current_token.subject}"
+
+    app.register_blueprint(admin)
+    client = app.test_client()
+
+    assert client.get("/admin/").status_code == 401
+    assert client.get("/admin/", headers=bearer(api_text(app))).status_code == 403
+    assert client.get("/admin/", headers=cookie(login_text(app))).text == "admin alice"
+    assert client.options("/admin/").status_code == 200
+
+
+@pytest.mark.parametrize("whose", ["app", "blueprint"])
+def test_require_token_as_a_hook_itself_is_an_error(make_app: MakeApp, whose: str) -> None:
+    """Its token would be the response: the first request says so, also one of nobody's."""
+    app, _ = make_app()
+    blueprint = Blueprint("some", "some")
+    (app if whose == "app" else blueprint).before_request(require_token)  # type: ignore[type-var]
+    app.register_blueprint(blueprint)
+
+    with pytest.raises(ConfigurationError, match="before_request"):
+        app.test_client().get("/public")
 
 
 def test_commands_are_there(make_app: MakeApp) -> None:

@@ -94,6 +94,9 @@ def test_no_foreign_page_logs_anybody_in_or_out(app: Flask, path: str, with_cook
     answer = app.test_client().post(path, headers=headers)
 
     assert answer.status_code == 403
+    assert answer.json is not None
+    assert answer.json["error"] == "cross_origin"
+    assert "WWW-Authenticate" not in answer.headers, "no token would help that page"
     assert not texts_set(answer)
     assert app.test_client().get("/me", headers=cookie(text)).status_code == 200
 

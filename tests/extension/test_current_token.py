@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from typing import Any
+
 import pytest
 from flask import Flask, render_template_string
 
@@ -11,9 +15,11 @@ from flask_clustertoken import (
     current_token,
     fresh_login_required,
     require_token,
+    testing,
     token_required,
 )
 from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.errors import NotAllowed
 from flask_clustertoken.extension.responses import NotEnough
 from flask_clustertoken.extension.testing import TokenClient
 from tests.extension.parts import MakeApp, api_text, bearer, cookie, login_text, watch
@@ -172,6 +178,21 @@ def test_the_user_is_loaded_once_a_request(site: tuple[Flask, ClusterToken]) -> 
         assert loaded == ["alice", "alice"]
 
 
+def test_the_user_loader_may_be_async(site: tuple[Flask, ClusterToken]) -> None:
+    """A coroutine function gives the user it returns, as an async view gives its answer."""
+    app, tokens = site
+
+    @tokens.user_loader
+    async def load(token: Token) -> str:
+        return token.subject.title()
+
+    @app.get("/user")
+    def user() -> str:
+        return str(current_token.user)
+
+    assert app.test_client().get("/user", headers=cookie(login_text(app))).text == "Alice"
+
+
 def test_the_user_follows_a_login_in_the_same_request(site: tuple[Flask, ClusterToken]) -> None:
     """After ``login`` the user is the new one, after ``logout`` there is none."""
     app, tokens = site
@@ -211,6 +232,83 @@ def test_acting_as_logs_somebody_in_around_a_request_context(
                     require_token(scopes=["write"])
             assert current_token.subject == "alice"
         assert not current_token
+
+
+def test_acting_as_speaks_also_where_code_logs_in_and_out(
+    site: tuple[Flask, ClusterToken],
+) -> None:
+    """In a request that was built by hand they go by who acts, and so does what comes after."""
+    app, tokens = site
+    elsewhere = cookie(login_text(app))
+
+    with app.test_request_context():
+        with tokens.acting_as("alice"):
+            since = tokens.login_begins()
+            assert current_token.subject == "alice"
+            assert require_token(strict=True).subject == "alice"
+            assert tokens.logout_everywhere() is not None
+            assert not current_token
+        with tokens.acting_as("carol"):
+            assert current_token.subject == "carol"
+        assert not current_token
+        with tokens.acting_as("carol"):
+            tokens.login("bob", since=since)
+            assert current_token.subject == "bob"
+        assert current_token.subject == "bob"
+    assert app.test_client().get("/me", headers=elsewhere).status_code == 401
+
+
+def test_whoever_acts_as_a_program_neither_logs_in_nor_out(
+    site: tuple[Flask, ClusterToken],
+) -> None:
+    """As with its bearer token in a real request."""
+    app, tokens = site
+
+    with app.test_request_context(), tokens.acting_as("robot", scopes=["read"]) as token:
+        assert (token.kind, token.scopes) == ("api", ("read",))
+        with pytest.raises(NotAllowed):
+            tokens.login("robot")
+        with pytest.raises(NotAllowed):
+            tokens.logout_everywhere()
+
+
+@pytest.mark.parametrize(
+    ("error", "given"),
+    [
+        (ValueError, {"subject": "alice", "kind": "bogus"}),
+        (ValueError, {"subject": "alice", "kind": "login", "scopes": ["read"]}),
+        (TypeError, {"subject": "alice", "scopes": "read"}),
+        (TypeError, {"scopes": ["read"]}),
+        (TypeError, {"kind": "login"}),
+        (TypeError, {"claims": {"role": "editor"}}),
+        (ValueError, {"subject": "robot", "kind": "api", "claims": {"role": "editor"}}),
+    ],
+)
+def test_a_test_client_that_contradicts_itself_is_an_error(
+    site: tuple[Flask, ClusterToken], error: type[Exception], given: dict[str, Any]
+) -> None:
+    """A test that asks for what does not exist would pass for the wrong reason."""
+    app, tokens = site
+    app.test_client_class = TokenClient
+
+    with pytest.raises(error):
+        app.test_client(**given)
+    if "subject" in given and "claims" not in given:
+        with pytest.raises(error), tokens.acting_as(**given):
+            pass
+
+
+def test_both_kinds_of_testing_come_from_one_place() -> None:
+    """``flask_clustertoken.testing`` has the client, and without Flask the contract."""
+    assert testing.TokenClient is TokenClient
+    assert "TokenClient" in dir(testing)
+    with pytest.raises(AttributeError, match="Nothing"):
+        testing.Nothing  # type: ignore[attr-defined]  # noqa: B018
+    program = "import sys, flask_clustertoken.testing; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()
+    assert "flask" not in loaded
 
 
 def test_acting_as_has_no_say_over_real_requests(site: tuple[Flask, ClusterToken]) -> None:

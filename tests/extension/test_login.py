@@ -264,6 +264,10 @@ def test_a_bearer_token_neither_makes_nor_ends_logins(
     for headers in (bearer(api_text(app)), bearer("nonsense"), bearer("x") | cookie(login)):
         answer = app.test_client().post(path, headers=headers)
         assert answer.status_code == 403
+        assert answer.json == {
+            "error": "insufficient_scope",
+            "message": "A bearer token neither makes nor ends logins.",
+        }
         assert not texts_set(answer)
     assert accepted(app, login)
 
@@ -310,8 +314,10 @@ def test_tokens_of_a_subject_are_listed_and_ended_one_by_one(
         ids = [token.id for token in pages]
         assert pages.recorded
         assert len(ids) == 3
+        assert [token.id for token in pages] == ids, "they can be gone through twice"
         revocation = tokens.revoke(ids[0])
         assert revocation.confirm(0)
+        assert sorted(one.id for one in pages) == sorted(ids[1:]), "and are read anew"
         assert sorted(one.id for one in tokens.tokens_of("alice")) == sorted(ids[1:])
         with pytest.raises(ValueError, match="id"):
             tokens.revoke(texts[0])
@@ -397,7 +403,9 @@ def test_the_limit_of_logins(make_app: MakeApp, clock: ManualClock) -> None:
     refused = app.test_client().post("/login/alice")
     assert refused.status_code == 403
     assert refused.json is not None
-    assert "1 login" in refused.json["message"]
+    assert refused.json["error"] == "token_limit"
+    assert "log out elsewhere" in refused.json["message"]
+    assert "WWW-Authenticate" not in refused.headers, "no other token would do"
     assert not texts_set(refused)
 
 

@@ -9,6 +9,7 @@ from flask import Flask, Response, make_response
 
 from flask_clustertoken import ClusterToken, current_token, token_policy, token_required
 from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.extension.state import state_of
 from tests.extension.parts import (
     DAY,
@@ -158,11 +159,17 @@ def test_a_stale_node_renews_nothing(site: tuple[Flask, ClusterToken], clock: Ma
     assert not texts_set(answer)
 
 
-def test_accepting_when_stale_renews_nothing(make_app: MakeApp, clock: ManualClock) -> None:
+def test_accepting_when_stale_renews_nothing(
+    make_app: MakeApp, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """WHEN_STALE="accept" lets a login in, and does not prolong it."""
     app, _ = make_app(WHEN_STALE="accept", RENEW_AFTER=60)
     text = login_text(app)
-    state_of(app).authority.follower().stop()
+
+    def no_contact() -> None:
+        raise StoreUnavailable("the line was cut")
+
+    monkeypatch.setattr(state_of(app).authority.follower(), "_confirm", no_contact)
     clock.advance(120)
 
     answer = app.test_client().get("/me", headers=cookie(text))

@@ -245,6 +245,55 @@ def test_scopes_as_one_text_are_a_mistake(site: tuple[Flask, ClusterToken]) -> N
             tokens.login("alice", labels="provider:1")
 
 
+@pytest.mark.parametrize(
+    ("error", "write"),
+    [
+        (TypeError, lambda: token_required("api")),
+        (TypeError, lambda: token_required()("api")),
+        (TypeError, lambda: token_required(scopes=None)),
+        (TypeError, lambda: token_required(scopes=[1])),
+        (TypeError, lambda: token_required(scopes=b"read")),
+        (ValueError, lambda: token_required(kind="bogus")),
+        (TypeError, lambda: fresh_login_required(lambda: "the view")),
+        (TypeError, lambda: fresh_login_required("300")),
+        (ValueError, lambda: fresh_login_required(-1)),
+        (ValueError, lambda: fresh_login_required(float("nan"))),
+    ],
+)
+def test_a_mistake_in_a_decorator_stops_the_start(
+    error: type[Exception], write: Callable[[], Any]
+) -> None:
+    """It is told where it is written, by name, and not with each request or with some."""
+    with pytest.raises(error, match=r"kind|scopes|max_age"):
+        write()
+
+
+def test_a_mistake_in_require_token_is_told_to_everybody(site: tuple[Flask, ClusterToken]) -> None:
+    """Also with a login, which no scope would limit, and where nobody is logged in."""
+    app, tokens = site
+    with app.test_request_context():
+        with pytest.raises(ValueError, match="kind"):
+            require_token("bogus")  # type: ignore[arg-type]
+        with tokens.acting_as("alice"), pytest.raises(TypeError, match="scopes"):
+            require_token(scopes=None)  # type: ignore[arg-type]
+
+
+def test_scopes_that_can_be_read_only_once_hold_for_every_request(
+    site: tuple[Flask, ClusterToken],
+) -> None:
+    """A generator is read where it is written: used up, it would ask for nothing."""
+    app, _ = site
+
+    @app.get("/view")
+    @token_required(scopes=(one for one in ["read"]))  # type: ignore[arg-type]
+    def view() -> str:
+        return "in"
+
+    client, headers = app.test_client(), bearer(api_text(app))
+    for _ in range(2):
+        assert client.get("/view", headers=headers).status_code == 403
+
+
 def test_require_token_gives_the_token(site: tuple[Flask, ClusterToken]) -> None:
     """Typed code gets the token itself, no proxy that may be falsy."""
     app, _ = site

@@ -20,7 +20,7 @@ from tests.servers.zookeeper import CannotRun, Ensemble
 pytestmark = [pytest.mark.keycloak, pytest.mark.zookeeper, pytest.mark.gunicorn]
 
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
-ROUNDS = rounds(6, 100)
+ROUNDS = rounds(6, 50)
 JSON = {"Accept": "application/json"}
 LIFE = 8
 

@@ -12,7 +12,7 @@ from flask import Flask
 from werkzeug.wrappers import Request, Response
 
 from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import labels
+from flask_clustertoken.keycloak import adapter, labels
 from tests.keycloak.app import create_app
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer
@@ -110,6 +110,29 @@ def test_always_refreshed_and_down(always: Flask, issuer: Issuer) -> None:
 
     assert flow.client.get("/me").status_code == 200
     assert flow.client.get("/token").status_code == 503
+
+
+def test_roles_are_remembered_for_a_while(
+    issuer: Issuer, config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another node refreshed: this one goes by the new roles once it asks the store again."""
+    monkeypatch.setattr(adapter, "ROLES_REMEMBERED", 0.5)
+    options = {"token-minimum-time-to-live": 3600}
+    apps = [create_app(config(issuer.url, options=options)) for _ in range(2)]
+    flow, refreshes = logged_in(apps[0], issuer)
+    text = flow.client.get_cookie("clustertoken").value  # type: ignore[union-attr]
+    other = apps[1].test_client()
+    other.set_cookie("clustertoken", text)
+    assert other.get("/me").json["roles"] == ["editor"]
+    refreshes.roles = ["reader"]
+    assert flow.client.get("/token").status_code == 200
+    assert flow.client.get("/me").json["roles"] == ["reader"]
+
+    assert other.get("/me").json["roles"] == ["editor"]
+    wait_until(lambda: other.get("/me").json["roles"] == ["reader"], 5)
+
+    for app in apps:
+        state_of(app).authority.close()
 
 
 @pytest.fixture(params=["session", "cookie"])

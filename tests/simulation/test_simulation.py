@@ -16,7 +16,7 @@ BATCH = 125
 #: The inner loop has a few hundred schedules, the stage with processes some thousand more.
 BATCHES = [
     pytest.param(batch, marks=[pytest.mark.processes] if batch >= 2 else [])
-    for batch in range(rounds(10, 400))
+    for batch in range(rounds(10, 150))
 ]
 
 

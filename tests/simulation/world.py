@@ -13,7 +13,6 @@ import copy
 import heapq
 import logging
 import secrets
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Any, ClassVar, TypeVar
@@ -437,19 +436,17 @@ class World:
         class SimulatedThreading:
             Event = SimulatedEvent
 
-        saved = confirmation_module.threading, membership_module._joining
+        saved = confirmation_module.threading
         random = secrets.token_bytes, secrets.token_hex
         secrets.token_bytes = lambda size=16: world.rng.randbytes(size)
         secrets.token_hex = lambda size=16: world.rng.randbytes(size).hex()
         confirmation_module.threading = SimulatedThreading  # type: ignore[misc,assignment]
-        # Joins of several nodes nest in this one thread.
-        membership_module._joining = threading.Lock
         level = logging.getLogger("flask_clustertoken").level
         logging.getLogger("flask_clustertoken").setLevel(logging.CRITICAL)
         try:
             yield
         finally:
-            confirmation_module.threading, membership_module._joining = saved  # type: ignore[misc]
+            confirmation_module.threading = saved  # type: ignore[misc]
             secrets.token_bytes, secrets.token_hex = random
             logging.getLogger("flask_clustertoken").setLevel(level)
             for node in self.nodes:

@@ -121,3 +121,12 @@ def test_realms_do_not_meet(tmp_path: Path) -> None:
         one.put("key", b"", None)
         assert two.get("key") is None
         assert one.root().epoch != two.root().epoch
+
+
+@pytest.mark.parametrize("below", ["", "/below"])
+def test_a_file_where_the_folder_should_be_is_a_wrong_setting(tmp_path: Path, below: str) -> None:
+    """Said before anything is opened: no waiting would help."""
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ConfigurationError, match="is not a folder"):
+        open_store(f"directory://{tmp_path}/file{below}")

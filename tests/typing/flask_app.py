@@ -19,14 +19,14 @@ from flask_clustertoken import (
     current_token,
     fresh_login_required,
     require_token,
+    safe_target,
     token_policy,
     token_required,
 )
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import StoreError, TokenLimitReached
-from flask_clustertoken.extension import safe_target
 from flask_clustertoken.extension.signals import revocation_applied
-from flask_clustertoken.extension.testing import TokenClient
+from flask_clustertoken.testing import TokenClient
 
 tokens = ClusterToken()
 

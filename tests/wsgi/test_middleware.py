@@ -303,6 +303,68 @@ def test_two_middlewares_may_share_an_authority(clock: ManualClock) -> None:
     authority.close()
 
 
+@pytest.mark.parametrize(
+    "more", [{"lifetime": 5, "nonsense": 7}, {"clock": ManualClock()}, {"instance_path": "/srv"}]
+)
+def test_settings_beside_an_authority_are_an_error(
+    clock: ManualClock, more: dict[str, Any]
+) -> None:
+    """The authority has its own: what is said beside it would be ignored without a word."""
+    settings = Settings.from_mapping({"CLUSTERTOKEN_STORE": "memory:"})
+    authority = TokenAuthority(settings, clock=clock)
+
+    with pytest.raises(TypeError, match=next(iter(more))):
+        ClusterTokenMiddleware(hello, authority, **more)
+
+
+def test_first_requests_of_two_threads_may_meet(clock: ManualClock) -> None:
+    """Another one may finish ``before_first`` between the question and the call."""
+    calls: list[str] = []
+
+    class Racing(ClusterTokenMiddleware):
+        """Whoever asks a second time finds that another thread was faster."""
+
+        @property
+        def before_first(self) -> Any:
+            calls.append("asked")
+            return (lambda: calls.append("called")) if calls == ["asked"] else None
+
+        @before_first.setter
+        def before_first(self, value: Any) -> None:
+            pass
+
+    answer = Client(Racing(hello, store="memory:", secret=SECRET, clock=clock)).get("/public")
+
+    assert answer.status_code == 200
+    assert calls == ["asked", "called"]
+
+
+@pytest.mark.parametrize("call", ["login", "logout", "logout_everywhere"])
+def test_it_is_too_late_to_log_in_or_out_once_the_headers_have_left(wrap: Wrap, call: str) -> None:
+    """In a streamed body: an error, and the login that there is goes on."""
+    errors: list[Exception] = []
+
+    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
+        handle = environ["clustertoken"]
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"stream"
+        try:
+            getattr(handle, call)(*["bob"] * (call == "login"))
+        except RuntimeError as error:
+            errors.append(error)
+
+    middleware = wrap(app)
+    text = text_of(middleware)
+
+    answer = Client(middleware, use_cookies=False).get("/", headers={"Cookie": f"{COOKIE}={text}"})
+
+    assert answer.text == "stream"
+    (error,) = errors
+    assert "headers have left" in str(error)
+    assert middleware.authority.authenticate(text), "nothing was ended"
+    assert not list(middleware.authority.tokens_of("bob")), "and nobody logged in"
+
+
 def test_an_exception_of_the_app_goes_through(wrap: Wrap) -> None:
     """What the app raises the server sees."""
 
