@@ -22,6 +22,9 @@ from .state import current_environ, current_state, handle_in, this_request
 
 View = TypeVar("View", bound=Callable[..., Any])
 
+#: An attribute of a view function: true where nothing in here refuses anybody.
+OPEN = "clustertoken_open"
+
 
 def require_token(
     kind: TokenKind | None = None,
@@ -36,12 +39,26 @@ def require_token(
     since Flask takes what such a function returns for the response. *scopes* limit API tokens;
     a login token passes a scope check unless *kind* is ``"api"``. *slide* ``False``: this request
     does not keep the login alive. *strict*: ask the store itself.
+
+    A view that makes logins or has another judge (an adapter's: see :data:`OPEN`) is never refused,
+    so that a hook may stand before a whole app; what is returned there may be falsy.
     """
     if kind is not None:
         check_kind(kind)
     if scopes != ():
         scopes = checked_scopes(scopes)
-    return _demand(kind, scopes, slide, strict, current_environ())
+    try:
+        return _demand(kind, scopes, slide, strict, current_environ())
+    except HTTPException:
+        if stands_open():
+            return cast(Token, current())
+        raise
+
+
+def stands_open() -> bool:
+    """Whether the request's view lets everybody pass. (Asked only of who would be refused.)"""
+    view = current_app.view_functions.get(request.endpoint or "")
+    return getattr(view, OPEN, False) is True
 
 
 def _demand(
@@ -75,7 +92,7 @@ def refuse(refusal: Refusal, error: type[TokenMissing] = TokenMissing) -> NoRetu
     if refusal is CROSS_ORIGIN:
         raise CrossOrigin(refusal)
     state = current_state()
-    handler = state.extension.handle_unauthorized
+    handler = state.extension.handle_unauthorized or state.handle_unauthorized
     if handler is not None:
         answer = current_app.ensure_sync(handler)(refusal)
         raise HTTPException(response=make_response(answer))
@@ -159,7 +176,11 @@ def _before(check: Callable[[Mapping[str, Any]], object]) -> Callable[[View], Vi
         def checked(*args: Any, **kwargs: Any) -> Any:
             environ = this_request().environ
             if environ["REQUEST_METHOD"] != "OPTIONS":
-                check(environ)
+                try:
+                    check(environ)
+                except HTTPException:
+                    if not stands_open():
+                        raise
             return view(*args, **kwargs)
 
         if iscoroutinefunction(view):

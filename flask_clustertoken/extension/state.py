@@ -44,6 +44,8 @@ class AppState:
     middleware: ClusterTokenMiddleware
     #: ``given.check(app)`` is for whoever uses the settings: the first request, a command.
     given: Given
+    #: What an adapter of this app answers where the app has no handler of its own.
+    handle_unauthorized: UnauthorizedHandler | None = None
 
 
 def state_of(app: Flask) -> AppState:

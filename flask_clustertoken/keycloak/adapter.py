@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
-from flask import Flask, current_app, g, has_request_context, request
-from werkzeug.sansio.utils import host_is_trusted
+from flask import Flask, current_app, has_request_context, request
 from werkzeug.wrappers import Response
 
 from ..authority import TokenAuthority
 from ..errors import ConfigurationError, MissingDriver, StoreError
-from ..events import LoginEnding, NodeFresh, NodeLeaving, TokenRenewed
+from ..events import LoginEnding, NodeFresh, NodeLeaving, TokenRenewed, TokenRevoked
 from ..extension.state import AppState, current_handle, state_of
-from ..tokens import Token
+from ..tokens import UNNUMBERED, Token, new_id
 from . import bearer, claims, labels
 from .background import Background
 from .companion import Companion, fits
-from .errors import KeycloakError, KeycloakUnavailable, NoProviderTokens, SessionEnded
+from .endings import Endings
+from .errors import KeycloakError, NoProviderTokens, SessionEnded
 from .hosts import Hosts, Registrar
 from .labels import Keys
 from .login import Arrival, PendingCookie
 from .notbefore import NotBefore
 from .options import Options, from_config
+from .origins import Origins
 from .provider import Provider, Providers
 from .receiver import Receiver
+from .scratch import scratch
 from .sealing import Sealer
 from .vault import ProviderTokens, Vault
 
@@ -77,13 +77,6 @@ class Adapter:
     """The parts of one app, found in ``app.extensions["keycloak"]``."""
 
     def __init__(self, app: Flask, core: AppState, options: Options) -> None:
-        if options.relative and not app.config.get("TRUSTED_HOSTS"):
-            raise ConfigurationError(
-                "auth-server-url",
-                f"{options.auth_server_url!r} is a path of whichever host a request names, and "
-                "whoever sends a request could name their own.",
-                "Set TRUSTED_HOSTS to the hosts that are yours, or write the whole URL.",
-            )
         self.app = app
         self.core = core
         self.options = options
@@ -91,12 +84,14 @@ class Adapter:
         keys = Keys(options.realm, options.client_id)
         sealer = Sealer(self.authority.keys)
         self.providers = Providers(options, self.authority.clock)
-        self.not_before = NotBefore(self.authority, keys.not_before)
+        self.origins = Origins(app, options, self.providers)
+        self.not_before = NotBefore(self.authority, keys, self.providers.forget_keys)
         self.receiver = Receiver(self.authority, options, keys, self.not_before)
         self.vault = Vault(self.authority, options, keys, sealer)
         self.companion = Companion(core.settings, sealer)
         self.hosts = Hosts(self.authority, options, keys)
         self.background = Background()
+        self.endings = Endings(self)
         self.pending = PendingCookie(
             core.settings,
             lambda: request.script_root + options.url_prefix,
@@ -104,46 +99,47 @@ class Adapter:
             self.authority.clock,
         )
         self.registrar: Registrar | None = None
+        self._is_complete = False
         self._roles: dict[str, tuple[float, claims.Roles]] = {}
 
     def attach(self, app: Flask) -> None:
         """Everything by which the app and the core know of us."""
         from .commands import attach_commands
-        from .views import ANSWERS, make_blueprint, unauthorized
+        from .views import ANSWERS, exempt_from_csrf, make_blueprint, unauthorized
 
         app.register_blueprint(make_blueprint(self))
+        exempt_from_csrf(app)
+        app.before_request(self._complete)
         app.before_request(self._refresh_always)
         app.after_request(self._send_cookies)
         for error, answer in ANSWERS.items():
             app.register_error_handler(error, answer)
         self.core.middleware.bearer_verifiers.append(bearer.verifier(self))
-        if self.core.extension.handle_unauthorized is None:
-            self.core.extension.handle_unauthorized = unauthorized
+        # (Of this app: the extension may serve others, which have no Keycloak.)
+        self.core.handle_unauthorized = unauthorized
         events = self.authority.events
-        events.listen(LoginEnding, self._login_ending)
-        events.listen(TokenRenewed, self._token_renewed)
+        events.listen(LoginEnding, self.endings.login_ending)
+        events.listen(TokenRevoked, self.endings.login_ended)
+        events.listen(TokenRenewed, self.endings.token_renewed)
         events.listen(NodeFresh, self._joined)
         events.listen(NodeLeaving, self._leaving)
         attach_commands(app)
 
-    # -- where Keycloak is -------------------------------------------------------------
+    def _complete(self) -> None:
+        """With the first request: what was added to the app after us has to know of us too.
+
+        (Its own hooks run after this one, since they were added later.)
+        """
+        if not self._is_complete:
+            from .views import exempt_from_csrf
+
+            exempt_from_csrf(self.app)
+            self._is_complete = True
 
     def provider(self) -> Provider:
-        """Keycloak, as this request reaches it."""
-        if not self.options.relative:
-            return self.providers.at("")
-        if not has_request_context():
-            if self.options.backend_url.startswith("http"):
-                return self.providers.at(self.options.backend_url)
-            raise ConfigurationError(
-                "auth-server-url",
-                "it is a path, and there is no request that names the host.",
-                "Set auth-server-url-for-backend-requests to a whole URL.",
-            )
-        trusted = self.app.config.get("TRUSTED_HOSTS") or ()
-        if not host_is_trusted(request.host, trusted):
-            raise KeycloakUnavailable("the request names a host that is not in TRUSTED_HOSTS")
-        return self.providers.at(f"{request.scheme}://{request.host}")
+        """Keycloak, as this request reaches it. Raises :class:`KeycloakUnavailable` where the
+        request names a host that is not ours."""
+        return self.origins.provider()
 
     # -- coming and going of the process -----------------------------------------------
 
@@ -175,18 +171,15 @@ class Adapter:
         assert label is not None
         tokens = ProviderTokens.of(arrival.tokens, self.authority.clock.time())
         with_roles = {**arrival.claims, **arrival.roles.to_claims()}
-        if self.vault.where == "cookie":
-            # What a refresh of an earlier login of this session left behind is older.
-            self.vault.drop(label)
-            if self._set_companion(label, tokens):
-                # The roles are in the companion too, so they may be left out where they are many.
-                return with_roles if fits(with_roles) else dict(arrival.claims)
+        if self.vault.where == "cookie" and self._set_companion(label, tokens):
+            # The roles are in the companion too, so they may be left out where they are many.
+            return with_roles if fits(with_roles) else dict(arrival.claims)
         self.vault.keep(label, tokens)
         return with_roles if self.vault.where == "session" or fits(with_roles) else arrival.claims
 
     def unkeep(self, arrival: Arrival) -> None:
         """The login was not issued after all."""
-        g.pop("_keycloak_cookies", None)
+        scratch().cookies = None
         label = labels.login_label(arrival.labels)
         assert label is not None
         try:
@@ -194,20 +187,35 @@ class Adapter:
         except StoreError:
             logger.info("the sealed tokens of a login that was not made stay until they expire")
 
+    def is_revoked(self, arrival: Arrival) -> bool:
+        """Whether its labels are, so that no login with them can be made any more."""
+        now = int(self.authority.clock.time())
+        probe = Token(
+            id=new_id(arrival.subject),
+            subject=arrival.subject,
+            kind="login",
+            issued_at=now,
+            authenticated_at=now,
+            expires_at=None,
+            labels=arrival.labels,
+            since=UNNUMBERED,
+        )
+        return self.authority.follower().view.covers(probe)
+
     def _set_companion(self, label: str, tokens: ProviderTokens, persistent: bool = True) -> bool:
         headers = self.companion.headers(request.environ, label, tokens, persistent=persistent)
         if headers is None:
-            g._keycloak_cookies = self.companion.clearing(request.environ)
+            scratch().cookies = self.companion.clearing(request.environ)
             return False
-        g._keycloak_cookies = headers
-        g._keycloak_tokens = tokens
+        scratch().cookies = headers
+        scratch().tokens[label] = tokens
         return True
 
     def _send_cookies(self, response: Response) -> Response:
         handle = current_handle()
-        if handle is not None and handle.looked and "_keycloak_cookies" not in g:
-            self._ask_before_renewal()
-        for header in g.pop("_keycloak_cookies", ()):
+        if handle is not None and handle.looked and scratch().cookies is None:
+            self.endings.ask_before_renewal()
+        for header in scratch().cookies or ():
             response.headers.add("Set-Cookie", header)
             response.headers["Cache-Control"] = "no-store"
         return response
@@ -222,28 +230,28 @@ class Adapter:
                 return token, label
         raise NoProviderTokens("nobody is logged in with Keycloak")
 
-    def _cookie_tokens(self, label: str) -> ProviderTokens | None:
+    def cookie_tokens(self, label: str) -> ProviderTokens | None:
         """What the browser carries, or what this request has put there already."""
         if self.vault.where != "cookie" or not has_request_context():
             return None
-        found: ProviderTokens | None = g.get("_keycloak_tokens")
+        found = scratch().tokens.get(label)
         return found if found is not None else self.companion.read(request.environ, label)
 
     def current_tokens(self) -> ProviderTokens | None:
         """The tokens of the request's login as they are; nothing is refreshed."""
         _, label = self.login()
-        return self._cookie_tokens(label) or self.vault.read(label)
+        return self.cookie_tokens(label) or self.vault.read(label)
 
-    def access_token(self, *, forced: bool = False) -> str:
+    def access_token(self, *, forced: bool = False, voluntary: bool = False) -> str:
         """See :func:`~flask_clustertoken.keycloak.keycloak_token`."""
         presented = bearer.presented(request.environ)
         if presented is not None:
             return presented
         token, label = self.login()
-        done: str | None = g.get("_keycloak_refreshed")
+        done = scratch().refreshed.get(label)
         if done is not None:
             return done
-        cookie = self._cookie_tokens(label)
+        cookie = self.cookie_tokens(label)
         try:
             tokens = self.vault.refresh(
                 self.provider(),
@@ -252,13 +260,14 @@ class Adapter:
                 cookie,
                 least=float(self.options.token_minimum_time_to_live),
                 forced=forced or self.options.always_refresh_token,
+                voluntary=voluntary,
             )
         except SessionEnded:
-            self.end_login(token, label)
+            self.endings.end_login(token, label)
             raise
         if cookie is not None and tokens.number != cookie.number:
             self._took_over(token, label, tokens)
-        g._keycloak_refreshed = tokens.access_token
+        scratch().refreshed[label] = tokens.access_token
         self._remember_roles(label, tokens)
         return tokens.access_token
 
@@ -266,15 +275,6 @@ class Adapter:
         if not self._set_companion(label, tokens, token.persistent):
             # It has outgrown the cookies: from here on the store keeps it.
             self.vault.keep_on(label, tokens)
-
-    def end_login(self, token: Token, label: str) -> None:
-        """Keycloak does not know the session any more: our login ends, on every node.
-
-        By its id and not by its label: the same session may go on at Keycloak (a refresh token
-        was used twice), and a label could never log in again.
-        """
-        self.authority.revoke_ids([token.id])
-        self.vault.drop(label)
 
     def _refresh_always(self) -> None:
         if not self.options.always_refresh_token or request.blueprint == "keycloak":
@@ -286,7 +286,7 @@ class Adapter:
         except NoProviderTokens:
             return
         try:
-            self.access_token(forced=True)
+            self.access_token(forced=True, voluntary=True)
         except SessionEnded:
             handle = current_handle()
             if handle is not None:
@@ -314,7 +314,7 @@ class Adapter:
         return at_login.mine(self.options) if at_login is not None else frozenset()
 
     def _refreshed_roles(self, label: str) -> claims.Roles | None:
-        cookie = self._cookie_tokens(label)
+        cookie = self.cookie_tokens(label)
         if cookie is not None:
             return _roles_of(cookie)
         now = self.authority.clock.monotonic()
@@ -337,70 +337,6 @@ class Adapter:
         self._roles[label] = (until, roles)
         return roles
 
-    # -- what the core tells us --------------------------------------------------------
-
-    def _login_ending(self, event: LoginEnding) -> None:
-        """A user logs out of the app: forget the tokens, and end the session at Keycloak."""
-        label = labels.login_label(event.token.labels)
-        if label is None:
-            return
-        tokens = self._cookie_tokens(label) or self.vault.read(label)
-        if has_request_context():
-            g._keycloak_cookies = self.companion.clearing(request.environ)
-            g._keycloak_ended = tokens
-        self.vault.drop(label)
-        by_redirect = has_request_context() and g.get("_keycloak_by_redirect", False)
-        if by_redirect or tokens is None or self.options.logout == "local":
-            return
-        self.end_session(tokens)
-
-    def end_session(self, tokens: ProviderTokens) -> None:
-        """End the session at Keycloak soon, and wait for nothing: it calls us back."""
-        if not tokens.refresh_token:
-            return
-        provider = self.provider()
-
-        def end() -> None:
-            with suppress(SessionEnded):
-                provider.end_session(tokens.refresh_token)
-
-        self.background.run("the logout at Keycloak", end)
-
-    def _token_renewed(self, event: TokenRenewed) -> None:
-        """Our login lives on: ask Keycloak, at leisure, whether its session does.
-
-        A session that expired at Keycloak is followed by no call.
-        """
-        label = labels.login_label(event.token.labels)
-        if label is None or self.vault.where == "cookie" or not has_request_context():
-            return
-        token, provider = event.token, self.provider()
-
-        def ask() -> None:
-            try:
-                self.vault.refresh(provider, token, label, None)
-            except SessionEnded:
-                self.end_login(token, label)
-            except NoProviderTokens:
-                pass
-
-        self.background.run("the look at Keycloak's session", ask)
-
-    def _ask_before_renewal(self) -> None:
-        """The same where the tokens are in the browser: only a response can replace them."""
-        if self.vault.where != "cookie":
-            return
-        try:
-            token, _ = self.login()
-            if self.authority.renewal_due(token):
-                self.access_token()
-        except NoProviderTokens:
-            return
-        except SessionEnded:
-            logger.info("a login was not renewed: its session at Keycloak is over")
-        except (KeycloakError, StoreError) as error:
-            logger.info("whether a session at Keycloak still lives is not known: %s", error)
-
 
 def _roles_of(tokens: ProviderTokens) -> claims.Roles:
     """The roles in an access token that was verified when it came."""
@@ -413,7 +349,3 @@ def current_adapter() -> Adapter:
     if not isinstance(found, Adapter):
         raise RuntimeError("Keycloak was not initialised for this app; call Keycloak(app) first")
     return found
-
-
-def has_roles(wanted: Sequence[str]) -> bool:
-    return set(wanted) <= current_adapter().roles()

@@ -12,8 +12,9 @@ from ..middleware import BearerVerifier
 from ..refusals import Refusal
 from ..tokens import UNNUMBERED, Token, subject_tag
 from . import labels
-from .claims import Expired, check_access_token, roles_in
+from .claims import Expired, check_access_token, roles_in, time_in
 from .errors import KeycloakUnavailable, NotGenuine
+from .options import Options
 
 if TYPE_CHECKING:
     from .adapter import Adapter
@@ -46,6 +47,7 @@ def _judge(adapter: Adapter, text: str) -> Token | Refusal:
     authority = adapter.authority
     try:
         provider = adapter.provider()
+        pushes = adapter.not_before.changes
         _, claims = provider.keys.verify(text)
         check_access_token(
             claims,
@@ -53,9 +55,12 @@ def _judge(adapter: Adapter, text: str) -> Token | Refusal:
             options=adapter.options,
             now=authority.clock.time(),
         )
-        found = authority.judge_foreign(_token(claims, provider.issuer))
+        found = authority.judge_foreign(_token(claims, provider.issuer, adapter.options))
         # Only now does this node know of every not-before that was pushed.
-        if found and claims["iat"] < adapter.not_before.remembered():
+        if found and pushes != adapter.not_before.changes:
+            # With such a push Keycloak says that keys may be withdrawn: this one, perhaps.
+            provider.keys.verify(text)
+        if found and claims["iat"] < adapter.not_before.remembered().for_bearers:
             return Refusal("revoked", "issued before the not-before that Keycloak pushed")
     except Expired as error:
         return Refusal("expired", str(error))
@@ -66,12 +71,13 @@ def _judge(adapter: Adapter, text: str) -> Token | Refusal:
     return found
 
 
-def _token(claims: dict[str, Any], issuer: str) -> Token:
+def _token(claims: dict[str, Any], issuer: str, options: Options) -> Token:
     subject = claims["sub"]
     sid = claims.get("sid")
+    principal = claims.get(options.principal_attribute)
     scope = claims.get("scope")
-    auth_time = claims.get("auth_time")
     issued_at = int(claims["iat"])
+    auth_time = time_in(claims, "auth_time")
     named = {
         name: claims[name]
         for name in ("name", "preferred_username", "email", "azp")
@@ -82,9 +88,9 @@ def _token(claims: dict[str, Any], issuer: str) -> Token:
         subject=subject,
         kind="api",
         issued_at=issued_at,
-        authenticated_at=int(auth_time) if isinstance(auth_time, int | float) else issued_at,
+        authenticated_at=int(auth_time) if auth_time is not None else issued_at,
         expires_at=int(claims["exp"]),
-        claims={**named, **roles_in(claims).to_claims()},
+        claims={"principal": str(principal or subject), **named, **roles_in(claims).to_claims()},
         labels=(labels.sid_label(issuer, sid),) if isinstance(sid, str) and sid else (),
         scopes=tuple(scope.split()) if isinstance(scope, str) else (),
         name="keycloak",

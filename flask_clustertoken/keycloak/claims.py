@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 from typing import Any
 
 from .errors import NotGenuine
@@ -15,6 +16,9 @@ LEEWAY = 30
 #: The member of ``events`` that makes a logout token (OpenID Connect Back-Channel Logout 1.0).
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
+#: No time lies behind this one.
+LATEST = 2**33
+
 #: Seconds that a message may claim to stay valid: for so long its id has to be remembered.
 LONGEST_VALIDITY = 3600
 
@@ -23,7 +27,31 @@ def _number(claims: Mapping[str, Any], name: str) -> float:
     found = claims.get(name)
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise NotGenuine(f"{name} is missing or no number")
-    return float(found)
+    try:
+        number = float(found)
+    except OverflowError:
+        number = inf
+    if not isfinite(number):
+        # (1e999 in JSON is read as infinity, and NaN is later than nothing.)
+        raise NotGenuine(f"{name} is no number that can be meant")
+    return number
+
+
+def time_in(claims: Mapping[str, Any], name: str) -> float | None:
+    """The time *name* says, if it says one."""
+    try:
+        found = _number(claims, name)
+    except NotGenuine:
+        return None
+    return found if 0 <= found < LATEST else None
+
+
+def _spelled(text: str, name: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise NotGenuine(f"{name} holds a character that cannot be spelled") from error
+    return text
 
 
 def _texts(value: Any) -> list[str]:
@@ -39,7 +67,7 @@ def _text(claims: Mapping[str, Any], name: str, limit: int = 1024) -> str:
     found = claims.get(name)
     if not isinstance(found, str) or not found or len(found) > limit:
         raise NotGenuine(f"{name} is missing or no text")
-    return found
+    return _spelled(found, name)
 
 
 # -- ID token --------------------------------------------------------------------------
@@ -95,6 +123,8 @@ def check_access_token(
         raise NotGenuine("issued in the future")
     if "nbf" in claims and _number(claims, "nbf") > now + LEEWAY:
         raise NotGenuine("not valid yet")
+    if claims.get("sid") is not None:
+        _text(claims, "sid")
     ours = options.client_id
     if (
         options.verify_token_audience
@@ -238,7 +268,7 @@ def read_admin_message(
     not_before = 0
     if action == PUSH_NOT_BEFORE or claims.get("notBefore") is not None:
         not_before = int(_number(claims, "notBefore"))
-        if not 0 <= not_before < 2**33:
+        if not 0 <= not_before < LATEST:
             raise NotGenuine("notBefore is no time")
     return AdminMessage(
         message_id,
@@ -258,4 +288,4 @@ def _session_ids(claims: Mapping[str, Any], name: str) -> tuple[str, ...] | None
         raise NotGenuine(f"{name} is no list")
     if not all(isinstance(one, str) and 0 < len(one) <= 512 for one in found):
         raise NotGenuine(f"{name} holds what is no session's id")
-    return tuple(found)
+    return tuple(_spelled(one, name) for one in found)

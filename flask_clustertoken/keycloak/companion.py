@@ -13,13 +13,14 @@ from typing import Any
 
 from ..cookies import Cookie
 from ..settings import Settings
+from .entries import ProviderTokens
 from .sealing import Sealer
-from .vault import ProviderTokens
 
 #: Characters of a part.
 PART = 3600
-#: Characters of all parts together; the login's own cookie has to fit beside them.
-LIMIT = 5600
+#: Characters of all parts together. Beside them go the login's own cookie (up to 2000 with its
+#: claims) and those of logins under way, in a header line that gunicorn reads up to 8190.
+LIMIT = 4000
 #: Characters that the claims of the login's own token may have, roles included.
 CLAIMS_LIMIT = 1200
 _PURPOSE = "companion"

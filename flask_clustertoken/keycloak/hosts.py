@@ -159,7 +159,8 @@ class Registrar:
             try:
                 self._hosts.sign(self.host, self._worker)
                 self._register_if_due()
-            except ClusterTokenError as error:
+            except Exception as error:
+                # (Also what nobody thought of: the thread has to go on for the others.)
                 return self._failed(error)
             return min(SIGN_EVERY, self._hosts.period)
 

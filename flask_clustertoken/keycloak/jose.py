@@ -6,13 +6,13 @@ would let anyone sign who knows the public key.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..clock import Clock
 from .errors import KeycloakUnavailable, NotGenuine
+from .remembered import Remembered
 
 if TYPE_CHECKING:
     from joserfc.jwk import KeySet
@@ -21,9 +21,6 @@ ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
     "Ed25519",
 )  # fmt: skip
-
-#: Seconds between two attempts while no key is known at all.
-FIRST_PAUSE = 1.0
 
 #: Bytes of a compact JWS beyond which nothing is decoded.
 TEXT_LIMIT = 64 * 1024
@@ -75,7 +72,7 @@ class SigningKeys:
     """The realm's keys, fetched when needed.
 
     An unknown key id fetches them again, at most once in *pause* seconds; after *lifetime*
-    seconds they are fetched again in any case, and the old ones go on where that fails.
+    seconds they are fetched again in any case, behind the requests, which go on with the old.
     """
 
     def __init__(
@@ -86,22 +83,22 @@ class SigningKeys:
         pause: float = 10.0,
         lifetime: float = 86_400.0,
     ) -> None:
-        self._fetch = fetch
-        self._clock = clock
-        self._pause = max(0.0, pause)
-        self._lifetime = lifetime
-        self._keys: KeySet | None = None
-        self._fetched = float("-inf")
-        self._tried = float("-inf")
-        self._lock = threading.Lock()
+        self._keys = Remembered(
+            "its list of keys",
+            lambda: _key_set(fetch()),
+            clock=clock,
+            lifetime=lifetime,
+            pause=max(0.0, pause),
+        )
 
-    def verify(self, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    def verify(self, text: str, *, urgent: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
         """Header and claims of *text*, if a key of the realm signed it.
 
+        *urgent*: it will not come again, as a logout does not. For those an unknown key fetches
+        the keys once a second, whatever bearer tokens with unknown keys have come before.
         Raises :class:`NotGenuine`, or :class:`KeycloakUnavailable` where no key is at hand.
         """
-        key_id = self._key_id(text)
-        keys = self._current(key_id)
+        keys = self._current(_key_id(text), urgent)
         from joserfc import jwt
         from joserfc.errors import JoseError
 
@@ -111,54 +108,49 @@ class SigningKeys:
             raise NotGenuine(f"the signature does not hold ({type(error).__name__})") from None
         return dict(found.header), found.claims
 
-    def _key_id(self, text: str) -> str:
-        from joserfc import jws
-        from joserfc.errors import JoseError
-
-        if not text or len(text) > TEXT_LIMIT or text.count(".") != 2 or not text.isascii():
-            raise NotGenuine("not the form of a signed token")
+    def at_hand(self, text: str) -> bool:
+        """Whether *text* can be verified without asking Keycloak for a key."""
+        keys = self._keys.held
         try:
-            header = jws.extract_compact(text.encode()).headers()
-        except (JoseError, ValueError, TypeError) as error:
-            raise NotGenuine("not the form of a signed token") from error
-        if header.get("alg") not in ALGORITHMS:
-            raise NotGenuine("signed by an algorithm that is not accepted")
-        key_id = header.get("kid")
-        if not isinstance(key_id, str) or not key_id:
-            raise NotGenuine("it names no key")
-        return key_id
+            return keys is not None and _lists(keys, _key_id(text))
+        except NotGenuine:
+            return False
 
-    def _current(self, key_id: str) -> KeySet:
-        now = self._clock.monotonic()
-        keys = self._keys
-        known = keys is not None and any(one.kid == key_id for one in keys.keys)
-        if known and now - self._fetched < self._lifetime:
-            assert keys is not None
-            return keys
-        with self._lock:
-            if self._keys is not keys:
-                # Another thread fetched them while we waited.
-                pass
-            elif now - self._tried >= (self._pause if keys is not None else FIRST_PAUSE):
-                self._tried = now
-                try:
-                    self._keys = _key_set(self._fetch())
-                    self._fetched = now
-                except KeycloakUnavailable:
-                    if not known:
-                        raise
-            keys = self._keys
-        if keys is None:
-            raise KeycloakUnavailable("Keycloak's keys could not be fetched a moment ago")
-        if not any(one.kid == key_id for one in keys.keys):
+    def _current(self, key_id: str, urgent: bool) -> KeySet:
+        keys = self._keys.get()
+        if not _lists(keys, key_id):
+            keys = self._keys.newer(keys, urgent=urgent) or keys
+        if not _lists(keys, key_id):
             raise NotGenuine("signed with a key that Keycloak does not list")
         return keys
 
     def forget_locks(self) -> None:
         """In a fork's child: a thread of the parent may have held the lock."""
-        self._lock = threading.Lock()
+        self._keys.forget_locks()
 
     def forget(self) -> None:
-        """Fetch them again at the next use (a not-before was pushed: keys may be revoked)."""
-        with self._lock:
-            self._fetched = float("-inf")
+        """Fetch them again before the next use (a not-before was pushed: keys may be revoked)."""
+        self._keys.doubt()
+
+
+def _lists(keys: KeySet, key_id: str) -> bool:
+    return any(one.kid == key_id for one in keys.keys)
+
+
+def _key_id(text: str) -> str:
+    """The key that *text* names."""
+    from joserfc import jws
+    from joserfc.errors import JoseError
+
+    if not text or len(text) > TEXT_LIMIT or text.count(".") != 2 or not text.isascii():
+        raise NotGenuine("not the form of a signed token")
+    try:
+        header = jws.extract_compact(text.encode()).headers()
+    except (JoseError, ValueError, TypeError) as error:
+        raise NotGenuine("not the form of a signed token") from error
+    if header.get("alg") not in ALGORITHMS:
+        raise NotGenuine("signed by an algorithm that is not accepted")
+    key_id = header.get("kid")
+    if not isinstance(key_id, str) or not key_id:
+        raise NotGenuine("it names no key")
+    return key_id

@@ -21,9 +21,14 @@ def session_label(issuer: str, client_id: str, state: str) -> str:
 
 
 def login_label(labels: Sequence[str]) -> str | None:
-    """The session's label among *labels*: what stands for the login in our records."""
+    """What stands for the login with these *labels* in our records: Keycloak's session, and the
+    one login of it. (Several may belong to one session, each with tokens of its own.)"""
     ours = [one for one in labels if one.startswith(PREFIX)]
-    return next((one for one in ours if _SESSION not in one), ours[0] if ours else None)
+    if not ours:
+        return None
+    session = next((one for one in ours if _SESSION not in one), ours[0])
+    own = next((one for one in ours if _SESSION in one), ours[0])
+    return f"{session}\n{own}"
 
 
 def session_state(labels: Sequence[str]) -> str | None:
@@ -43,13 +48,21 @@ class Keys:
     def __init__(self, realm: str, client_id: str) -> None:
         self._root = f"keycloak/{digest(f'{realm}|{client_id}')[:12]}"
 
-    def tokens(self, label: str) -> str:
-        """The provider's tokens of a login (token store ``cookie``: a refresh's, for a while)."""
-        return f"{self._root}/tokens/{digest(label)}"
+    def session(self, label: str) -> str:
+        """The prefix of what belongs to the logins of the session *label*, and to few others:
+        a store may keep what begins alike in one place."""
+        named = digest(label)
+        return f"{self._root}-{named[:2]}/session/{named}/"
 
-    def refreshing(self, label: str) -> str:
+    def tokens(self, login: str) -> str:
+        """The provider's tokens of a login (token store ``cookie``: a refresh's, for a while)."""
+        session, _, own = login.partition("\n")
+        return f"{self.session(session)}tokens/{digest(own)}"
+
+    def refreshing(self, login: str) -> str:
         """Whoever holds this refreshes them."""
-        return f"{self._root}/refreshing/{digest(label)}"
+        session, _, own = login.partition("\n")
+        return f"{self.session(session)}refreshing/{digest(own)}"
 
     def message(self, message_id: str) -> str:
         """A message of Keycloak's that was obeyed."""
@@ -58,6 +71,15 @@ class Keys:
     @property
     def not_before(self) -> str:
         return f"{self._root}/not-before"
+
+    def not_before_turn(self, number: int | str) -> str:
+        """There while the not-before is its change *number*: two that change it cannot both."""
+        return f"{self._root}/not-before-turn/{number}"
+
+    @property
+    def pushed(self) -> str:
+        """A label that no token has: its revocation says that a not-before was pushed."""
+        return f"{PREFIX}pushed:{self._root}"
 
     def registered(self, host: str) -> str:
         """This host is registered as a node at Keycloak."""

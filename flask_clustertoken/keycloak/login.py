@@ -10,9 +10,10 @@ import hmac
 import logging
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from .. import arguments
 from ..clock import Clock
 from ..cookies import Cookie, SameSite
 from ..settings import Settings
@@ -27,18 +28,23 @@ logger = logging.getLogger("flask_clustertoken.keycloak")
 
 #: Seconds that a person may take at Keycloak's login page.
 PATIENCE = 1800
-#: Logins under way in one browser (tabs); more cookies than that would not fit.
-TABS = 4
+#: Logins under way in one browser (tabs), and characters of their cookies together.
+TABS, ROOM = 6, 2800
+#: Characters of all cookies together: servers and proxies read some 8 KB, and those of a login
+#: that was ended elsewhere are still there.
+ALL_COOKIES = 7800
+#: Characters of the page to come back to; from a longer one the login leads to the start.
+TARGET_LIMIT = 800
 _PURPOSE = "login"
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A login under way."""
+    """A login under way. Its ``repr`` hides what nobody else may know."""
 
-    state: str
-    nonce: str
-    verifier: str
+    state: str = field(repr=False)
+    nonce: str = field(repr=False)
+    verifier: str = field(repr=False)
     target: str
     redirect_uri: str
     began_at: float
@@ -79,11 +85,35 @@ class PendingCookie:
     def clearing(self, state: str) -> str:
         return self._for(state).clearing_header()
 
-    def surplus(self, cookies: Mapping[str, str]) -> list[str]:
-        """Headers that remove the logins under way where there are too many of them."""
+    def _sizes(self, cookies: Mapping[str, str]) -> tuple[list[tuple[str, int]], int]:
+        """The logins under way with the characters that each takes, and those of all others."""
         prefix = self._cookie.name[:-1]
-        there = [name[len(prefix) :] for name in cookies if name.startswith(prefix)]
-        return [self.clearing(state) for state in there] if len(there) >= TABS else []
+        there: list[tuple[str, int]] = []
+        others = 0
+        for name, value in cookies.items():
+            size = len(name) + len(value) + 3
+            if name.startswith(prefix):
+                there.append((name[len(prefix) :], size))
+            else:
+                others += size
+        return there, others
+
+    def fits(self, cookies: Mapping[str, str], new: str) -> bool:
+        """Whether *new* has room beside the cookies that are no logins under way."""
+        return self._sizes(cookies)[1] + _size(new) <= ALL_COOKIES
+
+    def surplus(self, cookies: Mapping[str, str], new: str) -> list[str]:
+        """Headers that remove the oldest logins under way until there is room for *new*."""
+        there, others = self._sizes(cookies)
+        room = min(ROOM, ALL_COOKIES - others) - _size(new)
+        kept = 0
+        # A browser sends the oldest first (RFC 6265, 5.4).
+        for _, size in reversed(there[1 - TABS :]):
+            if size > room:
+                break
+            room -= size
+            kept += 1
+        return [self.clearing(state) for state, _ in there[: len(there) - kept]]
 
     def read(self, environ: dict[str, Any], state: str) -> Pending | None:
         """The login under way that *state* names, if this browser began it in time."""
@@ -93,12 +123,20 @@ class PendingCookie:
             data = self._sealer.open(text, _PURPOSE, state)
             if data is None:
                 continue
-            pending = Pending(**data)
+            try:
+                pending = Pending(**data)
+            except TypeError:
+                # Another version of us began it.
+                continue
             if not hmac.compare_digest(pending.state, state):
                 continue
             if 0 <= self._clock.time() - pending.began_at + 60 <= PATIENCE + 60:
                 return pending
         return None
+
+
+def _size(header: str) -> int:
+    return len(header.partition(";")[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +170,7 @@ def arrive(
         code, redirect_uri=pending.redirect_uri, verifier=pending.verifier, session=fields
     )
     issuer = provider.issuer
-    header, identity = provider.keys.verify(tokens.id_token)
+    header, identity = provider.keys.verify(tokens.id_token, urgent=True)
     claims.check_id_token(
         header,
         identity,
@@ -145,7 +183,9 @@ def arrive(
     # A user's own not-before comes with the response, and concerns this user alone.
     if identity["iat"] < max(not_before, tokens.not_before):
         raise KeycloakRefused("stale", "the login is older than a not-before")
-    _, access = provider.keys.verify(tokens.access_token)
+    _, access = provider.keys.verify(tokens.access_token, urgent=True)
+    # A lightweight access token names nobody. It came with this ID token, over our own line.
+    access = {"sub": identity["sub"], **access}
     claims.check_access_token(
         access,
         issuer=issuer,
@@ -159,14 +199,18 @@ def arrive(
     sid = identity.get("sid")
     if isinstance(sid, str) and sid:
         made.insert(0, labels.sid_label(issuer, sid))
+        try:
+            arguments.labels(made)
+        except ValueError as error:
+            raise NotGenuine(f"the session's id cannot be one ({error})") from error
     else:
         logger.warning("the ID token names no session (sid): only k_logout can end this login")
-    auth_time = identity.get("auth_time")
+    auth_time = claims.time_in(identity, "auth_time")
     return Arrival(
         subject=identity["sub"],
         claims=_claims(identity, access, options),
         labels=tuple(made),
-        authenticated_at=float(auth_time) if isinstance(auth_time, int | float) else None,
+        authenticated_at=min(auth_time, now) if auth_time is not None else None,
         tokens=tokens,
         roles=roles,
     )

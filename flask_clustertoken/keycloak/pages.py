@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
-from flask import url_for
+from flask import request, url_for
 from werkzeug.exceptions import BadRequest, Forbidden, ServiceUnavailable
 
 from ..extension.responses import RETRY_AFTER, TokenRefused
@@ -18,6 +19,26 @@ _PAGE = """<!doctype html>
 <p>{description}</p>
 <p><a href="{again}">Try again</a> · <a href="{home}">Back to the start</a></p>
 """
+
+
+_ONWARD = """<!doctype html>
+<html lang="en">
+<title>Logged in</title>
+<meta name="viewport" content="width=device-width">
+<meta http-equiv="refresh" content="0; url={target}">
+<p>You are logged in. <a href="{target}">Continue</a></p>
+"""
+
+
+def home() -> str:
+    """The app's first page, wherever it is mounted."""
+    return request.script_root + "/"
+
+
+def onward(target: str) -> str:
+    """A page that goes on to *target* by itself, as a navigation that this site began."""
+    # (A quote or a space would end the URL where a browser reads "url=".)
+    return _ONWARD.format(target=escape(quote(target, safe="/?#[]@!$&()*+,;=:%~-._")))
 
 
 class LoginFailed(TokenRefused):
@@ -36,7 +57,7 @@ class LoginFailed(TokenRefused):
             title=escape(self.title),
             description=escape(self.description or ""),
             again=escape(url_for("keycloak.login")),
-            home="/",
+            home=escape(home()),
         )
 
 

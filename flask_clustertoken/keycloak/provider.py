@@ -7,23 +7,25 @@ PKCE, token requests, the ways in which a client authenticates); requests carrie
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from ..clock import Clock
 from .errors import KeycloakRefused, KeycloakUnavailable, SessionEnded
 from .jose import SigningKeys
 from .options import Options
+from .remembered import Remembered
 from .transport import equip, unavailable
 
 #: Seconds for which discovery's answer is believed without asking again.
 DISCOVERY_LIFETIME = 86_400.0
-#: Seconds between two attempts while it could not be read.
+#: Seconds between two attempts while it cannot be read.
 DISCOVERY_PAUSE = 1.0
+#: Seconds after a time-out in which nothing is asked that can wait.
+SILENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,16 @@ class Provider:
         self.options = options
         #: The address that browsers use, and the one that we use.
         self.front, self.back = front, back
-        self._clock = clock
-        self._endpoints: Endpoints | None = None
-        self._read = float("-inf")
-        self._tried = float("-inf")
-        self._lock = threading.Lock()
+        self._endpoints = Remembered(
+            "discovery",
+            self._discover,
+            clock=clock,
+            lifetime=DISCOVERY_LIFETIME,
+            pause=DISCOVERY_PAUSE,
+        )
         self._session: Any = None
+        self._clock = clock
+        self._silent_until = float("-inf")
         self.keys = SigningKeys(
             self._fetch_keys,
             clock=clock,
@@ -75,32 +81,18 @@ class Provider:
     def forget(self) -> None:
         """In a fork's child: the parent's connections and locks are not ours."""
         self._session = None
-        self._lock = threading.Lock()
+        self._endpoints.forget_locks()
         self.keys.forget_locks()
 
     # -- discovery ---------------------------------------------------------------------
 
     @property
     def realm_url(self) -> str:
-        return f"{self.back}/realms/{self.options.realm}"
+        return f"{self.back}/realms/{quote(self.options.realm, safe='')}"
 
     def endpoints(self) -> Endpoints:
         """What discovery says, read once a day. Raises :class:`KeycloakUnavailable`."""
-        found, now = self._endpoints, self._clock.monotonic()
-        if found is not None and now - self._read < DISCOVERY_LIFETIME:
-            return found
-        with self._lock:
-            if self._endpoints is found and now - self._tried >= DISCOVERY_PAUSE:
-                self._tried = now
-                try:
-                    self._endpoints = self._discover()
-                    self._read = now
-                except KeycloakUnavailable:
-                    if found is None:
-                        raise
-        if self._endpoints is None:
-            raise KeycloakUnavailable("Keycloak could not be reached a moment ago")
-        return self._endpoints
+        return self._endpoints.get()
 
     def _discover(self) -> Endpoints:
         said = self._get(f"{self.realm_url}/.well-known/openid-configuration", "discovery")
@@ -115,7 +107,7 @@ class Provider:
         if not all(isinstance(one, str) and one.startswith("http") for one in found.values()):
             raise KeycloakUnavailable("what answers at auth-server-url is no Keycloak realm")
         issuer = str(found["issuer"])
-        if urlsplit(issuer).path.rpartition("/")[2] != self.options.realm:
+        if unquote(urlsplit(issuer).path.rpartition("/")[2]) != self.options.realm:
             raise KeycloakUnavailable("discovery names the issuer of another realm")
         endpoints = Endpoints(**{key: str(one) for key, one in found.items()})
         if self.front == self.back:
@@ -185,7 +177,9 @@ class Provider:
             if options.client_auth == "client_secret_jwt":
                 from authlib.oauth2.rfc7523 import ClientSecretJWT
 
-                session.register_client_auth_method(ClientSecretJWT(self.realm_url))
+                session.register_client_auth_method(
+                    ClientSecretJWT(self.realm_url, alg=options.secret_algorithm)
+                )
             equip(session, options)
             from http.cookiejar import DefaultCookiePolicy
 
@@ -236,15 +230,23 @@ class Provider:
             ),
         )
 
+    @property
+    def silent(self) -> bool:
+        """Whether Keycloak did not answer a moment ago, so that the next one would wait too."""
+        return self._clock.monotonic() < self._silent_until
+
     def _tokens(self, what: str, call: Any) -> TokenSet:
         from authlib.integrations.base_client import OAuthError
-        from requests import RequestException
+        from requests import ConnectionError, RequestException, Timeout
 
         try:
             said = call(self._oauth())
+            self._silent_until = float("-inf")
         except OAuthError as error:
             raise _refused(str(error.error), str(error.description or "")) from error
         except (RequestException, ValueError, TypeError) as error:
+            if isinstance(error, (ConnectionError, Timeout)):
+                self._silent_until = self._clock.monotonic() + SILENCE
             raise unavailable(what, error) from error
         return _token_set(said, what)
 
@@ -317,6 +319,10 @@ def _token_set(said: Mapping[str, Any], what: str) -> TokenSet:
     return found
 
 
+#: Origins that one app is reached by: TRUSTED_HOSTS may name a whole domain.
+ORIGINS = 32
+
+
 class Providers:
     """The providers of one app: one, unless ``auth-server-url`` is relative."""
 
@@ -338,8 +344,15 @@ class Providers:
         key = (front, back)
         found = self._known.get(key)
         if found is None:
+            for oldest in list(self._known)[: len(self._known) - ORIGINS + 1]:
+                self._known.pop(oldest, None)
             found = self._known[key] = Provider(options, front=front, back=back, clock=self._clock)
         return found
+
+    def forget_keys(self) -> None:
+        """Fetch the keys again at the next use: some may have been withdrawn."""
+        for one in list(self._known.values()):
+            one.keys.forget()
 
     def forget(self) -> None:
         for one in list(self._known.values()):

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
+from .. import arguments
 from ..authority import TokenAuthority
 from ..errors import Conflict
-from ..stores.base import Add, Change, Delete
+from ..stores.base import Add, Change, Delete, Record
 from . import claims, labels
 from .claims import AdminMessage, LogoutToken
 from .errors import NotGenuine
@@ -40,28 +41,17 @@ class Receiver:
         once = _Once(self._keys, message.id, text, message.expires_at)
         try:
             if message.action == claims.PUSH_NOT_BEFORE:
-                self._push(message, once)
+                self._not_before.push(float(message.not_before), [once.record], once.entry_id())
             elif message.action == claims.TEST_AVAILABILITY:
                 self._authority.store.append([], [once.record])
             elif message.for_all:
-                value = max(float(message.not_before), self._not_before.stored())
-                changes: list[Change] = [once.record, self._not_before.change(value)]
-                self._authority.revoke_all(changes=changes, entry_id=once.entry_id())
+                self._not_before.log_out_all(
+                    float(message.not_before), [once.record], once.entry_id()
+                )
             else:
                 self._end_sessions(message, once, issuer)
         except Conflict:
             self._replayed(once)
-
-    def _push(self, message: AdminMessage, once: _Once) -> None:
-        changes: list[Change] = [
-            once.record,
-            self._not_before.change(float(message.not_before)),
-        ]
-        if message.not_before > self._not_before.stored():
-            self._authority.revoke_all(changes=changes, entry_id=once.entry_id())
-        else:
-            # A lower one is for logins to come; what was ended stays so.
-            self._authority.store.append([], changes)
 
     def _end_sessions(self, message: AdminMessage, once: _Once, issuer: str) -> None:
         client = self._options.client_id
@@ -71,18 +61,24 @@ class Receiver:
 
     def _end(self, ended: Sequence[str], once: _Once) -> None:
         """In parts, the message's id with the last one."""
+        try:
+            arguments.labels(ended)
+        except ValueError as error:
+            raise NotGenuine(f"it names what can be no session's id ({error})") from error
         parts = [ended[at : at + SESSIONS_AT_ONCE] for at in range(0, len(ended), SESSIONS_AT_ONCE)]
         if not parts:
             self._authority.store.append([], [once.record])
         for number, part in enumerate(parts):
             changes: list[Change] = [once.record] if number == len(parts) - 1 else []
             for label in part:
-                # A refresh in flight must not bring the tokens back: it needs its own lock.
-                changes += [
-                    Delete(self._keys.tokens(label)),
-                    Delete(self._keys.refreshing(label)),
-                ]
+                # Tokens, and the turn of a refresh in flight. What comes after this look is taken
+                # back by whoever writes it, who looks for revocations once more.
+                changes += [Delete(key) for key, _ in self._kept(label)]
             self._authority.revoke_labels(part, changes=changes, entry_id=once.entry_id(number))
+
+    def _kept(self, label: str) -> list[tuple[str, Record]]:
+        """What the store has for the logins of the session *label*."""
+        return self._authority.store.scan(self._keys.session(label), limit=SESSIONS_AT_ONCE)
 
     def obey_logout_token(self, token: LogoutToken, text: str, issuer: str) -> None:
         """End one session, or each of a user's; a replay of the same *text* does nothing."""

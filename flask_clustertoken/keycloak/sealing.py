@@ -49,6 +49,8 @@ class Sealer:
             return None
         try:
             raw = base64.urlsafe_b64decode(body)
+            if base64.urlsafe_b64encode(raw).decode() != body:
+                return None  # another spelling: decoders are lenient
             packed = _cipher(secret, raw[:_SALT], purpose).decrypt(
                 bytes(12), raw[_SALT:], bound.encode()
             )

@@ -6,125 +6,54 @@ brought lies in the store for :data:`HANDOVER` seconds, for the requests that we
 way with the old cookie. Each change is a new *number*: whoever finds a higher one than its
 own takes it instead of refreshing again (with rotation an old refresh token ends the session).
 
-A refresh writes only where its lock and the login's record still stand, checked in the same
-transaction. A logout deletes both, so it cannot be undone by a refresh that was under way.
+A refresh ends as the issue of a login does. It writes only where its turn and the login's record
+still stand, checked in the same transaction; then it looks again whether a revocation has come
+meanwhile, since not every one deletes something, and takes back what it wrote if so.
 """
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
 
-from ..authority import TokenAuthority
-from ..clock import SKEW
-from ..errors import Conflict
-from ..stores.base import Change, Delete, Put, Require
+from ..errors import Conflict, StoreUnavailable
+from ..stores.base import Change, Require
 from ..tokens import Token
 from . import labels
+from .entries import HANDOVER, Entries, ProviderTokens
 from .errors import KeycloakUnavailable, NoProviderTokens, NotGenuine, SessionEnded
-from .labels import Keys
-from .options import Options
-from .provider import Provider, TokenSet
-from .sealing import Sealer
+from .provider import Provider
+from .turn import Turn
 
-#: Seconds that a refresh may take before another process tries: longer than its own limits.
-LOCK = 30.0
+__all__ = ["HANDOVER", "ProviderTokens", "Vault"]
+
+#: Seconds of a turn at least: who died with one holds up the others so long.
+TURN = 30.0
 #: Seconds that a request waits for a refresh that another one is just doing.
 PATIENCE = 10.0
-#: Seconds between two looks while waiting.
-LOOK_EVERY = 0.03
-#: Seconds that a refresh's result waits in the store for requests with the old cookie.
-HANDOVER = 600.0
+#: Seconds between two looks while waiting: at first, and at most.
+LOOK_EVERY, LOOK_LAST = 0.03, 0.5
 #: Seconds that an access token must still live to be handed out.
 MARGIN = 5.0
 
-_PURPOSE = "tokens"
-
 
 @dataclass(frozen=True, slots=True)
-class ProviderTokens:
-    """What Keycloak gave us for one login. Times are wall-clock seconds; ``repr`` hides texts."""
+class _Wish:
+    """Tokens that somebody wants, as :meth:`Vault.refresh` was asked for them."""
 
-    access_token: str
-    refresh_token: str
-    id_token: str
-    access_ends: float
-    #: Grows with each refresh.
-    number: int = 0
-
-    def __repr__(self) -> str:
-        return f"ProviderTokens(number={self.number}, access_ends={self.access_ends}, <hidden>)"
-
-    @classmethod
-    def of(
-        cls, tokens: TokenSet, now: float, before: ProviderTokens | None = None
-    ) -> ProviderTokens:
-        """What a response holds; what it leaves out stays as it was *before*."""
-        return cls(
-            tokens.access_token,
-            tokens.refresh_token or (before.refresh_token if before else ""),
-            tokens.id_token or (before.id_token if before else ""),
-            now + tokens.expires_in,
-            before.number + 1 if before else 1,
-        )
-
-    @classmethod
-    def from_json(cls, data: Any) -> ProviderTokens | None:
-        try:
-            return cls(**data)
-        except TypeError:
-            return None
+    provider: Provider
+    token: Token
+    label: str
+    cookie: ProviderTokens | None
+    least: float
+    forced: bool
+    voluntary: bool
 
 
-class Vault:
-    """The provider's tokens of all logins, as this process reaches them."""
-
-    def __init__(
-        self, authority: TokenAuthority, options: Options, keys: Keys, sealer: Sealer
-    ) -> None:
-        self._authority = authority
-        self._options = options
-        self._keys = keys
-        self._sealer = sealer
-        self.where: Literal["session", "cookie"] = authority.settings.token_store
-
-    # -- the entry ---------------------------------------------------------------------
-
-    def read(self, label: str) -> ProviderTokens | None:
-        """What the store has for the login *label*; ``None`` where nothing readable is there."""
-        record = self._authority.store.get(self._keys.tokens(label))
-        if record is None:
-            return None
-        data = self._sealer.open(record.value.decode("ascii", "replace"), _PURPOSE, label)
-        return ProviderTokens.from_json(data) if data is not None else None
-
-    def _put(self, label: str, tokens: ProviderTokens, brief: bool) -> Put:
-        text = self._sealer.seal(asdict(tokens), _PURPOSE, label)
-        # It outlives the refresh token: that this one is over, Keycloak shall say.
-        life = HANDOVER if brief else self._authority.settings.lifetime + SKEW
-        ends = self._authority.clock.time() + life
-        return Put(self._keys.tokens(label), text.encode(), ends)
-
-    def keep(self, label: str, tokens: ProviderTokens) -> None:
-        """Before the login is issued: whatever ends it afterwards deletes this too."""
-        put = self._put(label, tokens, brief=False)
-        self._authority.store.put(put.key, put.value, put.expires_at)
-
-    def keep_on(self, label: str, tokens: ProviderTokens) -> None:
-        """What a refresh left in the store for a while stays there, unless a logout took it."""
-        put = self._put(label, tokens, brief=False)
-        with suppress(Conflict):
-            self._authority.store.append([], [Require(put.key), put])
-
-    def drop(self, label: str) -> None:
-        """The login is over: its tokens go, and a refresh in flight writes nothing."""
-        keys = (self._keys.tokens(label), self._keys.refreshing(label))
-        self._authority.store.append([], [Delete(key) for key in keys])
-
-    # -- refresh -----------------------------------------------------------------------
+class Vault(Entries):
+    """The provider's tokens of all logins, refreshed when somebody wants them."""
 
     def refresh(
         self,
@@ -135,94 +64,134 @@ class Vault:
         *,
         least: float = MARGIN,
         forced: bool = False,
+        voluntary: bool = False,
     ) -> ProviderTokens:
         """Tokens that live at least *least* seconds more; *forced*: newer ones in any case.
 
+        *voluntary*: nobody waits for them. While Keycloak is silent, nothing of that kind is
+        tried, and whoever has a token that is still good goes on with it.
         *cookie*: what the browser carries; ``None`` where the store keeps them. Raises
         :class:`NoProviderTokens`, :class:`SessionEnded`, :class:`KeycloakRefused`,
         :class:`KeycloakUnavailable` or a :class:`~flask_clustertoken.errors.StoreError`.
         """
-        authority = self._authority
-        lock = self._keys.refreshing(label)
-        patience = authority.clock.monotonic() + PATIENCE
+        wish = _Wish(provider, token, label, cookie, least, forced, voluntary)
+        store, clock = self._authority.store, self._authority.clock
+        lock, patience = self._keys.refreshing(label), clock.monotonic() + PATIENCE
         first: ProviderTokens | None = None
+        pause, busy = LOOK_EVERY, False
         while True:
-            current = self._latest(label, cookie)
+            found = store.get_many((self._keys.tokens(label), *((lock,) if busy else ())))
+            current = self._latest(wish, self._opened(label, found))
             if current is None:
                 raise NoProviderTokens("no token of Keycloak is kept for this login")
             first = first or cookie or current
-            if self._good(current, first, least, forced):
+            if self._good(wish, current, first):
                 return current
-            if authority.store.add(lock, b"1", authority.clock.time() + LOCK):
-                try:
-                    return self._refresh_alone(provider, token, label, cookie, first, least, forced)
-                finally:
-                    authority.store.delete(lock)
-            if authority.clock.monotonic() >= patience:
+            if provider.silent:
+                if self._left(current) > MARGIN:
+                    return current
+                if voluntary:
+                    raise KeycloakUnavailable("Keycloak did not answer a moment ago")
+            if not busy or lock not in found:
+                turn = Turn(store, lock)
+                if turn.take(clock.time() + self._turn_lasts()):
+                    try:
+                        return self._refresh_alone(wish, first, turn)
+                    finally:
+                        turn.give()
+            if clock.monotonic() >= patience:
                 raise KeycloakUnavailable("another request's refresh takes too long")
-            threading.Event().wait(LOOK_EVERY)
+            # Many may wait: less and less often, and not all at once.
+            busy = True
+            threading.Event().wait(pause * random.uniform(0.5, 1.5))
+            pause = min(1.5 * pause, LOOK_LAST)
 
-    def _good(
-        self, current: ProviderTokens, first: ProviderTokens, least: float, forced: bool
-    ) -> bool:
-        left = current.access_ends - self._authority.clock.time()
+    def _turn_lasts(self) -> float:
+        """Longer than whatever is done within a turn: discovery, refresh, keys, and the store.
+
+        (By the wall clocks of the nodes, which should agree to some seconds for that.)
+        """
+        options = self._options
+        answers = 3 * (options.connect_timeout + options.read_timeout)
+        return max(TURN, answers + 4 * self._authority.store.timeout)
+
+    def _good(self, wish: _Wish, current: ProviderTokens, first: ProviderTokens) -> bool:
+        left = self._left(current)
         if current.number > first.number:
-            # Somebody refreshed since we looked first: newer it does not get.
+            # Somebody refreshed since we looked first: newer it does not get. But those who wait
+            # may have found what is just being taken back.
+            if left > 0:
+                self._still_wanted(wish)
             return left > 0
-        return not forced and left > max(least, MARGIN)
+        return not wish.forced and left > max(wish.least, MARGIN)
 
-    def _latest(self, label: str, cookie: ProviderTokens | None) -> ProviderTokens | None:
-        stored = self.read(label)
-        if cookie is None or (stored is not None and stored.number > cookie.number):
+    def _left(self, tokens: ProviderTokens) -> float:
+        return tokens.access_ends - self._authority.clock.time()
+
+    def _latest(self, wish: _Wish, stored: ProviderTokens | None) -> ProviderTokens | None:
+        if wish.cookie is None or (stored is not None and stored.number > wish.cookie.number):
             return stored
-        return cookie
+        return wish.cookie
 
-    def _refresh_alone(
-        self,
-        provider: Provider,
-        token: Token,
-        label: str,
-        cookie: ProviderTokens | None,
-        first: ProviderTokens,
-        least: float,
-        forced: bool,
-    ) -> ProviderTokens:
-        # Whoever held the lock before us may have been done between our look and our lock.
-        current = self._latest(label, cookie)
-        if current is not None and self._good(current, first, least, forced):
+    def _refresh_alone(self, wish: _Wish, first: ProviderTokens, turn: Turn) -> ProviderTokens:
+        # Whoever had the turn before us may have been done between our look and our turn.
+        current = self._latest(wish, self.read(wish.label))
+        if current is not None and self._good(wish, current, first):
             return current
-        follower = self._authority.follower()
-        # A logout that came before our lock is in the view now; one that comes later takes it.
-        if not follower.reach(self._authority.store.head()) or follower.view.covers(token):
-            raise NoProviderTokens("the login has ended meanwhile")
+        self._still_wanted(wish)
         if current is None or not current.refresh_token:
             raise NoProviderTokens("Keycloak gave no refresh token for this login")
-        fields = self.session_fields(token.labels)
+        provider = wish.provider
+        fields = self.session_fields(wish.token.labels)
         try:
             answer = provider.refresh(current.refresh_token, session=fields)
         except SessionEnded:
-            newer = self._latest(label, cookie)
+            newer = self._latest(wish, self.read(wish.label))
             if newer is not None and newer.number > current.number:
+                self._still_wanted(wish)
                 return newer
             raise
+        before, kept = current, wish.cookie is None
+        if not provider.keys.at_hand(answer.access_token):
+            # To fetch its key may take long, or fail, and the old refresh token is used up. With
+            # the old access token, since roles are read from what was verified.
+            before = current.with_refresh_token(answer.refresh_token)
+            self._write(wish, turn, before, brief=False)
         try:
-            provider.keys.verify(answer.access_token)
+            provider.keys.verify(answer.access_token, urgent=True)
         except NotGenuine as error:
             raise KeycloakUnavailable("Keycloak answered with a token not its own") from error
-        tokens = ProviderTokens.of(answer, self._authority.clock.time(), current)
-        self._replace(token, label, tokens, brief=cookie is not None)
+        tokens = ProviderTokens.of(answer, self._authority.clock.time(), before)
+        self._write(wish, turn, tokens, brief=not kept)
         return tokens
 
-    def _replace(self, token: Token, label: str, tokens: ProviderTokens, *, brief: bool) -> None:
-        needed: list[Change] = [Require(self._keys.refreshing(label))]
+    def _still_wanted(self, wish: _Wish) -> None:
+        """Catch up with the feed; if a revocation covers the login, nothing of it stays here.
+
+        Whoever revokes after this look finds our entry, or is found by the next look.
+        """
+        follower = self._authority.follower()
+        if not follower.reach(self._authority.store.head()):
+            raise StoreUnavailable("this node could not catch up with the revocations")
+        if follower.view.covers(wish.token):
+            self.drop(wish.label)
+            raise NoProviderTokens("the login has ended meanwhile")
+
+    def _write(self, wish: _Wish, turn: Turn, tokens: ProviderTokens, *, brief: bool) -> None:
+        needed: list[Change] = turn.needed()
         if self.where == "session":
-            needed.append(Require(token.record_key))
-        if not brief:
-            needed.append(Require(self._keys.tokens(label)))
+            needed.append(Require(wish.token.record_key))
+        if wish.cookie is None:
+            needed.append(Require(self._keys.tokens(wish.label)))
+        put = self._put(wish.label, tokens, brief)
         try:
-            self._authority.store.append([], [*needed, self._put(label, tokens, brief)])
+            self._authority.store.append([], [*needed, put])
         except Conflict:
+            self._still_wanted(wish)
+            if turn.is_over(self._authority.clock.time()):
+                raise KeycloakUnavailable("the refresh took longer than its turn") from None
             raise NoProviderTokens("the login has ended meanwhile") from None
+        self._still_wanted(wish)
 
     def session_fields(self, of: tuple[str, ...]) -> Mapping[str, str]:
         """What tells Keycloak how to reach this login: sent at login and at each refresh."""

@@ -1,37 +1,36 @@
-"""Views: the adapter's addresses. People's: login, callback, logout. Keycloak's: the rest."""
+"""Views: the adapter's addresses. People's are here: login, callback, logout."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from flask import Blueprint, current_app, g, make_response, redirect, request, url_for
+from flask import Blueprint, Flask, current_app, make_response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
-from werkzeug.wsgi import get_input_stream
 
 from ..errors import RevokedMeanwhile, StoreError
+from ..extension.decorators import OPEN
 from ..extension.redirects import login_url, safe_target
 from ..extension.responses import NodeNotFresh, TokenMissing, wants_html
 from ..extension.state import current_handle
 from ..refusals import Refusal
-from . import claims
 from .claims import LOGOUT, PUSH_NOT_BEFORE, TEST_AVAILABILITY
 from .errors import (
-    KeycloakError,
     KeycloakRefused,
     KeycloakUnavailable,
     NoProviderTokens,
     NotGenuine,
     SessionEnded,
 )
-from .jose import TEXT_LIMIT
-from .login import Arrival, Pending, arrive, begin
-from .pages import MEANINGS, KeycloakDown, KeycloakSaysNo, NotOurLogin
+from .login import TARGET_LIMIT, Arrival, Pending, arrive, begin
+from .messages import ServersViews
+from .pages import MEANINGS, KeycloakDown, KeycloakSaysNo, NotOurLogin, home, onward
+from .scratch import scratch
 from .vault import ProviderTokens
 
 if TYPE_CHECKING:
@@ -41,6 +40,11 @@ logger = logging.getLogger("flask_clustertoken.keycloak")
 
 #: The blueprint's name: ``url_for("keycloak.login")``.
 NAME = "keycloak"
+
+#: The endpoints that Keycloak itself calls.
+FOR_KEYCLOAK = ("k_logout", "k_push_not_before", "k_test_available", "backchannel_logout")
+
+View = Callable[[], ResponseReturnValue]
 
 #: By which Keycloak's Java adapters tell a program from a person.
 _PROGRAM = (
@@ -54,32 +58,33 @@ def make_blueprint(adapter: Adapter) -> Blueprint:
     """The routes of *adapter*'s app, below ``KEYCLOAK_URL_PREFIX``."""
     blueprint = Blueprint(NAME, __name__, url_prefix=adapter.options.url_prefix)
     people, server = PeoplesViews(adapter), ServersViews(adapter)
+
+    def add(path: str, name: str, view: View, *methods: str) -> None:
+        # A function of its own each: Flask-WTF exempts views by their name.
+        def answer() -> ResponseReturnValue:
+            return view()
+
+        answer.__name__ = name
+        setattr(answer, OPEN, True)
+        blueprint.add_url_rule(path, name, answer, methods=methods, strict_slashes=True)
+
     if not adapter.options.bearer_only:
-        blueprint.add_url_rule("/login", "login", people.login)
-        blueprint.add_url_rule("/callback", "callback", people.callback)
-        blueprint.add_url_rule("/logout", "logout", people.logout, methods=["POST"])
-
-    # A view of its own each: Flask-WTF exempts views by their name.
-    def k_logout() -> ResponseReturnValue:
-        return server.admin(LOGOUT)
-
-    def k_push_not_before() -> ResponseReturnValue:
-        return server.admin(PUSH_NOT_BEFORE)
-
-    def k_test_available() -> ResponseReturnValue:
-        return server.admin(TEST_AVAILABILITY)
-
-    def backchannel_logout() -> ResponseReturnValue:
-        return server.logout_token()
-
-    csrf = adapter.app.extensions.get("csrf")
-    for view in (k_logout, k_push_not_before, k_test_available, backchannel_logout):
-        path = "/" + view.__name__.replace("backchannel_", "backchannel-")
-        blueprint.add_url_rule(path, view.__name__, view, methods=["POST"], strict_slashes=True)
-        if csrf is not None:
-            # These requests carry a signature instead of a cookie.
-            csrf.exempt(view)
+        add("/login", "login", people.login, "GET")
+        add("/callback", "callback", people.callback, "GET")
+        add("/logout", "logout", people.logout, "POST")
+    add("/k_logout", "k_logout", lambda: server.admin(LOGOUT), "POST")
+    add("/k_push_not_before", "k_push_not_before", lambda: server.admin(PUSH_NOT_BEFORE), "POST")
+    add("/k_test_available", "k_test_available", lambda: server.admin(TEST_AVAILABILITY), "POST")
+    add("/backchannel-logout", "backchannel_logout", server.logout_token, "POST")
     return blueprint
+
+
+def exempt_from_csrf(app: Flask) -> None:
+    """Let Keycloak's messages pass Flask-WTF: they carry a signature instead of a cookie."""
+    csrf = app.extensions.get("csrf")
+    if csrf is not None:
+        for name in FOR_KEYCLOAK:
+            csrf.exempt(app.view_functions[f"{NAME}.{name}"])
 
 
 # -- for people ------------------------------------------------------------------------
@@ -98,7 +103,9 @@ class PeoplesViews:
         adapter.authority.follower()
         if adapter.registrar is not None:
             adapter.registrar.before_login()
-        target = safe_target(request.args.get("next"), "/")
+        target = safe_target(request.args.get("next"), home())
+        if len(target) > TARGET_LIMIT:
+            target = home()
         callback = url_for(f"{NAME}.callback", _external=True)
         pending = begin(target, callback, adapter.authority.clock)
         try:
@@ -109,9 +116,11 @@ class PeoplesViews:
             logger.warning("a login could not begin: %s", error)
             raise KeycloakDown from error
         answer = redirect(url, 303)
-        for header in adapter.pending.surplus(request.cookies):
+        mine = adapter.pending.header(pending)
+        if not adapter.pending.fits(request.cookies, mine):
+            mine = adapter.pending.header(replace(pending, target=home()))
+        for header in [*adapter.pending.surplus(request.cookies, mine), mine]:
             answer.headers.add("Set-Cookie", header)
-        answer.headers.add("Set-Cookie", adapter.pending.header(pending))
         answer.headers["Cache-Control"] = "no-store"
         return answer
 
@@ -121,6 +130,9 @@ class PeoplesViews:
         self._adapter.authority.follower()
         pending = self._adapter.pending.read(request.environ, state)
         if pending is None:
+            if self._logged_in():
+                # The back button, or a tab too many: what was wanted is there already.
+                return redirect(home(), 303)
             raise NotOurLogin
         try:
             answer = make_response(self._arrived(pending))
@@ -129,6 +141,13 @@ class PeoplesViews:
         answer.headers.add("Set-Cookie", self._adapter.pending.clearing(state))
         answer.headers["Cache-Control"] = "no-store"
         return answer
+
+    def _logged_in(self) -> bool:
+        try:
+            self._adapter.login()
+        except NoProviderTokens:
+            return False
+        return True
 
     def _arrived(self, pending: Pending) -> ResponseReturnValue:
         adapter = self._adapter
@@ -148,7 +167,7 @@ class PeoplesViews:
                 adapter.options,
                 pending,
                 code,
-                not_before=adapter.not_before.stored(),
+                not_before=adapter.not_before.stored().assigned,
                 now=adapter.authority.clock.time(),
             )
         except KeycloakUnavailable as trouble:
@@ -164,6 +183,10 @@ class PeoplesViews:
                 "server says why."
             ) from trouble
         self._log_in(arrival, since)
+        if adapter.core.settings.cookie_samesite == "Strict":
+            # The redirect would belong to the navigation that Keycloak began, and the browser
+            # would leave the cookie out: to Keycloak again, and so on. A page begins a new one.
+            return onward(pending.target)
         return redirect(pending.target, 303)
 
     def _log_in(self, arrival: Arrival, since: int) -> None:
@@ -179,9 +202,10 @@ class PeoplesViews:
             )
         except RevokedMeanwhile as error:
             adapter.unkeep(arrival)
-            # Its label stays revoked. A session that lives on at Keycloak would log in with the
-            # same one again and again, so it ends there too.
-            adapter.end_session(ProviderTokens.of(arrival.tokens, 0.0))
+            if adapter.is_revoked(arrival):
+                # Its label stays so. A session that lives on at Keycloak would log in with the
+                # same one again and again, so it ends there too. (A mark covers this login only.)
+                adapter.endings.end_session(ProviderTokens.of(arrival.tokens, 0.0))
             raise KeycloakSaysNo(
                 description="This login was ended while it was being made. Please log in again."
             ) from error
@@ -196,17 +220,25 @@ class PeoplesViews:
 
 def logout_response(adapter: Adapter, target: str | None = None) -> Response:
     """Log out, and what to answer the browser with: RP-initiated logout at Keycloak."""
-    target = safe_target(target, adapter.options.after_logout)
+    target = safe_target(target, request.script_root + adapter.options.after_logout)
     by_redirect = adapter.options.logout == "session"
-    g._keycloak_by_redirect = by_redirect
-    g._keycloak_ended = None
-    adapter.core.extension.logout()
-    ended: ProviderTokens | None = g._keycloak_ended
-    if not by_redirect or ended is None:
+    mine = scratch()
+    mine.by_redirect = by_redirect
+    try:
+        adapter.core.extension.logout()
+    except StoreError:
+        # The answer is 503, so no browser ends the session: we do.
+        if by_redirect and mine.ended is not None:
+            adapter.endings.end_session(mine.ended_tokens)
+        raise
+    if not by_redirect or mine.ended is None:
         return redirect(target, 303)
-    back = request.url_root.rstrip("/") + target
+    ended = mine.ended_tokens
+    # (A target names its whole path, as url_for() does: what the app is mounted at is in it.)
+    back = request.host_url.rstrip("/") + target
     fields = {"client_id": adapter.options.client_id, "post_logout_redirect_uri": back}
-    if ended.id_token:
+    # (Without the hint Keycloak asks the person, and ends the session of this browser.)
+    if ended is not None and ended.id_token:
         fields["id_token_hint"] = ended.id_token
     try:
         return redirect(f"{adapter.provider().endpoints().end_session}?{urlencode(fields)}", 303)
@@ -247,104 +279,6 @@ def _is_program() -> bool:
         name in request.headers and request.headers[name].lower().startswith(value)
         for name, value in _PROGRAM
     )
-
-
-# -- for Keycloak ----------------------------------------------------------------------
-
-
-class ServersViews:
-    """What Keycloak calls. No redirect, no cookie looked at, an answer well under 5 seconds."""
-
-    def __init__(self, adapter: Adapter) -> None:
-        self._adapter = adapter
-
-    def admin(self, action: str) -> ResponseReturnValue:
-        """``k_logout``, ``k_push_not_before``, ``k_test_available``: 200, 400, 403 or 503."""
-        adapter = self._adapter
-        text = _body()
-        try:
-            provider = adapter.provider()
-            _, said = provider.keys.verify(text)
-        except NotGenuine as error:
-            return _answer(action, 403, str(error))
-        except KeycloakUnavailable as error:
-            return _answer(action, 503, str(error))
-        try:
-            message = claims.read_admin_message(
-                said,
-                action=action,
-                client_id=adapter.options.client_id,
-                now=adapter.authority.clock.time(),
-            )
-            adapter.receiver.obey(message, text, provider.issuer)
-        except NotGenuine as error:
-            return _answer(action, 400, str(error))
-        except (StoreError, KeycloakError) as error:
-            return _answer(action, 503, str(error))
-        if action == PUSH_NOT_BEFORE:
-            provider.keys.forget()
-        return _answer(action, 200)
-
-    def logout_token(self) -> ResponseReturnValue:
-        """OpenID Connect Back-Channel Logout 1.0: 200, or 400 with an OAuth error."""
-        adapter = self._adapter
-        text = _logout_token(_body())
-        try:
-            if text is None:
-                raise NotGenuine("the request holds no logout_token")
-            if text.count(".") == 4:
-                raise NotGenuine("it is encrypted, and this client has no key for that")
-            provider = adapter.provider()
-            header, said = provider.keys.verify(text)
-            token = claims.read_logout_token(
-                header,
-                said,
-                issuer=provider.issuer,
-                client_id=adapter.options.client_id,
-                now=adapter.authority.clock.time(),
-            )
-            adapter.receiver.obey_logout_token(token, text, provider.issuer)
-        except NotGenuine as error:
-            return _answer("logout token", 400, str(error), oauth="invalid_request")
-        except (StoreError, KeycloakError) as error:
-            # Anything else than success is a 400 in the specification.
-            return _answer("logout token", 400, str(error), oauth="temporarily_unavailable")
-        return _answer("logout token", 200)
-
-
-def _body() -> str:
-    """The request's body; 413 where it is longer than a signed text may be."""
-    # (A body in chunks is cut off there without a word.)
-    raw = get_input_stream(request.environ, max_content_length=TEXT_LIMIT + 1).read()
-    if len(raw) > TEXT_LIMIT:
-        raise RequestEntityTooLarge
-    return raw.decode("ascii", "replace").strip()
-
-
-def _logout_token(body: str) -> str | None:
-    from urllib.parse import parse_qs
-
-    if request.mimetype != "application/x-www-form-urlencoded":
-        return None
-    try:
-        found = parse_qs(body, max_num_fields=10).get("logout_token", [])
-    except ValueError:
-        return None
-    return found[0] if len(found) == 1 else None
-
-
-def _answer(what: str, status: int, problem: str = "", oauth: str = "") -> ResponseReturnValue:
-    if problem:
-        logger.warning("%s was answered with %d: %s", what, status, problem)
-    body: Any = ""
-    if oauth:
-        body = json.dumps({"error": oauth, "error_description": problem})
-    elif problem:
-        body = problem
-    answer = make_response(body, status)
-    answer.headers["Cache-Control"] = "no-store"
-    answer.mimetype = "application/json" if oauth else "text/plain"
-    return answer
 
 
 # -- errors of keycloak_token() that a view lets pass ----------------------------------

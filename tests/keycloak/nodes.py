@@ -20,6 +20,11 @@ import requests
 
 ROOT = Path(__file__).resolve().parents[2]
 
+_UNEXPECTED = re.compile(
+    r"Exception on |WORKER TIMEOUT|Traceback \(most recent|could not be judged|a listener to "
+    r"|a receiver of |OperationalError|flask_clustertoken\.errors\.|^(\w+\.)*\w*(Error|Exception)\b"
+)
+
 _CONF = """
 from flask_clustertoken.gunicorn import post_worker_init, worker_exit
 worker_class = "gthread"
@@ -43,6 +48,11 @@ def shared_port(hosts: Sequence[str]) -> int:
             continue
         return port
     raise AssertionError("no port is free on all hosts")
+
+
+def unexpected(log: str) -> list[str]:
+    """The lines of *log* that no good run writes."""
+    return [line for line in log.splitlines() if _UNEXPECTED.search(line)]
 
 
 class Line:
@@ -134,12 +144,7 @@ class Nodes:
 
     def exceptions(self) -> list[str]:
         """Lines of the logs that tell of something unexpected."""
-        return [
-            line
-            for number in range(len(self.hosts))
-            for line in self.log(number).splitlines()
-            if "Exception on" in line or "WORKER TIMEOUT" in line or re.match(r"\w*Error", line)
-        ]
+        return [line for number in range(len(self.hosts)) for line in unexpected(self.log(number))]
 
     def lines(self) -> list[Line]:
         """One line to each worker of each host."""

@@ -35,6 +35,11 @@ def ask(app: Flask, text: str, path: str = "/me") -> Any:
     return app.test_client().get(path, headers={"Authorization": f"Bearer {text}"})
 
 
+def push(app: Flask, issuer: Issuer, when: int) -> None:
+    message = issuer.sign(issuer.admin_message("PUSH_NOT_BEFORE", notBefore=when))
+    assert app.test_client().post("/keycloak/k_push_not_before", data=message).status_code == 200
+
+
 def test_an_access_token_is_accepted(app: Flask, issuer: Issuer) -> None:
     """It is an API token with Keycloak's roles and scopes; and it is the token to pass on."""
     text = issuer.sign(issuer.access_token())
@@ -67,7 +72,7 @@ def test_roles_of_the_client(issuer: Issuer, config: Make) -> None:
     state_of(app).authority.close()
 
 
-WRONG: list[tuple[str, Any]] = [
+WRONG: list[Any] = [
     ("iss", "https://other.example/realms/demo"),
     ("iss", ...),
     ("typ", "ID"),
@@ -83,7 +88,15 @@ WRONG: list[tuple[str, Any]] = [
     ("iat", ...),
     ("iat", "now"),
     ("iat", 4_000_000_000),
+    ("iat", float("nan")),
+    ("exp", float("inf")),
+    ("exp", float("nan")),
+    pytest.param("exp", 10**400, id="exp-huge"),
     ("nbf", 4_000_000_000),
+    ("nbf", float("nan")),
+    ("sub", "\ud800"),
+    ("sid", "\ud800"),
+    ("sid", 7),
 ]
 
 
@@ -94,6 +107,28 @@ def test_every_claim(app: Flask, issuer: Issuer, claim: str, value: Any) -> None
 
     assert answer.status_code == 401
     assert answer.json["reason"] == "invalid"
+
+
+def test_the_principal(issuer: Issuer, config: Make) -> None:
+    """By ``principal-attribute``, as with a login; the subject stays ``sub``."""
+    options = {"principal-attribute": "preferred_username"}
+    app = create_app(config(issuer.url, options=options))
+    token = issuer.access_token(sub="5f3", preferred_username="alice")
+
+    me = ask(app, issuer.sign(token)).json
+
+    assert (me["subject"], me["claims"]["principal"]) == ("5f3", "alice")
+    del token["preferred_username"]
+    assert ask(app, issuer.sign(token)).json["claims"]["principal"] == "5f3"
+    state_of(app).authority.close()
+
+
+def test_when_the_password_was_entered(app: Flask, issuer: Issuer) -> None:
+    """By ``auth_time``, and where there is none (or none that can be) by the time of issue."""
+    now = int(time.time())
+    for given, expected in ((now - 1000, now - 1000), (..., now), ("x", now), (float("inf"), now)):
+        token = issuer.sign(issuer.access_token(auth_time=given, iat=now))
+        assert ask(app, token).json["authenticated_at"] == expected
 
 
 def test_an_expired_token(app: Flask, issuer: Issuer) -> None:
@@ -222,3 +257,58 @@ def test_keycloak_is_down_later(config: Make) -> None:
 
     assert ask(app, text).status_code == 200
     state_of(app).authority.close()
+
+
+def test_a_lower_not_before_brings_no_token_back(issuer: Issuer, config: Make) -> None:
+    """What was refused once stays refused, on the node that was told and on the others."""
+    apps = [create_app(config(issuer.url)) for _ in range(2)]
+    now = int(time.time())
+    old = issuer.sign(issuer.access_token(iat=now - 10))
+    push(apps[0], issuer, now - 5)
+    assert [ask(app, old).status_code for app in apps] == [401, 401]
+
+    push(apps[1], issuer, 0)
+    for app in apps:
+        # (What a process remembers is no help: half a minute later it asks the store.)
+        app.extensions["keycloak"].not_before._until = float("-inf")
+
+    assert [ask(app, old).status_code for app in apps] == [401, 401]
+    assert [ask(app, issuer.sign(issuer.access_token())).status_code for app in apps] == [200] * 2
+    for app in apps:
+        state_of(app).authority.close()
+
+
+def test_a_not_before_in_the_future_can_be_taken_back(app: Flask, issuer: Issuer) -> None:
+    """A slip of the administrator's ends what there was, and not what comes after its end."""
+    now = int(time.time())
+    old, later = (issuer.sign(issuer.access_token(iat=one)) for one in (now - 10, now + 20))
+    push(app, issuer, now + 100_000)
+    assert ask(app, later).json["reason"] == "revoked"
+
+    push(app, issuer, 0)
+
+    assert ask(app, old).json["reason"] == "revoked"
+    assert ask(app, later).status_code == 200
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_a_key_that_was_withdrawn(issuer: Issuer, config: Make, later: bool) -> None:
+    """A push makes every node ask for the keys again, before it accepts one more token: also a
+    push that ends nobody, and also the nodes that were not told themselves."""
+    options = {"min-time-between-jwks-requests": 0}
+    apps = [create_app(config(issuer.url, options=options)) for _ in range(2)]
+    bad = RSAKey.generate_key(2048, {"kid": "bad", "use": "sig"})
+
+    def asked() -> list[int]:
+        text = issuer.sign(issuer.access_token(), key=bad)
+        return [ask(app, text).status_code for app in apps]
+
+    issuer.listed = [issuer.key, bad]
+    assert asked() == [200, 200]
+    issuer.listed = [issuer.key]
+
+    push(apps[0], issuer, int(time.time()) - 5 if later else 0)
+
+    assert asked() == [401, 401]
+    for app in apps:
+        state_of(app).authority.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.keycloak import hosts
 from flask_clustertoken.keycloak.errors import KeycloakUnavailable
 from flask_clustertoken.keycloak.hosts import SIGN_LASTS, Hosts, Registrar
 from flask_clustertoken.keycloak.labels import Keys
@@ -167,5 +170,44 @@ def test_keycloak_is_down_when_the_last_one_leaves(cluster: Cluster) -> None:
     cluster.server.down = True
 
     worker.leave()
+
+    assert cluster.server.nodes == {"one"}
+
+
+def test_a_login_waits_for_the_registration(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it is done, or for a moment; where it failed once, no later login waits again."""
+    monkeypatch.setattr(hosts, "PATIENCE", 0.3)
+    worker = cluster.worker()
+    threading.Timer(0.1, worker.step).start()
+    began = time.monotonic()
+    worker.before_login()
+    assert cluster.server.nodes == {"one"}
+    assert 0.09 < time.monotonic() - began < 0.3
+
+    cluster.server.down = True
+    failing = cluster.worker("two")
+    failing.step()
+    for least, most in ((0.29, 2.0), (0.0, 0.1)):
+        began = time.monotonic()
+        failing.before_login()
+        assert least <= time.monotonic() - began < most
+
+
+def test_what_nobody_thought_of_ends_no_thread(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step never raises: the host would be forgotten, and nobody would know why."""
+    worker = cluster.worker()
+
+    def fails(host: str) -> None:
+        raise ValueError("a record that nobody can read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster.server, "register_node", fails)
+        assert worker.step() > 0
+    cluster.clock.advance(60)
+    worker.step()
 
     assert cluster.server.nodes == {"one"}

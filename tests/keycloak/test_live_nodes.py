@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.keycloak.nodes import ROOT, Nodes, shared_port
 from tests.keycloak.person import Person
@@ -82,15 +83,35 @@ def called(nodes: Nodes, name: str) -> list[str]:
     ]
 
 
-def test_only_the_sessions_host_is_called(server: Keycloak, nodes: Nodes) -> None:
-    """``${application.session.host}`` is the host where the login was made."""
-    person = Person()
-    person.log_in(nodes.url(1), "alice")
+@pytest.mark.parametrize("name", ["k_logout", "backchannel-logout"])
+def test_only_the_sessions_host_is_called(server: Keycloak, nodes: Nodes, name: str) -> None:
+    """``${application.session.host}`` is the host where the login was made, in the admin URL as
+    in the back-channel logout URL."""
+    usual = server.client("nodes")["attributes"]
+    if name == "backchannel-logout":
+        url = f"http://${{application.session.host}}:{nodes.port}/keycloak/{name}"
+        server.change_client("nodes", attributes={**usual, "backchannel.logout.url": url})
+    try:
+        person = Person()
+        person.log_in(nodes.url(1), "alice")
 
-    server.log_out("alice")
+        server.log_out("alice")
 
-    wait_until(lambda: called(nodes, "k_logout") == ["127.0.0.2"], 5)
-    assert person.get(f"{nodes.url(1)}/me", headers=JSON).status_code == 401
+        assert person.get(f"{nodes.url(1)}/me", headers=JSON).status_code == 401
+        for number, host in enumerate(HOSTS):
+            # The log's last line is written after the answer; this one comes behind it.
+            wait_until(lambda at=number: "GET /ready?last" in ready_again(nodes, at), 5)
+            times = 1 if host == "127.0.0.2" else 0
+            assert called(nodes, name).count(host) == times
+        assert set(called(nodes, "k_logout") + called(nodes, "backchannel-logout")) == {HOSTS[1]}
+    finally:
+        server.change_client("nodes", attributes={**usual, "backchannel.logout.url": ""})
+
+
+def ready_again(nodes: Nodes, number: int) -> str:
+    """The log of a host that has just been asked once more."""
+    requests.get(f"{nodes.url(number)}/ready?last", timeout=5)
+    return nodes.log(number)
 
 
 def test_every_host_is_tested_pushed_and_logged_out(server: Keycloak, nodes: Nodes) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from flask import Flask
 from joserfc.jwk import RSAKey
 from werkzeug.wrappers import Request, Response
 
+from flask_clustertoken.clock import SystemClock
 from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import labels
+from flask_clustertoken.keycloak import labels, login, views
 from tests.keycloak.app import create_app
 from tests.keycloak.flow import HTML, Flow
 from tests.keycloak.issuer import Issuer
@@ -61,6 +64,7 @@ def test_what_a_login_becomes(flow: Flow) -> None:
 
     assert answer.status_code == 303
     assert answer.headers["Location"] == "/me"
+    assert answer.headers["Cache-Control"] == "no-store"
     me = flow.client.get("/me").json
     assert me["subject"] == "alice"
     assert me["kind"] == "login"
@@ -85,14 +89,44 @@ def test_what_the_exchange_sends(flow: Flow) -> None:
     assert flow.form["client_session_state"] == labels.session_state(
         flow.client.get("/me").json["labels"]
     )
-    assert flow.form["client_session_host"]
+    assert (
+        flow.form["client_session_host"]
+        == flow.client.application.extensions["keycloak"].options.node_host
+    )
     assert flow.authorization.startswith("Basic ")
+
+
+def test_a_strict_cookie(issuer: Issuer, config: Make) -> None:
+    """A redirect would be part of the navigation that Keycloak began, and a browser would leave
+    the cookie out for ever: a page goes on to the target."""
+    app = create_app(config(issuer.url, CLUSTERTOKEN_COOKIE_SAMESITE="Strict"))
+    flow = Flow(app, issuer)
+    flow.begin("/page?a='b'&c=\"d<e>&f=%2F;é")
+    flow.issue()
+
+    answer = flow.come_back()
+
+    assert answer.status_code == 200
+    assert "Location" not in answer.headers
+    assert answer.headers["Cache-Control"] == "no-store"
+    where = "/page?a=%27b%27&amp;c=%22d%3Ce%3E&amp;f=%2F;%C3%A9"
+    assert f'<meta http-equiv="refresh" content="0; url={where}">' in answer.text
+    cookies = [one for one in answer.headers.getlist("Set-Cookie") if "clustertoken=" in one]
+    assert "SameSite=Strict" in cookies[0]
+    assert flow.logged_in
+    state_of(app).authority.close()
 
 
 def test_the_answer_is_used_once(flow: Flow) -> None:
     """The same callback again belongs to no login."""
     assert flow.come_back().status_code == 303
+    asked = len(flow.issuer.asked)
 
+    # (The back button: whoever is logged in is not told that something is wrong.)
+    again = flow.come_back()
+    assert (again.status_code, again.headers["Location"]) == (303, "/")
+    assert len(flow.issuer.asked) == asked
+    flow.client.delete_cookie("clustertoken")
     assert flow.come_back().status_code == 400
 
 
@@ -131,10 +165,25 @@ def test_keycloak_says_no(flow: Flow, error: str, status: int) -> None:
     answer = flow.come_back(code=..., error=error, error_description="<b>boo</b>")
 
     assert answer.status_code == status
+    assert answer.headers["Cache-Control"] == "no-store"
     assert "Try again" in answer.text
     assert "<script>" not in answer.text
     assert "boo" not in answer.text
     assert not flow.logged_in
+
+
+def test_a_page_of_the_apps_own(issuer: Issuer, config: Make) -> None:
+    """What it says of a login that failed is kept by no cache, though it does not say so."""
+    app = create_app(config(issuer.url))
+    app.register_error_handler(403, lambda error: ("we are sorry", 403))
+    flow = Flow(app, issuer)
+    flow.begin()
+
+    answer = flow.come_back(code=..., error="access_denied")
+
+    assert (answer.status_code, answer.text) == (403, "we are sorry")
+    assert answer.headers["Cache-Control"] == "no-store"
+    state_of(app).authority.close()
 
 
 def test_no_code(flow: Flow) -> None:
@@ -214,11 +263,122 @@ def test_the_access_token_is_verified_too(flow: Flow, claim: str, value: Any) ->
     assert not flow.logged_in
 
 
+def test_a_lightweight_access_token(flow: Flow) -> None:
+    """It names nobody; the ID token beside it does."""
+    access = flow.issuer.access_token(sub=..., sid=..., preferred_username=...)
+    flow.issue(access=flow.issuer.sign(access))
+
+    assert flow.come_back().status_code == 303
+
+    assert flow.client.get("/me").json["subject"] == "alice"
+
+
+@pytest.mark.parametrize(
+    ("claim", "value"), [("sid", "\ud800"), ("sid", "x" * 1020), ("sub", "\ud800")]
+)
+def test_what_cannot_be_a_label(flow: Flow, claim: str, value: str) -> None:
+    """An id that no store could hold is refused like any other nonsense."""
+    access = {claim: value} if claim == "sub" else {}
+    flow.issue(
+        identity=flow.issuer.sign(flow.issuer.id_token(flow.query["nonce"], **{claim: value})),
+        access=flow.issuer.sign(flow.issuer.access_token(**access)),
+    )
+
+    assert flow.come_back().status_code == 403
+    assert not flow.logged_in
+
+
+@pytest.mark.parametrize(
+    "when", [float("inf"), 10**400, 4_000_000_000], ids=["infinite", "huge", "ahead"]
+)
+def test_a_password_entered_at_no_time(flow: Flow, when: Any) -> None:
+    """Keycloak's clock may be ahead, and its claims odd: no error of the server's."""
+    flow.issue(identity=flow.issuer.sign(flow.issuer.id_token(flow.query["nonce"], auth_time=when)))
+
+    assert flow.come_back().status_code in (303, 403)
+
+
+def test_a_login_under_way_of_another_version(app: Flask, flow: Flow) -> None:
+    """What its cookie holds may have other fields: it belongs to no login that we know of."""
+    adapter = app.extensions["keycloak"]
+    state = flow.query["state"]
+    text = adapter.pending._sealer.seal({"state": state, "more": 1}, "login", state)
+    cookie = next(iter(flow.client._cookies.values()))
+    flow.client.set_cookie(cookie.key, text, path=cookie.path)
+
+    assert flow.come_back().status_code == 400
+
+
+def test_a_login_under_way_shows_no_secret() -> None:
+    """Not even in a traceback with values."""
+    pending = login.begin("/page", "http://localhost/callback", SystemClock())
+
+    assert pending.verifier not in repr(pending)
+    assert pending.state not in repr(pending)
+    assert pending.nonce not in repr(pending)
+
+
+def test_a_login_takes_too_long(app: Flask, issuer: Issuer, monkeypatch: Any) -> None:
+    """Half an hour at Keycloak's page, and not for ever; a few seconds of clock are forgiven."""
+    flow = Flow(app, issuer)
+    for later, status in ((-100, 400), (-30, 303), (1700, 303), (1900, 400)):
+        flow.client.delete_cookie("clustertoken")
+
+        def begin(*given: Any, by: float = later) -> login.Pending:
+            made = login.begin(*given)
+            return replace(made, began_at=made.began_at - by)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(views, "begin", begin)
+            flow.begin()
+        flow.issue()
+        assert flow.come_back().status_code == status, later
+
+
+def test_what_the_options_make_of_a_login(issuer: Issuer, config: Make) -> None:
+    """``principal-attribute`` names who it is, ``use-resource-role-mappings`` whose roles count,
+    and the host that Keycloak is told is the one that was set."""
+    options = {"principal-attribute": "preferred_username", "use-resource-role-mappings": True}
+    app = create_app(config(issuer.url, options=options, KEYCLOAK_NODE_HOST="Web7"))
+    flow = Flow(app, issuer)
+    flow.begin()
+    access = issuer.access_token(preferred_username="ali")
+    flow.issue(access=issuer.sign(access))
+    flow.come_back()
+
+    me = flow.client.get("/me").json
+
+    assert me["claims"]["principal"] == "ali"
+    assert me["roles"] == ["cook"]
+    assert flow.client.get("/edit").status_code == 403
+    assert flow.form["client_session_host"] == "web7"
+    state_of(app).authority.close()
+
+
+def test_a_login_waits_for_its_host(app: Flask, issuer: Issuer) -> None:
+    """Keycloak drops the host of a login if it does not know it yet: nobody is sent before."""
+    order: list[str] = []
+
+    class Registering:
+        pid = 0
+
+        def before_login(self) -> None:
+            order.extend(["waited", *issuer.asked])
+
+        def leave(self) -> None:
+            pass
+
+    app.extensions["keycloak"].registrar = Registering()
+
+    assert Flow(app, issuer).begin().status_code == 303
+
+    assert order == ["waited"]
+
+
 def test_a_login_older_than_the_not_before(app: Flask, flow: Flow) -> None:
     """A login to come is judged by Keycloak's clock against Keycloak's clock."""
     adapter = app.extensions["keycloak"]
-    change = adapter.not_before.change(time.time() + 5)
-    state_of(app).authority.store.put(change.key, change.value, None)
+    adapter.not_before.push(time.time() + 5, [], "pushed")
 
     assert flow.come_back().status_code == 403
     assert not flow.logged_in
@@ -254,7 +414,8 @@ def test_a_logout_during_the_exchange(app: Flask, flow: Flow) -> None:
     assert "ended while" in back.text
     assert not flow.logged_in
     adapter = app.extensions["keycloak"]
-    assert adapter.vault.read(labels.sid_label(flow.issuer.issuer, "sid-1")) is None
+    kept = adapter.vault._keys.session(labels.sid_label(flow.issuer.issuer, "sid-1"))
+    assert state_of(app).authority.store.scan(kept) == []
     assert not [one for one in back.headers.getlist("Set-Cookie") if "_kc0=" in one]
     # A session that lives on would log in with the same id for ever: it is ended at Keycloak.
     adapter.background.drain()
@@ -272,6 +433,23 @@ def test_everybody_logged_out_during_the_exchange(app: Flask, flow: Flow) -> Non
     flow.issuer.token = answer
 
     assert flow.come_back().status_code == 403
+    assert not flow.logged_in
+    # The next attempt is not covered, so the person's session at Keycloak need not end.
+    app.extensions["keycloak"].background.drain()
+    assert not any(path.endswith("/openid-connect/logout") for path in flow.issuer.asked)
+
+
+def test_a_node_that_cannot_catch_up(
+    app: Flask, flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that lags is no logout: 503, and the session at Keycloak goes on."""
+    follower = state_of(app).authority.follower()
+    with monkeypatch.context() as patch:
+        patch.setattr(follower, "reach", lambda seq: False)
+        assert flow.come_back().status_code == 503
+
+    app.extensions["keycloak"].background.drain()
+    assert not any(path.endswith("/openid-connect/logout") for path in flow.issuer.asked)
     assert not flow.logged_in
 
 
@@ -362,6 +540,56 @@ def test_many_tabs(app: Flask, issuer: Issuer) -> None:
     assert sent.count("_kclogin_") <= 6
 
 
+def test_ten_tabs_that_a_browser_opens_again(app: Flask, issuer: Issuer) -> None:
+    """Only the oldest make room; once one has come back, the others are in as well."""
+    client = app.test_client()
+    tabs = [Flow(app, issuer, client) for _ in range(10)]
+    for tab in tabs:
+        tab.begin("/page")
+    statuses = []
+    for tab in [tabs[5], *tabs]:
+        tab.issue()
+        answer = tab.come_back()
+        statuses.append(answer.status_code)
+
+    assert statuses == [303] * 11
+
+
+def test_logins_under_way_beside_large_cookies(app: Flask, issuer: Issuer) -> None:
+    """What servers read of all cookies together is not exceeded: the callback must come in."""
+    client = app.test_client()
+    client.set_cookie("clustertoken_kc0", "x" * 3600)
+    client.set_cookie("clustertoken_kc1", "x" * 3500)
+    for _ in range(4):
+        flow = Flow(app, issuer, client)
+        flow.begin("/page?q=" + "".join(chr(65 + one * 7 % 26) + str(one) for one in range(250)))
+    flow.issue()
+
+    answer = flow.come_back()
+
+    assert answer.status_code == 303
+    assert len(answer.request.headers["Cookie"]) <= 8000
+
+
+@pytest.mark.parametrize("length", [100, 750, 1500, 3000, 6000])
+def test_a_page_with_a_long_address(app: Flask, issuer: Issuer, length: int) -> None:
+    """It is come back to while that fits into a small cookie, else the login leads to the start;
+    and however many there are, they leave room for the other cookies."""
+    import secrets
+
+    client = app.test_client()
+    target = "/page?q=" + secrets.token_urlsafe(length)[: length - 8]
+    for _ in range(5):
+        flow = Flow(app, issuer, client)
+        assert flow.begin(target).status_code == 303
+    flow.issue()
+
+    answer = flow.come_back()
+
+    assert answer.headers["Location"] == (target if length <= 800 else "/")
+    assert len(answer.request.headers["Cookie"]) <= 2900
+
+
 def test_large_tokens(app: Flask, issuer: Issuer, flow: Flow) -> None:
     """A person with very many roles logs in like anybody else, in both token stores."""
     roles = [f"a-role-with-a-long-name-{number}-{hash(number * 7919)}" for number in range(600)]
@@ -386,7 +614,7 @@ def test_tokens_in_several_cookies(issuer: Issuer, config: Make) -> None:
     app = create_app(config(issuer.url, store="cookie"))
     flow = Flow(app, issuer)
     flow.begin()
-    flow.issue(access=issuer.sign(issuer.access_token(noise=secrets.token_hex(1500))))
+    flow.issue(access=issuer.sign(issuer.access_token(noise=secrets.token_hex(1020))))
 
     answer = flow.come_back()
 
@@ -459,4 +687,31 @@ def test_an_app_below_a_prefix(issuer: Issuer, config: Make) -> None:
     (cookie,) = answer.headers.getlist("Set-Cookie")
     assert "Path=/shop/keycloak" in cookie
     assert "%2Fshop%2Fkeycloak%2Fcallback" in answer.headers["Location"]
+    query = parse_qs(urlsplit(answer.headers["Location"]).query)
+    flow.query = {name: values[0] for name, values in query.items()}
+
+    # The app's own start, not the host's.
+    refused = flow.client.get("/keycloak/callback?state=x", headers=HTML, environ_overrides=mounted)
+    assert '<a href="/shop/">' in refused.text
+    flow.issue()
+    back = flow.client.get(
+        "/keycloak/callback",
+        query_string={"code": "c", "state": flow.query["state"]},
+        environ_overrides=mounted,
+    )
+    assert back.headers["Location"] == "/shop/"
+
+    # (Of one's own with url_for(), by the setting, and as the default.)
+    for target, expected in (("/shop/bye", "/shop/bye"), (None, "/shop/")):
+        out = flow.client.post(
+            "/keycloak/logout",
+            data={"next": target} if target else {},
+            environ_overrides=mounted,
+        )
+        query = parse_qs(urlsplit(out.headers["Location"]).query)
+        assert query.get("post_logout_redirect_uri", [f"http://localhost{expected}"]) == [
+            f"http://localhost{expected}"
+        ]
+        if not query:
+            assert out.headers["Location"] == expected
     state_of(app).authority.close()

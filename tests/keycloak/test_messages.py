@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import time
@@ -12,12 +13,14 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from joserfc.jwk import RSAKey
+from werkzeug.wrappers import Response
 
 from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import labels
+from flask_clustertoken.keycloak import deadline, labels, messages
 from flask_clustertoken.tokens import Token
 from tests.keycloak.app import create_app
 from tests.keycloak.issuer import Issuer
+from tests.waiting import wait_until
 
 Make = Callable[..., dict[str, Any]]
 ADMIN = {
@@ -131,7 +134,70 @@ def test_a_logout_of_everybody(app: Flask, client: FlaskClient, issuer: Issuer) 
 
     assert not any(one.stands() for one in before)
     assert Login(app, issuer, "sid-9", state="s9").stands()
-    assert app.extensions["keycloak"].not_before.stored() == message["notBefore"]
+    assert app.extensions["keycloak"].not_before.stored().assigned == message["notBefore"]
+
+
+def test_a_logout_of_everybody_lowers_nothing(
+    app: Flask, client: FlaskClient, issuer: Issuer
+) -> None:
+    """A logout-all that names an earlier time than a push leaves that one as it is."""
+    pushed = int(time.time()) - 5
+    message = issuer.admin_message("PUSH_NOT_BEFORE", notBefore=pushed)
+    assert post(client, "k_push_not_before", issuer.sign(message)) == 200
+    login = Login(app, issuer, "sid-1")
+    message = issuer.admin_message(adapterSessionIds=..., keycloakSessionIds=..., notBefore=7)
+
+    assert post(client, "k_logout", issuer.sign(message)) == 200
+
+    times = app.extensions["keycloak"].not_before.stored()
+    assert (times.assigned, times.floor) == (pushed, pushed)
+    assert not login.stands()
+
+
+def test_pushes_at_the_same_moment(
+    apps: list[Flask], issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two nodes are told at once: whoever comes second goes by what the first one wrote."""
+    now = int(time.time())
+    mine, theirs = (app.extensions["keycloak"].not_before for app in apps)
+    usual = mine.stored
+
+    def stored() -> Any:
+        found = usual()
+        monkeypatch.setattr(mine, "stored", usual)
+        theirs.push(now - 10.0, [], "theirs")
+        return found
+
+    monkeypatch.setattr(mine, "stored", stored)
+    mine.push(now - 100.0, [], "mine")
+
+    assert usual().floor == now - 10
+    assert usual().assigned == now - 100
+    assert usual().number == 2
+
+
+def test_the_same_push_at_two_nodes(apps: list[Flask], issuer: Issuer) -> None:
+    """Keycloak tells one host after the other, each by a message of its own: the second ends no
+    login that was made in between, nor does a lower one between them."""
+    now = int(time.time())
+    for app, value in ((apps[0], now), (apps[1], now), (apps[0], 0), (apps[1], now)):
+        message = issuer.admin_message("PUSH_NOT_BEFORE", notBefore=value)
+        assert post(app.test_client(), "k_push_not_before", issuer.sign(message)) == 200
+        if app is apps[0] and value:
+            login = Login(apps[0], issuer, "sid-1")
+
+    assert [login.stands(app) for app in apps] == [True, True]
+
+
+def test_a_not_before_of_an_older_version(app: Flask) -> None:
+    """It stored a number alone."""
+    not_before = app.extensions["keycloak"].not_before
+    key = not_before._keys.not_before
+    state_of(app).authority.store.put(key, b"1700000000.0", None)
+
+    assert not_before.stored().for_bearers == 1_700_000_000
+    not_before.push(0.0, [], "lower")
+    assert not_before.stored().for_bearers == 1_700_000_000
 
 
 def test_pushing_a_not_before(apps: list[Flask], client: FlaskClient, issuer: Issuer) -> None:
@@ -149,7 +215,7 @@ def test_pushing_a_not_before(apps: list[Flask], client: FlaskClient, issuer: Is
 
     assert not before.stands()
     assert after.stands()
-    assert apps[1].extensions["keycloak"].not_before.stored() == 0
+    assert apps[1].extensions["keycloak"].not_before.stored().assigned == 0
 
 
 def test_an_availability_test_does_nothing(app: Flask, client: FlaskClient, issuer: Issuer) -> None:
@@ -278,18 +344,69 @@ def test_a_failed_store_is_no_replay(
     assert not login.stands()
 
 
+@pytest.mark.parametrize("name", [*ADMIN, "backchannel-logout"])
+def test_a_slow_store(
+    app: Flask, client: FlaskClient, issuer: Issuer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Each call takes long, and all of them longer than Keycloak waits: it is answered in time
+    that this did not work yet, and what it asked for is done a little later."""
+    login = Login(app, issuer, "sid-1")
+    changed = name not in ("k_test_available",)
+    store = state_of(app).authority.store
+    slow = {each: getattr(store, each) for each in ("append", "get_many")}
+    for each, usual in slow.items():
+        delayed = functools.partial(_after, 0.4, usual)
+        monkeypatch.setattr(store, each, delayed)
+    monkeypatch.setattr(messages, "ANSWER_WITHIN", 0.2)
+    began = time.monotonic()
+
+    if name == "backchannel-logout":
+        answer = post_token(client, issuer.sign(issuer.logout_token()))
+        assert (answer.status_code, answer.json["error"]) == (400, "temporarily_unavailable")
+    else:
+        assert post(client, name, issuer.sign(issuer.admin_message(ADMIN[name]))) == 503
+
+    assert time.monotonic() - began < 0.4
+    if changed:
+        wait_until(lambda: not login.stands(), 5)
+
+
+def _after(seconds: float, call: Callable[..., Any], *given: Any, **more: Any) -> Any:
+    time.sleep(seconds)
+    return call(*given, **more)
+
+
+def test_keycloaks_keys_are_slow(
+    issuer: Issuer, config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same where its keys have to be fetched first; and not more of them wait than fit."""
+    app = create_app(config(issuer.url))
+    monkeypatch.setattr(issuer, "mad", lambda request: _after(0.6, Response))
+    monkeypatch.setattr(messages, "ANSWER_WITHIN", 0.2)
+    monkeypatch.setattr(deadline, "AT_ONCE", 2)
+    began = time.monotonic()
+    text = issuer.sign(issuer.admin_message())
+
+    statuses = [post(app.test_client(), "k_logout", text) for _ in range(6)]
+
+    assert statuses == [503] * 6
+    assert time.monotonic() - began < 0.6
+    state_of(app).authority.close()
+
+
 # -- bad -------------------------------------------------------------------------------
 
+NO_TIMES = [float("nan"), float("inf"), 10**400]
 WRONG: dict[str, list[Any]] = {
-    "id": [..., "", 7, None, [], "x" * 2000],
-    "expiration": [..., "soon", None, True, 0, -1, int(time.time()) + 10**6, [1]],
+    "id": [..., "", 7, None, [], "x" * 2000, "\ud800"],
+    "expiration": [..., "soon", None, True, 0, -1, int(time.time()) + 10**6, [1], *NO_TIMES],
     "resource": [..., "other-app", None, 7, ["app"], ""],
     "action": [..., "TEST", None, 7, "logout", ["LOGOUT"]],
 }
 WRONG_LOGOUT: dict[str, list[Any]] = {
     "adapterSessionIds": ["state-1", 7, {}, [1], [None], [""], ["x" * 2000]],
-    "keycloakSessionIds": ["sid-1", 7, {"sid-1": 1}, [["sid-1"]], [""]],
-    "notBefore": ["now", -1, 10**12, [], True],
+    "keycloakSessionIds": ["sid-1", 7, {"sid-1": 1}, [["sid-1"]], [""], ["\ud800"]],
+    "notBefore": ["now", -1, 10**12, [], True, *NO_TIMES],
 }
 
 
@@ -299,7 +416,7 @@ def bad_messages() -> Iterator[tuple[str, str, Any]]:
             yield from ((name, field, value) for value in values)
     for field, values in WRONG_LOGOUT.items():
         yield from (("k_logout", field, value) for value in values)
-    for value in (..., None, "now", -1, True, 10**12):
+    for value in (..., None, "now", -1, True, 10**12, *NO_TIMES):
         yield ("k_push_not_before", "notBefore", value)
 
 
@@ -379,6 +496,8 @@ def test_a_megabyte(app: Flask, client: FlaskClient, issuer: Issuer, name: str) 
     if name == "backchannel-logout":
         answer = post_token(client, text)
         assert answer.status_code == 413
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.mimetype == "text/plain"
     else:
         assert post(client, name, text) == 413
     chunked = client.post(
@@ -405,13 +524,13 @@ WRONG_TOKEN: dict[str, list[Any]] = {
     "iss": [..., "https://other.example/realms/demo", None, 7, ""],
     "aud": [..., "other-app", None, 7, [], ["other-app"], [7]],
     "iat": [..., "now", None, int(time.time()) + 10_000, True],
-    "exp": [..., "soon", None, 0, int(time.time()) - 100, int(time.time()) + 10**6, True],
+    "exp": [..., "soon", None, 0, int(time.time()) - 100, int(time.time()) + 10**6, *NO_TIMES],
     "jti": [..., "", None, 7, "x" * 2000],
     "events": [..., {}, None, [], "x", {"other": {}}]
     + [{"http://schemas.openid.net/event/backchannel-logout": one} for one in ("", None, [], 1)],
     "nonce": ["n", "", None],
-    "sid": ["", 7, [], "x" * 2000],
-    "sub": ["", 7, [], "x" * 2000],
+    "sid": ["", 7, [], "x" * 2000, "x" * 1020, "\ud800"],
+    "sub": ["", 7, [], "x" * 2000, "\ud800"],
 }
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 from werkzeug.exceptions import BadRequest
 
-from flask_clustertoken import ClusterToken
+from flask_clustertoken import ClusterToken, fresh_login_required, require_token, token_required
 from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import Keycloak, KeycloakUnavailable
+from flask_clustertoken.keycloak import Keycloak, KeycloakUnavailable, role_required
 from flask_clustertoken.keycloak.options import bare_host, from_config, read_options
 from tests.keycloak.app import create_app
+from tests.keycloak.flow import HTML, Flow
 from tests.keycloak.issuer import Issuer
+from tests.keycloak.test_messages import Login
 
 Make = Callable[..., dict[str, Any]]
 GOOD: dict[str, Any] = {
@@ -107,6 +110,8 @@ def test_what_is_not_honoured() -> None:
         "realm-public-key": "MIIB",
         "policy-enforcer": {},
         "enable-basic-auth": "false",
+        "ssl-required": "ALL",
+        "connection-ttl-millis": 5000,
     }
 
     named = read_options(data).not_honoured
@@ -118,6 +123,8 @@ def test_what_is_not_honoured() -> None:
         "disable-trust-manager",
         "realm-public-key",
         "policy-enforcer",
+        "ssl-required",
+        "connection-ttl-millis",
     }
     assert all(named.values())
 
@@ -130,6 +137,8 @@ def test_clients_without_a_secret() -> None:
     assert read_options(bare | {"bearer-only": True}).client_auth == "none"
     signed = GOOD | {"credentials": {"secret-jwt": {"secret": "x", "algorithm": "HS256"}}}
     assert read_options(signed).client_auth == "client_secret_jwt"
+    with pytest.raises(ConfigurationError, match="secret-jwt"):
+        read_options(GOOD | {"credentials": {"secret-jwt": {"secret": "x", "algorithm": "RS256"}}})
     with pytest.raises(ConfigurationError, match="register-node-at-startup"):
         read_options(bare | {"public-client": True, "register-node-at-startup": True})
 
@@ -148,6 +157,8 @@ def test_settings_of_our_own(tmp_path: Path) -> None:
     assert read(OPTIONS={"resource": "other"}, FILE="keycloak.json").client_id == "other"
     assert read(TIMEOUT=2, NODE_HOST="Web1").node_host == "web1"
     assert read(TIMEOUT=2).read_timeout == 2
+    assert read(TIMEOUT=0.5).connect_timeout == 0.5
+    assert read(SCOPE="profile openid").scope == "profile openid"
     for name, value in (
         ("FILE", "missing.json"),
         ("FLIE", "x"),
@@ -155,6 +166,17 @@ def test_settings_of_our_own(tmp_path: Path) -> None:
         ("NODE_HOST", "web1:8000"),
         ("OPTIONS", "x"),
         ("URL_PREFIX", "https://x.example"),
+        ("AFTER_LOGOUT", "https://x.example/"),
+        ("AFTER_LOGOUT", "//x.example/"),
+        ("AFTER_LOGOUT", "bye"),
+        ("TIMEOUT", 0),
+        ("TIMEOUT", -3),
+        ("TIMEOUT", "soon"),
+        ("TIMEOUT", True),
+        ("TIMEOUT", 4000),
+        ("TIMEOUT", float("nan")),
+        ("SCOPE", "profile"),
+        ("SCOPE", ""),
     ):
         with pytest.raises(ConfigurationError, match=f"KEYCLOAK_{name}"):
             read(**{name: value})
@@ -183,6 +205,24 @@ def test_the_order_of_things() -> None:
         Keycloak(app)
 
 
+@pytest.mark.parametrize("algorithm", ["HS256", "HS512", None])
+def test_how_the_clients_assertion_is_signed(
+    issuer: Issuer, config: Make, algorithm: str | None
+) -> None:
+    """``credentials.secret-jwt.algorithm``: Keycloak refuses any other than the client's own."""
+    secret = {"secret": "x" * 64} | ({"algorithm": algorithm} if algorithm else {})
+    app = create_app(config(issuer.url, options={"credentials": {"secret-jwt": secret}}))
+    flow = Flow(app, issuer)
+    flow.begin()
+    flow.issue()
+    flow.come_back()
+
+    head = flow.form["client_assertion"].split(".")[0]
+    header = json.loads(base64.urlsafe_b64decode(head + "=="))
+    assert header["alg"] == (algorithm or "HS256")
+    state_of(app).authority.close()
+
+
 # -- a relative address ----------------------------------------------------------------
 
 
@@ -194,14 +234,14 @@ def issuer() -> Iterator[Issuer]:
 
 def test_a_relative_address_needs_trusted_hosts(config: Make) -> None:
     """Else whoever sends a request could name the server whose keys are believed."""
-    with pytest.raises(ConfigurationError, match="TRUSTED_HOSTS"):
+    with pytest.raises(ConfigurationError, match="KEYCLOAK_ORIGINS"):
         create_app(config("/auth"))
 
 
 def test_a_relative_address(issuer: Issuer, config: Make) -> None:
     """It is a path of the request's own origin, as the proxy says it; other hosts get nothing."""
     host = issuer.url.removeprefix("http://")
-    app = create_app(config("/", TRUSTED_HOSTS=["127.0.0.1"]) | {})
+    app = create_app(config("/", KEYCLOAK_ORIGINS=[issuer.url]))
     client = app.test_client()
     bearer = {"Authorization": f"Bearer {issuer.sign(issuer.access_token())}"}
 
@@ -220,6 +260,81 @@ def test_a_relative_address(issuer: Issuer, config: Make) -> None:
     state_of(app).authority.close()
 
 
+def test_another_port_of_our_host(issuer: Issuer, config: Make) -> None:
+    """TRUSTED_HOSTS says nothing of ports: what listens behind another one of the same host is
+    neither asked nor believed."""
+    app = create_app(config("/", TRUSTED_HOSTS=["127.0.0.1", "app.example"]))
+    adapter = app.extensions["keycloak"]
+    bearer = {"Authorization": f"Bearer {issuer.sign(issuer.access_token(sub='root'))}"}
+
+    answer = app.test_client().get("/me", base_url=issuer.url, headers=bearer)
+
+    assert answer.status_code == 503
+    assert issuer.asked == []
+    for good in ("http://app.example", "https://app.example", "https://app.example:443"):
+        with app.test_request_context("/", base_url=good):
+            assert adapter.provider().front == good.removesuffix(":443")
+    for bad in ("http://app.example:443", "https://app.example:80", "http://[::1]:6379"):
+        with (
+            app.test_request_context("/", base_url=bad),
+            pytest.raises((KeycloakUnavailable, BadRequest)),
+        ):
+            adapter.provider()
+    state_of(app).authority.close()
+
+
+def test_origins_are_exact(issuer: Issuer, config: Make) -> None:
+    """With KEYCLOAK_ORIGINS, scheme, host and port have to be one of them."""
+    app = create_app(config("/auth", KEYCLOAK_ORIGINS="https://App.example,http://b.example:8080"))
+    adapter = app.extensions["keycloak"]
+    for good in ("https://app.example", "http://b.example:8080"):
+        with app.test_request_context("/", base_url=good):
+            assert adapter.provider().front == f"{good}/auth"
+    for bad in ("http://app.example", "https://app.example:8443", "http://b.example"):
+        with app.test_request_context("/", base_url=bad), pytest.raises(KeycloakUnavailable):
+            adapter.provider()
+    assert adapter.provider().front == "https://app.example/auth"
+    for wrong in ("app.example", "https://app.example/x", "", [], 7, [7]):
+        with pytest.raises(ConfigurationError, match="KEYCLOAK_ORIGINS"):
+            create_app(config("/auth", KEYCLOAK_ORIGINS=wrong))
+    state_of(app).authority.close()
+
+
+def test_not_more_origins_than_an_app_has(config: Make) -> None:
+    """Whoever invents hosts below a trusted domain does not fill the memory."""
+    app = create_app(config("/", TRUSTED_HOSTS=[".app.example"]))
+    adapter = app.extensions["keycloak"]
+    for number in range(100):
+        with app.test_request_context("/", base_url=f"http://h{number}.app.example"):
+            adapter.provider()
+
+    assert len(adapter.providers._known) <= 32
+    state_of(app).authority.close()
+
+
+@pytest.mark.parametrize("how", ["backend", "origins"])
+def test_messages_to_a_hosts_own_address(issuer: Issuer, config: Make, how: str) -> None:
+    """Keycloak calls a host where no browser comes: there its message is judged all the same,
+    and ends the login that was made at the app's address."""
+    if how == "backend":
+        options = {"auth-server-url-for-backend-requests": issuer.url}
+        app = create_app(
+            config("/auth", TRUSTED_HOSTS=["app.example", "10.0.0.5"], options=options)
+        )
+    else:
+        app = create_app(config("/", KEYCLOAK_ORIGINS=[issuer.url]))
+    login = Login(app, issuer, "sid-1")
+    client, at = app.test_client(), "http://10.0.0.5:8000"
+
+    message = issuer.sign(issuer.admin_message("TEST_AVAILABILITY"))
+    assert client.post("/keycloak/k_test_available", data=message, base_url=at).status_code == 200
+    token = {"logout_token": issuer.sign(issuer.logout_token())}
+    assert client.post("/keycloak/backchannel-logout", data=token, base_url=at).status_code == 200
+
+    assert not login.stands()
+    state_of(app).authority.close()
+
+
 def test_another_address_for_us(issuer: Issuer, config: Make) -> None:
     """Browsers go to the one, our requests to the other."""
     options = {"auth-server-url-for-backend-requests": issuer.url}
@@ -233,19 +348,123 @@ def test_another_address_for_us(issuer: Issuer, config: Make) -> None:
     state_of(app).authority.close()
 
 
-def test_csrf_protection_lets_keycloak_in(issuer: Issuer, config: Make) -> None:
-    """With Flask-WTF's protection of all views, signed messages need no form token."""
+@pytest.mark.parametrize("first", [True, False])
+def test_csrf_protection_lets_keycloak_in(issuer: Issuer, config: Make, first: bool) -> None:
+    """With Flask-WTF's protection of all views, added before or after us, signed messages need
+    no form token. A person's logout does."""
     from flask_wtf.csrf import CSRFProtect
 
     app = Flask("with-csrf")
     app.config.update(config(issuer.url), SECRET_KEY="x")
-    CSRFProtect(app)
+    if first:
+        CSRFProtect(app)
+    ClusterToken(app)
+    Keycloak(app)
+    if not first:
+        CSRFProtect(app)
+    client = app.test_client()
+
+    message = issuer.sign(issuer.admin_message("TEST_AVAILABILITY"))
+    assert client.post("/keycloak/k_test_available", data=message).status_code == 200
+    token = {"logout_token": issuer.sign(issuer.logout_token())}
+    assert client.post("/keycloak/backchannel-logout", data=token).status_code == 200
+    assert client.post("/keycloak/logout").status_code == 400
+    state_of(app).authority.close()
+
+
+@pytest.mark.parametrize("how", ["function", "decorator", "fresh", "role"])
+def test_a_hook_before_the_whole_app(issuer: Issuer, config: Make, how: str) -> None:
+    """An app that demands a login everywhere can still be logged in to, and is told of logouts,
+    also where another hook reads what was sent."""
+    app = Flask("closed")
+    app.config.update(config(issuer.url))
+
+    @app.before_request
+    def read() -> None:
+        request.get_data()
+
     ClusterToken(app)
     Keycloak(app)
 
-    answer = app.test_client().post(
-        "/keycloak/k_test_available", data=issuer.sign(issuer.admin_message("TEST_AVAILABILITY"))
-    )
+    def demand() -> None:
+        require_token()
 
-    assert answer.status_code == 200
+    hooks: dict[str, Callable[[], Any]] = {
+        "function": demand,
+        "decorator": token_required(lambda: None),
+        "fresh": fresh_login_required(max_age=3600)(lambda: None),
+        "role": role_required("editor")(lambda: None),
+    }
+    app.before_request(hooks[how])
+
+    @app.get("/page")
+    def page() -> str:
+        return "hello"
+
+    client = app.test_client()
+    assert client.get("/page", headers=HTML).location == "/keycloak/login?next=/page"
+    assert client.get("/nowhere").status_code == 401
+    flow = Flow(app, issuer)
+    assert flow.begin("/page").location.startswith(issuer.url)
+    flow.issue()
+    assert flow.come_back().location == "/page"
+    assert flow.client.get("/page").text == "hello"
+
+    token = {"logout_token": issuer.sign(issuer.logout_token())}
+    assert client.post("/keycloak/backchannel-logout", data=token).status_code == 200
+    message = issuer.sign(issuer.admin_message())
+    assert client.post("/keycloak/k_logout", data=message).status_code == 200
+    assert flow.client.get("/page").status_code == 401
     state_of(app).authority.close()
+
+
+@pytest.mark.parametrize("how", ["get_data", "form", "stream"])
+def test_a_hook_that_reads_what_keycloak_sends(issuer: Issuer, config: Make, how: str) -> None:
+    """What is still at hand is used; what is gone is no logout, and no error of the server's."""
+    app = Flask("reading")
+    app.config.update(config(issuer.url))
+
+    @app.before_request
+    def read() -> None:
+        if how == "stream":
+            request.stream.read()
+        else:
+            getattr(request, how)() if how == "get_data" else request.form
+
+    ClusterToken(app)
+    Keycloak(app)
+    client = app.test_client()
+
+    token = {"logout_token": issuer.sign(issuer.logout_token())}
+    expected = 400 if how == "stream" else 200
+    assert client.post("/keycloak/backchannel-logout", data=token).status_code == expected
+    message = issuer.sign(issuer.admin_message())
+    expected = 403 if how == "stream" else 200
+    answer = client.post("/keycloak/k_logout", data=message, content_type="text/plain")
+    assert answer.status_code == expected
+    state_of(app).authority.close()
+
+
+def test_apps_that_share_an_extension(issuer: Issuer, config: Make, tmp_path: Path) -> None:
+    """Only the one with Keycloak goes to Keycloak: the other keeps its own login page."""
+    tokens = ClusterToken()
+    with_keycloak, other = Flask("with"), Flask("without")
+    with_keycloak.config.update(config(issuer.url))
+    tokens.init_app(with_keycloak)
+    Keycloak(with_keycloak)
+    other.config.update(
+        CLUSTERTOKEN_STORE="memory:", CLUSTERTOKEN_SECRET="s" * 40, CLUSTERTOKEN_LOGIN_VIEW="enter"
+    )
+    tokens.init_app(other)
+    for app in (with_keycloak, other):
+        app.add_url_rule("/enter", "enter", lambda: "a form")
+        app.add_url_rule("/page", "page", token_required(lambda: "a page"))
+
+    answers = [app.test_client().get("/page", headers=HTML) for app in (with_keycloak, other)]
+
+    assert [one.location for one in answers] == [
+        "/keycloak/login?next=/page",
+        "/enter?next=/page",
+    ]
+    for app in (with_keycloak, other):
+        state_of(app).authority.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +12,7 @@ from flask import Flask
 from werkzeug.wrappers import Request, Response
 
 from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.keycloak import adapter, labels
 from tests.keycloak.app import create_app
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer
@@ -32,6 +35,8 @@ class Refreshes:
         self.tokens = ["a-refresh-token"]
         self.over = False
         self.down = False
+        self.hangs = False
+        self.asked = 0
         self.roles = ["editor"]
         issuer.token = self._answer
 
@@ -40,6 +45,9 @@ class Refreshes:
         return len(self.tokens) - 1
 
     def _answer(self, request: Request) -> Response:
+        self.asked += 1
+        if self.hangs:
+            time.sleep(1.5)
         if self.down:
             return Response("", 502)
         if self.over or request.form["refresh_token"] != self.tokens[-1]:
@@ -104,6 +112,29 @@ def test_always_refreshed_and_down(always: Flask, issuer: Issuer) -> None:
     assert flow.client.get("/token").status_code == 503
 
 
+def test_roles_are_remembered_for_a_while(
+    issuer: Issuer, config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another node refreshed: this one goes by the new roles once it asks the store again."""
+    monkeypatch.setattr(adapter, "ROLES_REMEMBERED", 0.5)
+    options = {"token-minimum-time-to-live": 3600}
+    apps = [create_app(config(issuer.url, options=options)) for _ in range(2)]
+    flow, refreshes = logged_in(apps[0], issuer)
+    text = flow.client.get_cookie("clustertoken").value  # type: ignore[union-attr]
+    other = apps[1].test_client()
+    other.set_cookie("clustertoken", text)
+    assert other.get("/me").json["roles"] == ["editor"]
+    refreshes.roles = ["reader"]
+    assert flow.client.get("/token").status_code == 200
+    assert flow.client.get("/me").json["roles"] == ["reader"]
+
+    assert other.get("/me").json["roles"] == ["editor"]
+    wait_until(lambda: other.get("/me").json["roles"] == ["reader"], 5)
+
+    for app in apps:
+        state_of(app).authority.close()
+
+
 @pytest.fixture(params=["session", "cookie"])
 def renewing(request: pytest.FixtureRequest, issuer: Issuer, config: Make) -> Iterator[Flask]:
     made = create_app(config(issuer.url, store=request.param, CLUSTERTOKEN_ALWAYS_RENEW=True))
@@ -113,8 +144,6 @@ def renewing(request: pytest.FixtureRequest, issuer: Issuer, config: Make) -> It
 
 def later(app: Flask) -> Any:
     """Whoever renews a login a second later than it was made."""
-    import time
-
     time.sleep(1.1)
     return app
 
@@ -153,3 +182,112 @@ def test_a_renewal_while_keycloak_is_down(renewing: Flask, issuer: Issuer) -> No
 
     assert answer.status_code == 200
     assert any(one.startswith("clustertoken=") for one in answer.headers.getlist("Set-Cookie"))
+
+
+@pytest.mark.parametrize("store", ["session", "cookie"])
+def test_what_is_kept_lives_as_long_as_the_login(issuer: Issuer, config: Make, store: str) -> None:
+    """A login that slides takes Keycloak's tokens along, also those that fit into no cookie."""
+    app = create_app(config(issuer.url, store=store, CLUSTERTOKEN_ALWAYS_RENEW=True))
+    access = issuer.sign(issuer.access_token(noise=secrets.token_hex(9000)))
+    flow, refreshes = logged_in(app, issuer, access_token=access)
+    label = labels.login_label(flow.client.get("/me").json["labels"])
+    vault = app.extensions["keycloak"].vault
+    shared = state_of(app).authority.store
+
+    def ends() -> float:
+        found = shared.get(vault._keys.tokens(label))
+        assert found is not None
+        return found.expires_at or 0.0
+
+    at_login = ends()
+    assert at_login > time.time() + 8 * 86_400
+    later(app)
+
+    assert flow.client.get("/me").status_code == 200
+
+    wait_until(lambda: ends() > at_login + 1, 5)
+    assert refreshes.asked == 0
+    state_of(app).authority.close()
+
+
+@pytest.mark.parametrize(("least", "count"), [(250, 0), (350, 1)])
+def test_tokens_that_live_too_short_are_refreshed(
+    issuer: Issuer, config: Make, least: int, count: int
+) -> None:
+    """``token-minimum-time-to-live``, with tokens of five minutes."""
+    app = create_app(config(issuer.url, options={"token-minimum-time-to-live": least}))
+    flow, refreshes = logged_in(app, issuer)
+
+    assert flow.client.get("/token").status_code == 200
+
+    assert refreshes.count == count
+    state_of(app).authority.close()
+
+
+@pytest.mark.parametrize("store", ["session", "cookie"])
+def test_a_login_goes_on_beside_one_of_the_same_session(
+    issuer: Issuer, config: Make, store: str
+) -> None:
+    """A browser with two names of the app: logging out of one leaves the other its tokens."""
+    app = create_app(config(issuer.url, store=store, KEYCLOAK_LOGOUT="local"))
+    access = issuer.sign(issuer.access_token(noise=secrets.token_hex(9000)))
+    first, _ = logged_in(app, issuer, access_token=access)
+    second, _ = logged_in(app, issuer, access_token=access)
+
+    assert first.client.post("/logout").status_code == 200
+
+    assert first.client.get("/token").status_code == 401
+    assert second.client.get("/token").status_code == 200
+    state_of(app).authority.close()
+
+
+#: Long enough for a good answer, too short for one that hangs.
+SHORT = {"socket-timeout-millis": 500, "connection-timeout-millis": 100}
+
+
+def gets(flow: Flow, path: str, count: int) -> tuple[set[int], float]:
+    """The statuses of *count* requests one after the other, and the seconds for all."""
+    began = time.monotonic()
+    return {flow.client.get(path).status_code for _ in range(count)}, time.monotonic() - began
+
+
+@pytest.mark.parametrize("store", ["session", "cookie"])
+def test_a_hanging_keycloak_slows_no_page(issuer: Issuer, config: Make, store: str) -> None:
+    """With always-refresh, one request waits for it; the next ones go on with what they have."""
+    options = {"always-refresh-token": True, **SHORT}
+    app = create_app(config(issuer.url, store=store, options=options))
+    flow, refreshes = logged_in(app, issuer)
+    refreshes.hangs = True
+
+    assert flow.client.get("/me").status_code == 200
+    asked = refreshes.asked
+    assert gets(flow, "/me", 5) == ({200}, pytest.approx(0, abs=0.4))
+    assert gets(flow, "/token", 5) == ({200}, pytest.approx(0, abs=0.4))
+    assert refreshes.asked == asked == 1
+    state_of(app).authority.close()
+
+
+@pytest.mark.parametrize("store", ["session", "cookie"])
+def test_a_hanging_keycloak_slows_no_renewal(issuer: Issuer, config: Make, store: str) -> None:
+    """Nobody wants the token that a renewal asks for. Who does want one, waits and is told."""
+    app = create_app(config(issuer.url, store=store, options=SHORT, CLUSTERTOKEN_ALWAYS_RENEW=True))
+    flow, refreshes = logged_in(app, issuer, expires_in=1)
+    refreshes.hangs = True
+    later(app)
+    assert flow.client.get("/me").status_code == 200
+    wait_until(lambda: app.extensions["keycloak"].provider().silent, 5)
+    asked = refreshes.asked
+    later(app)
+
+    assert gets(flow, "/me", 5) == ({200}, pytest.approx(0, abs=0.4))
+    time.sleep(0.2)
+    assert refreshes.asked == asked
+
+    assert flow.client.get("/token").status_code == 503
+    assert refreshes.asked == asked + 1
+    refreshes.hangs = False
+    time.sleep(1.2)
+    refreshes.tokens = [refreshes.tokens[0]]
+    assert flow.client.get("/token").status_code == 200
+    assert not app.extensions["keycloak"].provider().silent
+    state_of(app).authority.close()

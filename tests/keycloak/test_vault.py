@@ -1,79 +1,29 @@
-"""The provider's tokens: sealed, refreshed once, and never brought back after a logout."""
+"""The provider's tokens: refreshed once, and never brought back after a logout."""
 
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from flask import Flask
+from joserfc.jwk import RSAKey
 from werkzeug.wrappers import Request, Response
 
-from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import NoProviderTokens, SessionEnded, labels
-from flask_clustertoken.keycloak.sealing import Sealer
-from flask_clustertoken.keycloak.vault import ProviderTokens
-from flask_clustertoken.keys import KeyRing, ring_bytes
+from flask_clustertoken.keycloak import KeycloakUnavailable, NoProviderTokens, SessionEnded, labels
+from flask_clustertoken.keycloak.claims import read_admin_message
 from flask_clustertoken.tokens import Token
 from tests.keycloak.app import create_app
 from tests.keycloak.issuer import Issuer
+from tests.keycloak.refreshing import Refreshing
 
 Make = Callable[..., dict[str, Any]]
-
-
-# -- sealing ---------------------------------------------------------------------------
-
-
-def sealer(*keys: str) -> Sealer:
-    return Sealer(
-        KeyRing(keys or ("a key of more than thirty-two characters",), clock=ManualClock())
-    )
-
-
-def test_what_is_sealed_can_be_opened() -> None:
-    """By the same keys, for the same purpose and the same login; twice it looks different."""
-    one = sealer()
-    text = one.seal({"a": [1, "ü"]}, "tokens", "login-1")
-
-    assert one.open(text, "tokens", "login-1") == {"a": [1, "ü"]}
-    assert one.open(text, "login", "login-1") is None
-    assert one.open(text, "tokens", "login-2") is None
-    assert one.seal({"a": [1, "ü"]}, "tokens", "login-1") != text
-
-
-def test_every_changed_character_is_noticed() -> None:
-    """A text that was changed anywhere is not readable, and raises nothing."""
-    one = sealer()
-    text = one.seal({"a": 1}, "tokens")
-    for at in range(len(text)):
-        changed = text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1 :]
-        assert one.open(changed, "tokens") is None or changed.rstrip("=") == text.rstrip("=")
-    for junk in ("", ".", "..", "1.x.y", "1.0123456789ab.", "\x00", "1." + "é" * 10, "9" + text):
-        assert one.open(junk, "tokens") is None
-
-
-def test_keys_rotate() -> None:
-    """An older key still opens; a dropped one does not; a foreign one never did."""
-    old, new = "o" * 40, "n" * 40
-    text = sealer(old).seal("x", "tokens")
-
-    assert sealer(new, old).open(text, "tokens") == "x"
-    assert sealer(new).open(text, "tokens") is None
-    ring = KeyRing((new, old), clock=ManualClock())
-    ring.load_states(ring_bytes({ring.held[0]: "signing", ring.held[1]: "dropped"}))
-    assert Sealer(ring).open(text, "tokens") is None
-
-
-def test_a_bomb_is_not_unpacked() -> None:
-    """A small text does not become a large value."""
-    one = sealer()
-
-    assert one.open(one.seal("x" * 10_000_000, "tokens"), "tokens") is None
+_NEW = RSAKey.generate_key(2048, {"kid": "new", "use": "sig"})
 
 
 # -- refreshing ------------------------------------------------------------------------
@@ -85,52 +35,13 @@ def issuer() -> Iterator[Issuer]:
         yield started
 
 
-class Refreshing:
-    """A login whose access token is over, and an issuer that takes each refresh token once."""
-
-    def __init__(self, apps: list[Flask], issuer: Issuer, *, access_life: int = 300) -> None:
-        self.apps = apps
-        self.issuer = issuer
-        self.asked = 0
-        self.valid = "refresh-0"
-        self.before: Callable[[], None] = lambda: None
-        self._lock = threading.Lock()
-        self._life = access_life
-        issuer.token = self._answer
-        authority = state_of(apps[0]).authority
-        self.label = labels.sid_label(issuer.issuer, "sid-1")
-        made = (self.label, labels.session_label(issuer.issuer, "app", "state"))
-        self.first = ProviderTokens("access-0", "refresh-0", "id-0", 0.0, 1)
-        self.token = authority.issue_login("alice", labels=made).token
-        self.cookie = self.first if self.vault(0).where == "cookie" else None
-        if self.cookie is None:
-            self.vault(0).keep(self.label, self.first)
-
-    def _answer(self, request: Request) -> Response:
-        with self._lock:
-            self.asked += 1
-            if request.form["refresh_token"] != self.valid:
-                return self.issuer.json({"error": "invalid_grant"}, 400)
-            self.valid = f"refresh-{self.asked}"
-            self.form = dict(request.form)
-        self.before()
-        return self.issuer.json(
-            {
-                "access_token": self.issuer.sign(self.issuer.access_token()),
-                "refresh_token": self.valid,
-                "expires_in": self._life,
-            }
-        )
-
-    def vault(self, number: int) -> Any:
-        return self.apps[number].extensions["keycloak"].vault
-
-    def refresh(self, number: int = 0, **given: Any) -> ProviderTokens:
-        adapter = self.apps[number].extensions["keycloak"]
-        found: ProviderTokens = adapter.vault.refresh(
-            adapter.provider(), self.token, self.label, self.cookie, **given
-        )
-        return found
+def log_out(refreshing: Refreshing) -> None:
+    """Keycloak ends the session, and tells the second node."""
+    issuer = refreshing.issuer
+    claims = issuer.admin_message()
+    message = read_admin_message(claims, action="LOGOUT", client_id="app", now=time.time())
+    receiver = refreshing.apps[1].extensions["keycloak"].receiver
+    receiver.obey(message, issuer.sign(claims), issuer.issuer)
 
 
 @pytest.fixture(params=["session", "cookie"])
@@ -183,17 +94,7 @@ def test_an_old_cookie_takes_what_another_request_brought(refreshing: Refreshing
 
 def test_a_logout_before_the_answer(refreshing: Refreshing) -> None:
     """A logout that arrives while Keycloak is asked: the refresh writes nothing."""
-    receiver = refreshing.apps[1].extensions["keycloak"].receiver
-    issuer = refreshing.issuer
-
-    def log_out() -> None:
-        from flask_clustertoken.keycloak.claims import read_admin_message
-
-        claims = issuer.admin_message()
-        message = read_admin_message(claims, action="LOGOUT", client_id="app", now=time.time())
-        receiver.obey(message, issuer.sign(claims), issuer.issuer)
-
-    refreshing.before = log_out
+    refreshing.before = lambda: log_out(refreshing)
 
     with pytest.raises(NoProviderTokens):
         refreshing.refresh()
@@ -217,9 +118,90 @@ def test_our_own_logout_before_the_answer(refreshing: Refreshing) -> None:
     assert refreshing.vault(0).read(refreshing.label) is None
 
 
+def test_two_logins_of_one_session(refreshing: Refreshing) -> None:
+    """Each has tokens of its own, and takes only those away. Keycloak's logout takes both."""
+    other = labels.login_label(
+        (refreshing.sid, labels.session_label(refreshing.issuer.issuer, "app", "other"))
+    )
+    vault, store = refreshing.vault(0), state_of(refreshing.apps[0]).authority.store
+    vault.keep(refreshing.label, refreshing.first)
+    vault.keep(other, replace(refreshing.first, number=7))
+
+    vault.drop(refreshing.label)
+
+    assert vault.read(refreshing.label) is None
+    assert vault.read(other).number == 7
+    vault.keep(refreshing.label, refreshing.first)
+    log_out(refreshing)
+    assert vault.read(refreshing.label) is vault.read(other) is None
+    assert store.scan(vault._keys.session(refreshing.sid)) == []
+
+
+@pytest.mark.parametrize("what", ["all", "subject", "id", "app-label"])
+def test_any_revocation_before_the_answer(refreshing: Refreshing, what: str) -> None:
+    """Whatever ends the login while Keycloak is asked: nothing is handed out, nothing stays."""
+    authority = state_of(refreshing.apps[1]).authority
+    end: dict[str, Callable[[], object]] = {
+        "all": authority.revoke_all,
+        "subject": lambda: authority.revoke_subject("alice"),
+        "id": lambda: authority.revoke_ids([refreshing.token.id]),
+        "app-label": lambda: authority.revoke_labels([refreshing.sid]),
+    }
+
+    def revoke() -> None:
+        end[what]()
+
+    refreshing.before = revoke
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+
+    assert refreshing.vault(0).read(refreshing.label) is None
+
+
+def test_the_store_is_behind_after_the_answer(
+    refreshing: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a revocation came is not known: nothing is handed out, and nothing is lost."""
+    follower = state_of(refreshing.apps[0]).authority.follower()
+    refreshing.before = lambda: monkeypatch.setattr(follower, "reach", lambda seq: False)
+
+    with pytest.raises(StoreUnavailable):
+        refreshing.refresh()
+
+    monkeypatch.undo()
+    assert refreshing.refresh().number == 2
+    assert refreshing.asked == 1
+
+
+def test_a_refresh_within_a_logout(
+    issuer: Issuer, config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It begins after the logout took its tokens and before the store knows: nothing outlives."""
+    app = create_app(config(issuer.url, store="cookie"))
+    refreshing = Refreshing([app], issuer)
+    authority = state_of(app).authority
+    client = app.test_client()
+    text = authority.issue_login("alice", labels=refreshing.token.labels).text
+    client.set_cookie("clustertoken", text)
+    usual = authority.revoke_ids
+
+    def revoke_ids(ids: list[str]) -> Any:
+        refreshing.refresh()
+        return usual(ids)
+
+    monkeypatch.setattr(authority, "revoke_ids", revoke_ids)
+
+    assert client.post("/logout").status_code == 200
+
+    assert refreshing.asked == 1
+    assert refreshing.vault(0).read(refreshing.label) is None
+    authority.close()
+
+
 def test_a_login_that_has_ended_refreshes_nothing(refreshing: Refreshing) -> None:
     """A logout that came before the refresh began: Keycloak is not even asked."""
-    state_of(refreshing.apps[1]).authority.revoke_labels([refreshing.label])
+    state_of(refreshing.apps[1]).authority.revoke_labels([refreshing.sid])
 
     with pytest.raises(NoProviderTokens):
         refreshing.refresh()
@@ -237,8 +219,6 @@ def test_invalid_grant(refreshing: Refreshing) -> None:
 
 def test_a_failure_lets_go_of_the_lock(refreshing: Refreshing) -> None:
     """After Keycloak was silent the next request tries again at once."""
-    from flask_clustertoken.keycloak import KeycloakUnavailable
-
     usual = refreshing.issuer.token
     refreshing.issuer.token = lambda request: Response("", 502)
     with pytest.raises(KeycloakUnavailable):
@@ -250,14 +230,55 @@ def test_a_failure_lets_go_of_the_lock(refreshing: Refreshing) -> None:
 
 def test_a_forged_answer_is_not_believed(refreshing: Refreshing) -> None:
     """A refreshed access token says the roles, so its signature is checked."""
-    from flask_clustertoken.keycloak import KeycloakUnavailable
-
     refreshing.issuer.token = lambda request: refreshing.issuer.json(
         {"access_token": "eyJ.eyJ.x", "refresh_token": "r", "expires_in": 300}
     )
 
     with pytest.raises(KeycloakUnavailable):
         refreshing.refresh()
+
+
+def test_a_new_key_loses_no_refresh_token(
+    refreshing: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keycloak has a new key and its list cannot be had: the used-up token is not used again."""
+    issuer, provider = refreshing.issuer, refreshing.provider(0)
+    monkeypatch.setattr(issuer, "key", _NEW)
+    usual, issuer.certs = issuer.certs, lambda request: Response("", 503)
+
+    with pytest.raises(KeycloakUnavailable):
+        refreshing.refresh()
+
+    # Roles are still read from an access token that was verified.
+    stored = refreshing.vault(0).read(refreshing.label)
+    assert (stored.access_token, stored.refresh_token) == ("access-0", "refresh-1")
+
+    issuer.listed, issuer.certs = [_NEW], usual
+    provider.keys.forget()
+    found = refreshing.refresh()
+    assert (found.refresh_token, found.id_token) == ("refresh-2", "id-0")
+    assert refreshing.asked == 2
+
+
+def test_a_revocation_while_the_key_is_fetched(
+    refreshing: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept meanwhile goes too."""
+    issuer = refreshing.issuer
+    monkeypatch.setattr(issuer, "key", _NEW)
+    issuer.listed = [_NEW]
+    usual = issuer.certs
+
+    def certs(request: Request) -> Response:
+        state_of(refreshing.apps[1]).authority.revoke_all()
+        return usual(request)
+
+    issuer.certs = certs
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+
+    assert refreshing.vault(0).read(refreshing.label) is None
 
 
 def test_keeping_the_current_login(issuer: Issuer, config: Make) -> None:
@@ -292,16 +313,129 @@ def test_done_between_the_look_and_the_lock(
 ) -> None:
     """Another node refreshes after we looked and before we have the lock: we take its result."""
     store = state_of(refreshing.apps[0]).authority.store
-    usual, others = store.add, []
+    usual, others = store.append, []
 
-    def add(*given: Any) -> bool:
+    def append(*given: Any) -> list[int]:
         if not others:
             others.append(refreshing.refresh(1))
         return usual(*given)
 
-    monkeypatch.setattr(store, "add", add)
+    monkeypatch.setattr(store, "append", append)
 
     found = refreshing.refresh(0)
 
     assert refreshing.asked == 1
     assert found.access_token == others[0].access_token
+
+
+def test_nothing_is_written_without_the_logins_record(
+    issuer: Issuer, config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is gone before any revocation is known: seen in the same transaction."""
+    refreshing = Refreshing([create_app(config(issuer.url))], issuer)
+    store = state_of(refreshing.apps[0]).authority.store
+    refreshing.before = lambda: store.delete(refreshing.token.record_key)
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+
+    assert refreshing.vault(0).read(refreshing.label) == refreshing.first
+
+
+def test_nothing_is_written_where_the_entry_is_gone(issuer: Issuer, config: Make) -> None:
+    """Somebody took the tokens away, and nothing else: a refresh does not bring them back."""
+    refreshing = Refreshing([create_app(config(issuer.url))], issuer)
+    store = state_of(refreshing.apps[0]).authority.store
+    key = refreshing.vault(0)._keys.tokens(refreshing.label)
+    refreshing.before = lambda: store.delete(key)
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+
+    assert refreshing.vault(0).read(refreshing.label) is None
+
+
+def test_nothing_is_written_without_the_turn(refreshing: Refreshing) -> None:
+    """A logout takes it, before any revocation is known."""
+    store = state_of(refreshing.apps[0]).authority.store
+    key = refreshing.vault(0)._keys.refreshing(refreshing.label)
+    refreshing.before = lambda: store.delete(key)
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+
+    stored = refreshing.vault(0).read(refreshing.label)
+    assert stored == (refreshing.first if refreshing.cookie is None else None)
+
+
+def test_another_was_faster(refreshing: Refreshing) -> None:
+    """Keycloak says no to a refresh token that somebody else has just used: theirs is taken."""
+    newer = replace(refreshing.first, access_token="newer", access_ends=time.time() + 99, number=7)
+    refreshing.valid = "another"
+    vault = refreshing.vault(1)
+    refreshing.refused = lambda: vault.keep(refreshing.label, newer)
+
+    assert refreshing.refresh() == newer
+
+
+def test_another_was_faster_and_the_login_has_ended(refreshing: Refreshing) -> None:
+    """Theirs is handed out only while the login stands."""
+    newer = replace(refreshing.first, access_ends=time.time() + 99, number=7)
+    refreshing.valid = "another"
+
+    def refused() -> None:
+        refreshing.vault(1).keep(refreshing.label, newer)
+        state_of(refreshing.apps[1]).authority.revoke_all()
+
+    refreshing.refused = refused
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+
+
+def test_what_others_brought_is_handed_out_only_while_the_login_stands(
+    issuer: Issuer, config: Make
+) -> None:
+    """Who waited may find what is just being taken back."""
+    apps = [create_app(config(issuer.url, store="cookie")) for _ in range(2)]
+    refreshing = Refreshing(apps, issuer)
+    newer = replace(refreshing.first, access_ends=time.time() + 99, number=7)
+    refreshing.vault(1).keep(refreshing.label, newer)
+    assert refreshing.refresh() == newer
+
+    state_of(apps[1]).authority.revoke_all()
+
+    with pytest.raises(NoProviderTokens):
+        refreshing.refresh()
+    for app in apps:
+        state_of(app).authority.close()
+
+
+def test_tokens_that_outgrew_the_cookies_stay(issuer: Issuer, config: Make) -> None:
+    """A refresh left them in the store for a while; there they stay, unless a logout came."""
+    refreshing = Refreshing([create_app(config(issuer.url, store="cookie"))], issuer)
+    found = refreshing.refresh()
+    store, vault = state_of(refreshing.apps[0]).authority.store, refreshing.vault(0)
+    key = vault._keys.tokens(refreshing.label)
+    assert store.get(key).expires_at < time.time() + 601
+
+    vault.keep_on(refreshing.label, found)
+    assert store.get(key).expires_at > time.time() + 86_400
+
+    vault.drop(refreshing.label)
+    vault.keep_on(refreshing.label, found)
+    assert vault.read(refreshing.label) is None
+
+
+@pytest.mark.parametrize(("left", "asked"), [(3, 1), (20, 1), (40, 0)])
+def test_the_least_time_that_a_token_lives(refreshing: Refreshing, left: float, asked: int) -> None:
+    """``token-minimum-time-to-live``: one that ends sooner is refreshed before it is over."""
+    vault = refreshing.vault(0)
+    tokens = replace(refreshing.first, access_ends=time.time() + left)
+    if refreshing.cookie is None:
+        vault.keep(refreshing.label, tokens)
+    else:
+        refreshing.cookie = tokens
+
+    assert refreshing.refresh(least=30.0).number == 1 + asked
+    assert refreshing.asked == asked
