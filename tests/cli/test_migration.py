@@ -260,6 +260,7 @@ def test_a_renewal_while_it_copies_is_kept(build: Builder, tmp_path: Path) -> No
     assert found.expires_at == ends
 
 
+@pytest.mark.processes
 @both
 def test_cut_off_anywhere_it_is_repeated(build: Builder, tmp_path: Path) -> None:
     """Killed before its n-th call, for each n, and repeated: the outcome is always the same."""

@@ -56,6 +56,7 @@ def test_a_logout_overtakes_looks(config: Make, gate: threading.Event) -> None:
         state_of(app).authority.close()
 
 
+@pytest.mark.processes
 def test_a_logout_waits_for_no_answer(config: Make) -> None:
     """Keycloak calls us back before it answers: the request is over by then. The process that
     ends waits a moment."""

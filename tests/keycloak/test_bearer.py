@@ -216,6 +216,7 @@ def test_a_not_before_that_was_pushed(issuer: Issuer, config: Make) -> None:
         state_of(app).authority.close()
 
 
+@pytest.mark.processes
 def test_a_new_key_is_looked_for_once_in_a_while(app: Flask, issuer: Issuer) -> None:
     """An unknown key id makes us ask again, but never at the pace of whoever invents them."""
     assert ask(app, issuer.sign(issuer.access_token())).status_code == 200

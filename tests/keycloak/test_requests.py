@@ -148,6 +148,7 @@ def later(app: Flask) -> Any:
     return app
 
 
+@pytest.mark.processes
 def test_a_renewal_notices_a_session_that_is_over(renewing: Flask, issuer: Issuer) -> None:
     """No call comes when a session expires; our own renewal asks, and ends the login."""
     flow, refreshes = logged_in(renewing, issuer, expires_in=1)
@@ -159,6 +160,7 @@ def test_a_renewal_notices_a_session_that_is_over(renewing: Flask, issuer: Issue
     wait_until(lambda: flow.client.get("/me").status_code == 401, 5)
 
 
+@pytest.mark.processes
 def test_a_renewal_keeps_a_session_that_lives(renewing: Flask, issuer: Issuer) -> None:
     """It is refreshed on the way, with rotation, and the browser follows."""
     flow, refreshes = logged_in(renewing, issuer, expires_in=1)
@@ -172,6 +174,7 @@ def test_a_renewal_keeps_a_session_that_lives(renewing: Flask, issuer: Issuer) -
     assert refreshes.count == 1
 
 
+@pytest.mark.processes
 def test_a_renewal_while_keycloak_is_down(renewing: Flask, issuer: Issuer) -> None:
     """The login is renewed all the same."""
     flow, refreshes = logged_in(renewing, issuer, expires_in=1)
@@ -184,6 +187,7 @@ def test_a_renewal_while_keycloak_is_down(renewing: Flask, issuer: Issuer) -> No
     assert any(one.startswith("clustertoken=") for one in answer.headers.getlist("Set-Cookie"))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("store", ["session", "cookie"])
 def test_what_is_kept_lives_as_long_as_the_login(issuer: Issuer, config: Make, store: str) -> None:
     """A login that slides takes Keycloak's tokens along, also those that fit into no cookie."""
@@ -251,6 +255,7 @@ def gets(flow: Flow, path: str, count: int) -> tuple[set[int], float]:
     return {flow.client.get(path).status_code for _ in range(count)}, time.monotonic() - began
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("store", ["session", "cookie"])
 def test_a_hanging_keycloak_slows_no_page(issuer: Issuer, config: Make, store: str) -> None:
     """With always-refresh, one request waits for it; the next ones go on with what they have."""
@@ -267,6 +272,7 @@ def test_a_hanging_keycloak_slows_no_page(issuer: Issuer, config: Make, store: s
     state_of(app).authority.close()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("store", ["session", "cookie"])
 def test_a_hanging_keycloak_slows_no_renewal(issuer: Issuer, config: Make, store: str) -> None:
     """Nobody wants the token that a renewal asks for. Who does want one, waits and is told."""

@@ -21,6 +21,9 @@ from flask_clustertoken.keycloak.options import Options
 from flask_clustertoken.keycloak.provider import Provider
 from tests.keycloak.issuer import Issuer
 
+#: Each waits for a limit to run out.
+pytestmark = pytest.mark.processes
+
 Serve = Callable[[socket.socket], None]
 DISCOVERY = "/realms/demo/.well-known/openid-configuration"
 

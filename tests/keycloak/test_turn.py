@@ -138,6 +138,7 @@ def test_a_turn_is_longer_than_keycloak_may_take(issuer: Issuer, config: Make) -
     state_of(app).authority.close()
 
 
+@pytest.mark.processes
 def test_many_wait_quietly(refreshing: Refreshing, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who wait look less and less often, and write nothing meanwhile."""
     go_on = threading.Event()

@@ -13,9 +13,9 @@ ACTIONS = 25
 BATCH = 125
 
 
-#: The inner loop has a few hundred schedules, the stage with processes some thousand more.
+#: The inner loop has some hundred schedules, the stage with processes some thousand more.
 BATCHES = [
-    pytest.param(batch, marks=[pytest.mark.processes] if batch >= 2 else [])
+    pytest.param(batch, marks=[pytest.mark.processes] if batch >= 1 else [])
     for batch in range(rounds(10, 150))
 ]
 
