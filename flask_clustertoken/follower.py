@@ -15,6 +15,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -351,6 +352,7 @@ class Follower:
         if root.format > FORMAT:
             raise StoreNotOpen(f"the store has form {root.format}; a newer version is needed")
         if root.state == "sealed":
+            self._leave()
             raise StoreNotOpen(
                 f"the store was sealed: its contents moved to {root.moved_to or 'another one'}; "
                 "set STORE to it and restart"
@@ -358,6 +360,14 @@ class Follower:
         if root.state != "open":
             raise StoreNotOpen("the store is still being filled by a migration")
         self.meet(root.epoch)
+
+    def _leave(self) -> None:
+        """The store was sealed: a migration waits for whoever may still accept tokens."""
+        self.lease_end = NEVER_FRESH
+        if self._announced:
+            with suppress(StoreError):
+                self.store.withdraw(self.node_id)
+                self._announced = False
 
     def meet(self, epoch: str) -> None:
         """Take notice of the store's epoch: at the start, and where it is not the one known."""
@@ -594,18 +604,20 @@ class Follower:
     def reach(self, seq: int) -> bool:
         """Read on until the view stands at *seq*; ``False`` where the store does not have it.
 
+        ``False`` too where it was read that the store is sealed: whoever asks has taken a lease
+        of before.
         ``False`` after a look behind a write of our own means that the store was rolled back.
         """
         era = self._era
         if self.view.applied < seq:
             self.follow()
         if self.view.applied >= seq:
-            return True
+            return not self.view.broken
         if self.store.head() < seq:
             self._lost(seq, era)
             return False
         self.follow()
-        return self.view.applied >= seq
+        return self.view.applied >= seq and not self.view.broken
 
     # coming and going
 

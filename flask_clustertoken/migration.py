@@ -3,9 +3,10 @@
 1. The target, empty, takes over the source's epoch and is ``preparing``: no node uses it.
 2. Everything is copied while the source is in use.
 3. The source is *sealed* in one step: it takes no more writes and every node of it is stale.
-4. What changed meanwhile is copied, what was deleted is deleted, until a whole comparison
-   finds no difference.
-5. The target is opened.
+4. What changed meanwhile is copied, what was deleted is deleted, until a walk through the source
+   finds no difference. (What the target has is remembered, so the target is not walked again.)
+5. Nobody who follows the source can accept a token any more: :mod:`.departure`.
+6. The target is opened.
 
 It may be interrupted anywhere, and is repeated with the same words: each step looks first at
 what is there. Between 3 and the restart of the nodes with the new setting requests get a 503
@@ -15,38 +16,33 @@ and keep their cookies.
 from __future__ import annotations
 
 import secrets
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-from .clock import Clock
+from .clock import SKEW, Clock
+from .copying import LEFT_BEHIND, Copy, MigrationIncomplete, Progress
+from .departure import Departure, never_certain
 from .errors import ClusterTokenError, StoreError
 from .nodes import Node
 from .notices import Notice
-from .stores.base import FORMAT, ClusterStore, Entry, Record, Root
-from .tokens import from_record
+from .stores.base import FORMAT, ClusterStore, Root
 
-#: Held in the target by the one migration that fills it.
+#: Held in the target by the one migration that fills it. Judged by each operator's own clock:
+#: two that agree within what is tolerated never both hold it.
 LEASE = "lease/migration"
-LEASE_FOR = 60.0
+LEASE_FOR = SKEW + 60.0
+HOLD_EVERY = 10.0
 
-#: What belongs to the moment and stays behind.
-LEFT_BEHIND = "lease/"
-
-#: Comparisons after the seal; the second one finds nothing unless somebody still deletes.
+#: Walks after the seal; the second one finds nothing unless somebody still deletes.
 COMPARISONS = 10
 
-#: ``(what is being done, how much of it, of how much if that is known)``
-Progress = Callable[[str, int, "int | None"], object]
+#: Walks before it at most, each for what changed during the last one: the seal finds little.
+WARM_UPS = 3
 
 
 class MigrationRefused(ClusterTokenError):
     """These two stores cannot be source and target; nothing was changed."""
-
-
-class MigrationIncomplete(ClusterTokenError):
-    """It could not be finished; the target is not open. Repeating it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +64,20 @@ def migrate(
     progress: Progress | None = None,
     *,
     clock: Clock | None = None,
+    whatever_accepts: bool = False,
+    wait: Callable[[float], object] | None = None,
 ) -> Migration:
     """Move everything of *source* to *target*, seal the one and open the other.
 
-    Raises :class:`MigrationRefused` where *target* holds something else or *source* was moved
-    elsewhere, :class:`MigrationIncomplete` where it is to be repeated, and
+    *whatever_accepts*: also where nodes of the source accept tokens while stale, and so go on
+    accepting what the target revokes, until they are stopped. *wait* sleeps.
+
+    Raises :class:`MigrationRefused` where *target* holds something else, *source* was moved
+    elsewhere or such nodes are there, :class:`MigrationIncomplete` where it is to be repeated, and
     :class:`~flask_clustertoken.errors.StoreError` where a store is in trouble.
     """
-    return _Move(source, target, progress or (lambda *_: None), clock or source.clock).run()
+    move = _Move(source, target, progress or (lambda *_: None), clock or source.clock)
+    return move.run(whatever_accepts, wait)
 
 
 class _Move:
@@ -88,23 +90,40 @@ class _Move:
         self.clock = clock
         self.me = secrets.token_hex(8).encode()
         self.lease_looked = 0.0
-        self.records: Counter[str] = Counter()
-        self.entries = 0
+        self.copy = Copy(source, target, progress, self._keep)
 
-    def run(self) -> Migration:
+    def run(
+        self, whatever_accepts: bool, wait: Callable[[float], object] | None = None
+    ) -> Migration:
         if self._finished_before():
             return Migration(self.source.url, self.target.url, repeated=True)
+        if not whatever_accepts:
+            self._check_certainty()
         with self._alone():
             prepared = self._prepare()
+            self.copy.count()
             if self.source.root().state == "open":
-                self._copy("copying")
+                for _ in range(WARM_UPS):
+                    if not self.copy.walk("copying"):
+                        break
                 self._seal()
-            head = self._copy_the_rest()
+            # (Asked for behind the seal, also where another process had sealed it.)
+            head = self.source.head()
+            departure = Departure(self.source, self.clock, head)
+            self._copy_the_rest()
+            departure.wait(self._say_who, wait)
             if not self.target.change_root(prepared, replace(prepared, state="open")):
                 raise MigrationIncomplete(
                     "the target was changed by somebody else; look at both stores with doctor"
                 )
-        return Migration(self.source.url, self.target.url, dict(self.records), self.entries, head)
+        return Migration(
+            self.source.url, self.target.url, dict(self.copy.records), self.copy.entries, head
+        )
+
+    def _say_who(self, nodes: list[Node], left: float, longest: float) -> None:
+        names = ", ".join(sorted(node.name for node in nodes)[:3]) + ", …" * (len(nodes) > 3)
+        what = f"waiting until {names} can accept nothing any more: seconds"
+        self.progress(what, int(longest - left), int(longest + 0.5))
 
     # what is there
 
@@ -157,61 +176,15 @@ class _Move:
         if kept or self.target.read(0).entries:
             raise MigrationRefused("the target is not empty; choose another place")
 
-    # copying
+    def _check_certainty(self) -> None:
+        names = [node.name for node in never_certain(self.source)]
+        if names:
+            raise MigrationRefused(
+                f"{', '.join(names)} accept tokens while stale (WHEN_STALE), so the seal does not "
+                "stop them: until they are stopped they accept what is revoked in the target"
+            )
 
-    def _copy(self, what: str) -> int:
-        """Make the target like the source; returns in how many places it was not."""
-        return self._copy_records(what) + self._copy_feed(what)
-
-    def _copy_records(self, what: str) -> int:
-        changed, met = 0, 0
-        self.records.clear()
-        for page in _pages(self.source):
-            have = self.target.get_many([key for key, _ in page])
-            differing = [(key, one) for key, one in page if not _same(one, have.get(key))]
-            if differing:
-                self._keep()
-                self.target.load(differing, ())
-            changed += len(differing)
-            met += len(page)
-            self.records.update(_area(key, one) for key, one in page)
-            self.progress(f"{what}: records", met, None)
-        for page in _pages(self.target):
-            alive = self.source.get_many([key for key, _ in page])
-            for key, _ in page:
-                if key not in alive:
-                    self._keep()
-                    self.target.delete(key)
-                    changed += 1
-        return changed
-
-    def _copy_feed(self, what: str) -> int:
-        # The head first: an entry that comes while we read belongs to the next round.
-        head = self.source.head()
-        have = {entry.seq for page in _feed(self.target) for entry in page}
-        wanted: set[int] = set()
-        missing = 0
-        for page in _feed(self.source):
-            # That the source is sealed is no news in the target.
-            page = [entry for entry in page if not _is_seal(entry)]
-            wanted.update(entry.seq for entry in page)
-            new = [entry for entry in page if entry.seq not in have]
-            if new:
-                self._keep()
-                self.target.load((), new)
-            missing += len(new)
-            self.progress(f"{what}: feed", len(wanted), None)
-        extra = sorted(have - wanted)
-        if extra:
-            self._keep()
-            self.target.trim(extra)
-        behind = self.target.head() < head
-        if behind or missing or extra:
-            self._keep()
-            # Up to the seal, which stays behind, something may be missing: the floor says so.
-            self.target.load((), (), head=head, floor=head)
-        self.entries = len(wanted)
-        return missing + len(extra) + behind
+    # the last steps
 
     def _seal(self) -> None:
         open_root = self.source.root()
@@ -223,10 +196,10 @@ class _Move:
         ):
             raise MigrationIncomplete("the source was changed at this moment; repeat it")
 
-    def _copy_the_rest(self) -> int:
+    def _copy_the_rest(self) -> None:
         for _ in range(COMPARISONS):
-            if not self._copy("comparing"):
-                return self.source.head()
+            if not self.copy.walk("comparing"):
+                return
         raise MigrationIncomplete(
             "something still deletes from the source; stop its nodes and repeat this"
         )
@@ -238,7 +211,7 @@ class _Move:
         if not self.target.add(LEASE, self.me, self.clock.time() + LEASE_FOR):
             raise MigrationIncomplete(
                 "another migration into this target is running, or was cut off less than "
-                f"{LEASE_FOR:.0f} s ago; repeat this in a minute"
+                f"{LEASE_FOR:.0f} s ago; repeat this in two minutes"
             )
         self.lease_looked = self.clock.monotonic()
         try:
@@ -252,7 +225,7 @@ class _Move:
     def _keep(self) -> None:
         """Hold the lease on; whoever lost it must not write into what may be in use by now."""
         now = self.clock.monotonic()
-        if now - self.lease_looked < LEASE_FOR / 6:
+        if now - self.lease_looked < HOLD_EVERY:
             return
         held = self.target.get(LEASE)
         if (
@@ -262,46 +235,3 @@ class _Move:
         ):
             raise MigrationIncomplete("this took too long without a sign of life; repeat it")
         self.lease_looked = now
-
-
-def _pages(store: ClusterStore) -> Iterator[list[tuple[str, Record]]]:
-    after = ""
-    while page := store.scan("", after):
-        after = page[-1][0]
-        yield [(key, one) for key, one in page if not key.startswith(LEFT_BEHIND)]
-
-
-def _feed(store: ClusterStore) -> Iterator[Sequence[Entry]]:
-    after = 0
-    while True:
-        batch = store.read(after)
-        yield batch.entries
-        after = batch.seq
-        if not batch.more:
-            return
-
-
-def _is_seal(entry: Entry) -> bool:
-    try:
-        return Notice.decode(entry.body).kind == "sealed"
-    except ValueError:
-        return False  # of a newer version: copied as it is
-
-
-def _same(one: Record, other: Record | None) -> bool:
-    if other is None or one.value != other.value:
-        return False
-    if one.expires_at is None or other.expires_at is None:
-        return one.expires_at is other.expires_at
-    # A store may keep milliseconds only.
-    return abs(one.expires_at - other.expires_at) < 0.002
-
-
-def _area(key: str, record: Record) -> str:
-    area = key.partition("/")[0]
-    if area != "token":
-        return area
-    try:
-        return from_record(record.value, None).kind
-    except ValueError:
-        return area

@@ -48,7 +48,7 @@ FLOORS: dict[str, list[str]] = {
     "issuing": ["issuing"],
     "shared data": ["shared"],
     "authority": ["authority"],
-    "operating": ["diagnosis", "migration", "removal", "rotation"],
+    "operating": ["diagnosis", "migration copying departure", "removal", "rotation"],
     "handle": ["handle"],
     "middleware": ["middleware"],
     "Flask": ["extension extension.*"],

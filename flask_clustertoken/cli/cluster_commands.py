@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from ..clock import SKEW
+from ..copying import Progress
+from ..departure import never_certain
 from ..diagnosis import worst
 from ..housekeeping import Housekeeping
-from ..migration import Migration, Progress, migrate
-from ..nodes import ListedNode, drift
+from ..migration import Migration, migrate
+from ..nodes import Drift, ListedNode, drift
 from ..removal import remove_node
 from ..stores.base import Purged
 from ..tokens import TokenKind
@@ -21,7 +23,7 @@ from .asking import be_sure, json_option, kinds_option, wait_options, yes_option
 from .door import Door, explained, read_options, with_door
 from .failures import NOT_AS_IT_SHOULD_BE, Failure
 from .output import as_json, clean, several, span, table
-from .waiting import ProgressLine, report
+from .waiting import ProgressLine, drawn, report
 
 
 @click.command("nodes")
@@ -82,27 +84,50 @@ def nodes_command(door: Door, remove: str | None, json_too: bool) -> None:
             }
         )
     else:
-        rows = (
-            (
-                one.node.id[:12],
-                one.node.name,
-                one.node.deployment,
-                one.node.version,
-                f"silent for {span(one.quiet_for)}" if one.silent else "alive",
-                # (In its first moments a node has published no number yet.)
-                one.node.applied or "–",
-                one.node.signing or "?",
-            )
-            for one in found
-        )
-        heads = ("ID", "NAME", "DEPLOYMENT", "VERSION", "STATE", "APPLIED", "SIGNS WITH")
-        table(heads, rows, "No nodes.", ("NAME", "DEPLOYMENT"))
+        _nodes_table(found, differing)
         for one in differing:
             click.echo(f"DIFFERS: {clean(one)}", err=True)
         for host in missing:
             click.echo(f"MISSING: {clean(host)} is expected, and no node of it is alive", err=True)
     if differing or missing:
         click.get_current_context().exit(NOT_AS_IT_SHOULD_BE)
+
+
+def _nodes_table(found: Sequence[ListedNode], differing: Sequence[Drift]) -> None:
+    """A row a node. What is the same for all is said once, so that a row fits a terminal."""
+    odd: dict[str, list[str]] = {}
+    for drifted in differing:
+        for name in drifted.nodes:
+            odd.setdefault(name, []).append(drifted.setting.partition(" ")[0])
+    columns: dict[str, Callable[[ListedNode], object]] = {
+        "ID": lambda one: one.node.id[:8],
+        "NAME": lambda one: one.node.name,
+        "DEPLOYMENT": lambda one: one.node.deployment,
+        "VERSION": lambda one: one.node.version,
+        # Since its last contact, by the store's clock.
+        "VIEW": lambda one: (
+            f"silent {span(one.quiet_for)}" if one.silent else f"{span(one.quiet_for)} old"
+        ),
+        # (In its first moments a node has published no number yet.)
+        "APPLIED": lambda one: one.node.applied or "–",
+        "SIGNS WITH": lambda one: one.node.signing or "?",
+        "KEYS": lambda one: len(one.node.keys),
+        "DIFFERS IN": lambda one: ", ".join(odd.get(one.node.name, [])) or "–",
+    }
+    same = [
+        (name, values.pop())
+        for name in ("DEPLOYMENT", "VERSION", "DIFFERS IN")
+        if len(values := {str(columns[name](one)) for one in found}) == 1
+    ]
+    for name, _ in same:
+        del columns[name]
+    rows = ([show(one) for show in columns.values()] for one in found)
+    table(
+        list(columns), rows, "No nodes.", [one for one in ("NAME", "DIFFERS IN") if one in columns]
+    )
+    said = [f"{name.lower()} {clean(value)}" for name, value in same if value != "–"]
+    if said:
+        click.echo(f"On all of them: {', '.join(said)}.")
 
 
 def _node_facts(one: ListedNode) -> dict[str, Any]:
@@ -271,8 +296,8 @@ def migrate_command(
     """Move everything from the store FROM into the empty store TO. Nobody is logged out.
 
     Most is copied while the app runs. Then FROM is sealed: until the nodes are restarted with
-    STORE set to TO, requests get a 503 and keep their cookies. If it is interrupted, repeat it
-    with the same words.
+    STORE set to TO, requests get a 503 and keep their cookies. TO is opened once no node of FROM
+    can accept a token any more. If it is interrupted, repeat it with the same words.
 
     \b
     Example:
@@ -282,8 +307,16 @@ def migrate_command(
     with old, door.store(target, read_options(to_options), "the store TO") as new:
         door.check_begun(old, "FROM")
         be_sure(f"Move realm {door.settings.realm} to {target} and seal {source}?", yes)
+        accepting = ", ".join(clean(node.name) for node in never_certain(old))
+        if accepting:
+            click.echo(
+                f"WARNING: {accepting} accept tokens while stale (WHEN_STALE): the seal does not "
+                "stop them. Until you stop them they accept what is revoked in the new store.",
+                err=True,
+            )
+            be_sure("Move all the same?", yes)
         with _bar(json_too) as progress:
-            done = migrate(old, new, progress, clock=door.clock)
+            done = migrate(old, new, progress, clock=door.clock, whatever_accepts=bool(accepting))
     if json_too:
         as_json(_migration_facts(done))
         return
@@ -325,6 +358,6 @@ def _bar(quiet: bool) -> Iterator[Progress]:
         return
     line = ProgressLine()
     try:
-        yield lambda what, done, total: line.say(f"{what}: {done}")
+        yield lambda what, done, total: line.say(drawn(what, done, total))
     finally:
         line.end()

@@ -16,6 +16,9 @@ from .output import as_json, clean, several, span
 
 MOST_NAMES = 5
 
+#: Characters of a progress bar.
+BAR = 20
+
 
 def _names(nodes: list[Node]) -> str:
     names = [clean(node.name) for node in nodes]
@@ -34,6 +37,15 @@ def progress_line(state: Confirmation) -> str:
     return line + (
         "; never certain" if certain is None else f"; certain in {span(certain)} at the latest"
     )
+
+
+def drawn(what: str, done: int, total: int | None) -> str:
+    """How far *what* has come: a bar where it is known how much there is."""
+    if not total:
+        return f"{what}: {done:,}"
+    share = min(1.0, done / total)
+    full = int(share * BAR)
+    return f"{what}: [{'#' * full}{'.' * (BAR - full)}] {share:.0%}, {done:,} of {total:,}"
 
 
 class ProgressLine:
