@@ -218,8 +218,9 @@ def main() -> None:
     parser.add_argument("--stay", action="store_true", help="go on until Ctrl-C")
     arguments = parser.parse_args()
     port = int(os.environ.get("PORT", "8000"))
-    # A terminate ends the blocks below as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # A terminate, or a terminal that is closed, ends the blocks below as Ctrl-C does.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="clustertoken-show-"))
     try:
         with ExitStack() as stack:

@@ -76,8 +76,9 @@ def main() -> None:
     keycloak_port = int(os.environ.get("KEYCLOAK_PORT", "8180"))
     token_store = os.environ.get("TOKEN_STORE", "session")
     node_port = shared_port(HOSTS)
-    # A terminate ends the blocks below as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # A terminate, or a terminal that is closed, ends the blocks below as Ctrl-C does.
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="clustertoken-keycloak-"))
     try:
         with ExitStack() as stack:

@@ -266,6 +266,7 @@ class Fleet:
             check(events, MARGIN),
             sum(one["type"] == "revoked" for one in events),
             sum(one["type"] == "confirmed" for one in events),
-            sum(one["type"] == "validated" for one in events),
+            # (Of a worker that was killed only those that it had written down.)
+            sum(one["count"] for one in events if one["type"] == "watched"),
             max([0.0, *delays]),
         )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
 from flask_clustertoken import confirmation, notices
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.confirmation import Confirmation
-from flask_clustertoken.errors import NotAnnounced, StoreError
+from flask_clustertoken.errors import StoreError
 from flask_clustertoken.follower import Follower
 
 
@@ -47,10 +46,14 @@ def accept_without_an_entry(authority: TokenAuthority) -> None:
 
     def step(self: Follower) -> float:
         start = self._clock.monotonic()
-        with contextlib.suppress(StoreError, NotAnnounced):
+        try:
             self.store.withdraw(self.node_id)
+            self.follow()
+        except StoreError:
+            return 0.5
+        self._confirmed_at = start
         self.lease_end = start + self._max_staleness
-        return 1.0
+        return 0.5
 
     authority.follower()
     Follower._step = step  # type: ignore[method-assign]

@@ -236,6 +236,7 @@ class Worker:
 
     def flush(self) -> dict[str, Any]:
         self.watch.flush()
+        self.record({"type": "watched", "count": self.watch.count})
         return {"count": self.watch.count}
 
     def close(self) -> dict[str, Any]:
