@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from flask_clustertoken.authority import TokenAuthority
+from flask_clustertoken.settings import Settings
+from flask_clustertoken.stores.base import CALL_TIMEOUT
 from tests.conftest import Tell
 from tests.gunicorn.server import GunicornServer
 from tests.rounds import rounds
-from tests.servers.zookeeper import Ensemble
+from tests.servers.zookeeper import Ensemble, spare_ports
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.zookeeper, pytest.mark.gunicorn]
@@ -135,3 +138,38 @@ def test_a_wrong_secret_logs_nobody_out(ensemble: Ensemble, zk_root: str, tmp_pa
         assert answer.status == 503
         assert answer.cookie is None
         assert right.me(cookie).status == 200
+
+
+@pytest.mark.parametrize("way", ["sync", "gevent"])
+def test_without_a_store_a_worker_answers_in_time(way: str, tmp_path: Path) -> None:
+    """Started while no server is there: public pages at once; who needs the store is told 503,
+    the first one when a call's time is over, the next ones at once."""
+    (nobody,) = spare_ports(1)
+    cookie = genuine_text()
+    (tmp_path / "alone").mkdir()
+    server = GunicornServer(
+        tmp_path / "alone",
+        *WAYS[way],
+        workers=1,
+        node="alone",
+        hooks=False,
+        settings={"STORE": f"zookeeper://127.0.0.1:{nobody}/app", "SECRET": SECRET},
+    )
+    try:
+        server.start_unready()
+        assert server.ask("GET", "/public", timeout=5).status == 200
+        assert server.me(cookie, timeout=CALL_TIMEOUT + 5).status == 503
+        for _ in range(5):
+            answer = server.me(cookie, timeout=CALL_TIMEOUT / 2)
+            assert (answer.status, answer.cookie) == (503, None)
+    finally:
+        server.stop()
+
+
+def genuine_text() -> str:
+    """A login token signed with the tests' key, of some other store."""
+    elsewhere = TokenAuthority(Settings(store="memory:", secret=(SECRET,)))
+    try:
+        return elsewhere.issue_login("alice").text
+    finally:
+        elsewhere.close()
