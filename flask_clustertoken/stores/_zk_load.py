@@ -73,11 +73,10 @@ class Loader:
                 ops.append(Op("create", path, pack_entries(chunk.entries)))
         last = max([*numbers, *(chunk.entries[0].seq for chunk in chunks[at >= 0 :])])
         head = replace(head, seq=max(head.seq, new[-1].seq), page=last)
-        ids = [(site.id(one.id), str(one.seq).encode()) for one in new]
-        answers = site.line.ask_many(deadline, [create(*one) for one in ids])
-        if Refused.ABSENT in answers:
-            for path in {path.rpartition("/")[0]: path for path, _ in ids}.values():
+        ids = {site.id(one.id): str(one.seq).encode() for one in new}
+        if not site.create_many(deadline, ids):
+            for path in {path.rpartition("/")[0]: path for path in ids}.values():
                 site.make_parents(deadline, path)
-            site.line.ask_many(deadline, [create(*one) for one in ids])
+            site.line.ask_many(deadline, [create(*one) for one in ids.items()])
         self._feed.commit(deadline, [Op("set", site.head, pack_head(head), seen.version), *ops])
         return left

@@ -15,6 +15,9 @@ from ._zk_codec import escape, key_names, names_key, pack_record, unpack_record
 from ._zk_site import Raced, Site, children, create, delete, get, write
 from .base import Add, Change, Purged, Put, Record, Require
 
+#: Bytes of a record so many of which fit into one transaction.
+_SMALL = 4096
+
 #: Listings of shards under way at once while a walk looks for the next ones with records.
 _SHARDS = 64
 
@@ -263,6 +266,9 @@ class Records:
         data = {self._site.record(key): pack_record(record, bytes(8)) for key, record in records}
 
         def step(sure: bool) -> None:
+            small = all(len(one) <= _SMALL for one in data.values())
+            if small and not sure and self._site.create_many(deadline, data):
+                return
             made = self._site.line.ask_many(deadline, [create(*one) for one in data.items()])
             paths = dict(zip(data, made, strict=True))
             for path in {

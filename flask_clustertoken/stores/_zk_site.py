@@ -18,16 +18,19 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, TypeVar
 
 from ..clock import Clock
 from ..errors import StoreDamaged, StoreUnavailable
-from ._zk_client import WINDOW, Deadline, Late, Line, LineLost, Refused, Request
+from ._zk_client import WINDOW, Deadline, Late, Line, LineLost, Op, Refused, Rejected, Request
 from ._zk_codec import escape, key_names
 
 Answer = TypeVar("Answer")
+
+#: Znodes made in one transaction (each small: together well below a request's limit).
+AT_ONCE = 100
 
 
 def get(path: str, watch: Callable[[Any], None] | None = None) -> Request:
@@ -138,6 +141,21 @@ class Site:
                     raise
             tries += 1
             time.sleep(min(deadline.left(), random.random() * 0.002 * 2 ** min(tries, 3)))
+
+    def create_many(self, deadline: Deadline, wanted: Mapping[str, bytes]) -> bool:
+        """Create all of *wanted*, some hundred in a transaction; ``False`` where one cannot be.
+
+        Some may have been made then. A transaction costs the servers little more than a single
+        znode does, so this is many times faster than one by one.
+        """
+        items = list(wanted.items())
+        for start in range(0, len(items), AT_ONCE):
+            ops = [Op("create", path, data) for path, data in items[start : start + AT_ONCE]]
+            try:
+                self.line.multi(deadline, ops)
+            except Rejected:
+                return False
+        return True
 
     def make_parents(self, deadline: Deadline, path: str) -> None:
         """Create whatever is missing above *path*, from the lowest that is there.
