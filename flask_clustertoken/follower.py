@@ -14,24 +14,21 @@ import logging
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 from .clock import SKEW, Clock
 from .errors import ConfigurationError, NotAnnounced, StoreError, StoreNotOpen
-from .events import Events, NodeFresh, NodeStale, RevocationApplied
-from .notices import LIFETIME_ANNOUNCED, REVOKING, Notice
-from .revocations import View, mark_covers
-from .stores.base import FORMAT, Batch, ClusterStore, Entry
+from .events import Events, NodeFresh, NodeStale
+from .notices import LIFETIME_ANNOUNCED, Notice
+from .reader import ROLLED_BACK, Hooks, Reader, UnreadableEntry
+from .stores.base import FORMAT, ClusterStore
 
 logger = logging.getLogger("flask_clustertoken")
 
 #: "Never": a lease that is over before it began.
 NEVER_FRESH = float("-inf")
-
-ROLLED_BACK = "the store was rolled back; after a restore run: flask tokens restored"
 
 #: Seconds before a store that was in trouble is asked again.
 RETRY_AFTER = 0.5
@@ -49,16 +46,6 @@ GOES_ON = 23 * 3600.0
 #: Seconds that a step may spend on what can wait.
 PATIENCE_FOR_WORK = 1.0
 
-#: Pages of the feed read in one go; what is left is read in the next step.
-PAGES_AT_ONCE = 10_000
-
-#: Times that a snapshot starts over because the store was replaced, or doubted, meanwhile.
-SNAPSHOTS = 3
-
-
-#: The number of a revocation, and what it says.
-Learnt = tuple[int, Notice]
-
 
 class Describe(Protocol):
     """Says what this node publishes, as it is at the moment."""
@@ -66,25 +53,7 @@ class Describe(Protocol):
     def __call__(self, follower: Follower) -> bytes: ...
 
 
-class UnreadableEntry(StoreError):
-    """The feed holds an entry that this version does not understand."""
-
-
-@dataclass(slots=True)
-class Hooks:
-    """What the follower tells its owner, at once and from whichever thread did the step."""
-
-    #: Remembered positive answers must be asked again.
-    forget: Callable[[], None]
-    #: The states of the keys may have changed.
-    keys: Callable[[], None]
-    #: The store's epoch, at each contact.
-    epoch: Callable[[str], None]
-    #: The end of a step: what may be done now and then.
-    chores: Callable[[], None]
-
-
-class Follower:
+class Follower(Reader):
     """One node's part in the cluster. Made in the process that uses it, after any fork."""
 
     def __init__(
@@ -98,32 +67,22 @@ class Follower:
         max_staleness: float,
         lifetime: float,
     ) -> None:
-        self.store = store
-        self.view = View()
+        super().__init__(store, events=events, hooks=hooks)
         #: 128 random bits: a restarted process, or a fork's child, is another node.
         self.node_id = secrets.token_hex(16)
         #: By the monotonic clock: until then the view is vouched for.
         self.lease_end = NEVER_FRESH
-        #: The highest number met anywhere, also inside a token.
-        self.seen = 0
-        #: Why the view is not vouched for, as far as known.
-        self.trouble = "not started"
         self.wake = threading.Event()
         #: When the wall clock began to agree with the store's, by the monotonic clock.
         self.steady_since = clock.monotonic()
         self._clock = clock
-        self._events = events
         self._describe = describe
-        self._hooks = hooks
         self._max_staleness = max_staleness
         self._lifetime = lifetime
         self._announced = False
         self._withdrawn = False
         self._was_fresh = False
-        self._rolled_back = 0
         self._answered = 0
-        self._keys_seen = 0
-        self._epoch = ""
         self._next_vouch = NEVER_FRESH
         self._confirmed_at = NEVER_FRESH
         self._tried = NEVER_FRESH
@@ -132,11 +91,6 @@ class Follower:
         self._store_ahead: float | None = None
         self._lease_lock = threading.Lock()
         self._lifetime_until = 0.0
-        #: The number up to which listeners were told, and numbers beyond it that they know.
-        self._told = 0
-        self._ahead: set[int] = set()
-        #: Moves when our position was given up.
-        self._era = 0
         #: The store said something that this node cannot go by: sealed, or not understood.
         self._of_no_use = False
         self._later: deque[Callable[[], None]] = deque(maxlen=1000)
@@ -208,19 +162,10 @@ class Follower:
             return self._clock.time()
         return min(self._clock.time(), self._clock.monotonic() + self._store_ahead)
 
-    @property
-    def rolled_back(self) -> bool:
-        """The store has lost entries that were known, and nobody has said that it was restored."""
-        return self._rolled_back > self.view.restored
-
     def soon(self, work: Callable[[], None]) -> None:
         """Do *work* in a later step: for what may wait and may be lost (coarse last use)."""
         self._later.append(work)
         self.wake.set()
-
-    def met(self, seq: int) -> None:
-        """A token carries number *seq*: it may be ahead of this node."""
-        self.seen = max(self.seen, seq)
 
     # one round
 
@@ -321,9 +266,9 @@ class Follower:
     def _extend(self, start: float, seq: int) -> None:
         self._next_vouch = start + self._max_staleness / 3
         if self.view.broken or self.rolled_back or self.view.applied < seq or self._withdrawn:
-            self.lease_end = NEVER_FRESH
-            self.trouble = self.view.broken or (
-                ROLLED_BACK if self.rolled_back else "it could not read the feed to its end"
+            self._void(
+                self.view.broken
+                or (ROLLED_BACK if self.rolled_back else "it could not read the feed to its end")
             )
             return
         try:
@@ -342,10 +287,19 @@ class Follower:
             self.store.vouch(self.node_id, self._describe(self))
 
     def _prolong(self, end: float) -> None:
-        """Set the lease's end, unless another thread gave it up for good meanwhile."""
+        """Set the lease's end, unless another thread has found out why not meanwhile."""
         with self._lease_lock:
-            if not self._withdrawn:
+            if not (self._withdrawn or self.rolled_back or self.view.broken):
                 self.lease_end = end
+
+    def _void(self, why: str) -> None:
+        with self._lease_lock:
+            self.lease_end = NEVER_FRESH
+        super()._void(why)
+
+    def _replaced(self) -> None:
+        self._announced = False
+        self._lifetime_until = 0.0
 
     def _check_root(self) -> None:
         root = self.store.root()
@@ -369,24 +323,6 @@ class Follower:
                 self.store.withdraw(self.node_id)
                 self._announced = False
 
-    def meet(self, epoch: str) -> None:
-        """Take notice of the store's epoch: at the start, and where it is not the one known."""
-        if epoch == self._epoch:
-            return
-        # First of all: whoever reads on in that store from here on judges by its epoch.
-        self._hooks.epoch(epoch)
-        if self._epoch:
-            logger.error(
-                "the cluster store was replaced by another one; tokens of the old one are refused"
-            )
-            self._begin_anew()
-            self._rolled_back = 0
-            self._announced = False
-            self._lifetime_until = 0.0
-        self._hooks.forget()
-        self._hooks.keys()
-        self._epoch = epoch
-
     def _check_clock(self) -> None:
         offset = self._clock.time() - self._clock.monotonic()
         jumped = abs(offset - self._offset) > SKEW
@@ -398,19 +334,11 @@ class Follower:
         """Be stale, say so, and rebuild the view at the next contact."""
         if self.trouble != why:
             logger.warning("this node is stale: %s", why)
-        self.lease_end = NEVER_FRESH
-        self.trouble = why
+        self._void(why)
         self.steady_since = self._clock.monotonic()
         self._next_vouch = NEVER_FRESH
         self._hooks.forget()
         self._begin_anew()
-
-    def _begin_anew(self) -> None:
-        """Give our position up: the feed is read from its start, and what is known is kept."""
-        with self.view.lock:
-            # (A reading that is under way in another thread moves nothing any more.)
-            self._era += 1
-            self.view.begin_anew()
 
     def _announce_lifetime(self) -> None:
         """Say how long tokens made here may live, before one is made with it."""
@@ -456,169 +384,6 @@ class Follower:
             # The contact was confirmed; what was left undone is tried again.
             logger.debug("the chores were left undone", exc_info=True)
 
-    # reading the feed
-
-    def follow(self) -> None:
-        """Read and apply what is new. Any thread may; none holds a lock while the store works."""
-        with self.view.lock:
-            era, after = self._era, self.view.applied
-        if after == 0:
-            self._snapshot()
-            return
-        for _ in range(PAGES_AT_ONCE):
-            batch = self.store.read(after)
-            if self._gap(after, batch, era):
-                self._snapshot()
-                return
-            learnt = self._learn_page(batch)
-            after = batch.seq
-            self._reach(after, era, learnt)
-            if not batch.more:
-                break
-        if self.view.broken:
-            self.lease_end = NEVER_FRESH
-            self.trouble = self.view.broken
-
-    def _gap(self, after: int, batch: Batch, era: int) -> bool:
-        """Whether something between *after* and this page is missing here."""
-        position = after
-        for entry in batch.entries:
-            if entry.prev < after:
-                # The store's history does not contain our position.
-                self._lost(after, era)
-                return True
-            if entry.prev != position:
-                return True
-            position = entry.seq
-        return batch.floor > after and batch.floor > position
-
-    def _snapshot(self) -> None:
-        """Merge everything that stands in the feed into the view; forget remembered answers."""
-        for _ in range(SNAPSHOTS):
-            era = self._era
-            after, learnt = self._read_all()
-            # Asked behind the last page: a store that took the old one's place goes on from its
-            # number and lacks its revocations, so tokens of the old one must not be judged by it.
-            self.meet(self.store.root().epoch)
-            if era == self._era:
-                break
-        else:
-            raise StoreError("the store is being replaced all the time")
-        if after:
-            self._hooks.forget()
-        self._reach(after, era, learnt)
-
-    def _read_all(self) -> tuple[int, list[Learnt]]:
-        after = 0
-        learnt: list[Learnt] = []
-        for _ in range(PAGES_AT_ONCE):
-            batch = self.store.read(after)
-            learnt += self._learn_page(batch)
-            after = batch.seq
-            if not batch.more:
-                return after, learnt
-        raise StoreError("the feed is longer than this node can read")
-
-    def _learn_page(self, batch: Batch) -> list[Learnt]:
-        """Take in a page; what of it the listeners are to be told once the position has moved.
-
-        Who only just starts tells nobody of what happened before: it has served nobody yet.
-        """
-        telling = self._told > 0 and self._events.heard(RevocationApplied)
-        learnt = []
-        for entry in batch.entries:
-            notice = self._learn(entry)
-            if telling and notice.kind in REVOKING and entry.seq > self._told:
-                learnt.append((entry.seq, notice))
-        changed = self.view.keys_changed
-        if changed > self._keys_seen:
-            # Before the position moves: a key that was dropped must not verify for a thread
-            # that finds nothing left to read. A store in trouble is asked again.
-            self._hooks.keys()
-            self._keys_seen = changed
-        return learnt
-
-    def _reach(self, seq: int, era: int, learnt: Sequence[Learnt] = ()) -> None:
-        """Move the position, and tell the listeners, each of them of each revocation once."""
-        with self.view.lock:
-            new = [one for one in learnt if one[0] > self._told and one[0] not in self._ahead]
-            if era == self._era:
-                self.view.applied = max(self.view.applied, seq)
-                self._told = max(self._told, seq)
-                self._ahead = {one for one in self._ahead if one > self._told}
-            else:
-                self._ahead.update(one[0] for one in new)
-        self.seen = max(self.seen, seq)
-        for one in new:
-            self._tell(*one)
-
-    def _tell(self, seq: int, notice: Notice) -> None:
-        # Outside all locks: a listener may judge tokens, and read on in doing so.
-        self._events.announce(
-            RevocationApplied(seq, notice, lambda token: mark_covers(seq, notice, token))
-        )
-
-    def _learn(self, entry: Entry) -> Notice:
-        try:
-            notice = Notice.decode(entry.body)
-            self.view.learn(entry, notice)
-            return notice
-        except Exception as error:
-            # Whatever it is that fails: what cannot be learnt is not skipped.
-            raise UnreadableEntry(
-                f"entry {entry.seq} of the feed cannot be read by this version: "
-                f"{str(error) or type(error).__name__}"
-            ) from error
-
-    def learn_own(self, entry: Entry, notice: Notice) -> None:
-        """Take in an entry of our own that was just acknowledged.
-
-        It never moves the position: entries before it may still be unread.
-        """
-        # (Taken in again in its place: a longer lifetime may have been announced before it,
-        # and then it is remembered for longer.)
-        with self.view.lock:
-            if entry.seq <= self.view.applied:
-                return
-            self.view.learn(entry, notice)
-            new = entry.seq > self._told and entry.seq not in self._ahead
-            self._ahead.add(entry.seq)
-        if new and notice.kind in REVOKING:
-            self._tell(entry.seq, notice)
-
-    def _lost(self, seq: int, era: int) -> None:
-        if era != self._era:
-            return  # what lacks it is another store than the one it was read from
-        if seq > self._rolled_back:
-            logger.error(
-                "the cluster store was rolled back: it does not know number %d any more; this "
-                "node refuses until 'flask tokens restored' was run",
-                seq,
-            )
-        self._rolled_back = max(self._rolled_back, seq)
-        self._lifetime_until = 0.0
-        self.seen = max(self.seen, seq)
-        self.lease_end = NEVER_FRESH
-        self.trouble = ROLLED_BACK
-
-    def reach(self, seq: int) -> bool:
-        """Read on until the view stands at *seq*; ``False`` where the store does not have it.
-
-        ``False`` too where it was read that the store is sealed: whoever asks has taken a lease
-        of before.
-        ``False`` after a look behind a write of our own means that the store was rolled back.
-        """
-        era = self._era
-        if self.view.applied < seq:
-            self.follow()
-        if self.view.applied >= seq:
-            return not self.view.broken
-        if self.store.head() < seq:
-            self._lost(seq, era)
-            return False
-        self.follow()
-        return self.view.applied >= seq and not self.view.broken
-
     # coming and going
 
     def note_state(self) -> None:
@@ -653,47 +418,3 @@ class Follower:
         if self._announced:
             self._announced = False
             self.store.withdraw(self.node_id)
-
-
-class FollowerThread:
-    """The thread around a follower: wait, step, wait."""
-
-    def __init__(self, follower: Follower) -> None:
-        self._follower = follower
-        self._stopped = False
-        self._watching = False
-        self._thread = threading.Thread(target=self._run, name="clustertoken-follower", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def _run(self) -> None:
-        delay = 0.0
-        while self._waited(delay):
-            try:
-                self._watch()
-                delay = self._follower.step()
-            except Exception:
-                if self._stopped:  # the store was closed under this very step
-                    return
-                # A thread that died would make the node stale without a word.
-                logger.exception("the follower failed; it goes on")
-                delay = RETRY_AFTER
-
-    def _watch(self) -> None:
-        """Ask to be woken, as soon as the store can be asked for that."""
-        if not self._watching:
-            try:
-                self._follower.store.watch(self._follower.wake.set)
-                self._watching = True
-            except StoreError:
-                logger.debug("the store cannot be watched yet", exc_info=True)
-
-    def _waited(self, delay: float) -> bool:
-        self._follower.wake.wait(delay)
-        self._follower.wake.clear()
-        return not self._stopped
-
-    def stop(self) -> None:
-        self._stopped = True
-        self._follower.wake.set()

@@ -21,10 +21,12 @@ from . import notices
 from .clock import Clock, SystemClock
 from .errors import ClusterTokenError, ConfigurationError, StoreError
 from .events import Events, NodeLeaving
-from .follower import Follower, FollowerThread, Hooks
+from .follower import Follower
+from .heart import FollowerThread
 from .housekeeping import Housekeeping
 from .keys import RING_KEY, KeyFile, KeyRing
 from .notices import Notice
+from .reader import Hooks
 from .recall import Recall
 from .settings import PREFIX, Settings
 from .stores import open_store

@@ -1,0 +1,273 @@
+"""Reader: takes the feed into a node's view, in order and without a gap.
+
+Any thread may read on, and none holds a lock while the store works: what another one did
+meanwhile is seen by the *era*, which moves when the position is given up. What cannot be
+learnt stops the reading; what the store does not know any more is said.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .errors import StoreError
+from .events import Events, RevocationApplied
+from .notices import REVOKING, Notice
+from .revocations import View, mark_covers
+from .stores.base import Batch, ClusterStore, Entry
+
+logger = logging.getLogger("flask_clustertoken")
+
+ROLLED_BACK = "the store was rolled back; after a restore run: flask tokens restored"
+
+
+#: Pages of the feed read in one go; what is left is read in the next step.
+PAGES_AT_ONCE = 10_000
+
+#: Times that a snapshot starts over because the store was replaced, or doubted, meanwhile.
+SNAPSHOTS = 3
+
+#: The number of a revocation, and what it says.
+Learnt = tuple[int, Notice]
+
+
+class UnreadableEntry(StoreError):
+    """The feed holds an entry that this version does not understand."""
+
+
+@dataclass(slots=True)
+class Hooks:
+    """What the follower tells its owner, at once and from whichever thread did the step."""
+
+    #: Remembered positive answers must be asked again.
+    forget: Callable[[], None]
+    #: The states of the keys may have changed.
+    keys: Callable[[], None]
+    #: The store's epoch, at each contact.
+    epoch: Callable[[str], None]
+    #: The end of a step: what may be done now and then.
+    chores: Callable[[], None]
+
+
+class Reader:
+    """One node's reading of one store's feed."""
+
+    def __init__(self, store: ClusterStore, *, events: Events, hooks: Hooks) -> None:
+        self.store = store
+        self.view = View()
+        #: The highest number met anywhere, also inside a token.
+        self.seen = 0
+        #: Why the view is not vouched for, as far as known.
+        self.trouble = "not started"
+        self._events = events
+        self._hooks = hooks
+        self._rolled_back = 0
+        self._keys_seen = 0
+        self._epoch = ""
+        #: The number up to which listeners were told, and numbers beyond it that they know.
+        self._told = 0
+        self._ahead: set[int] = set()
+        #: Moves when our position was given up.
+        self._era = 0
+
+    @property
+    def rolled_back(self) -> bool:
+        """The store has lost entries that were known, and nobody has said that it was restored."""
+        return self._rolled_back > self.view.restored
+
+    def met(self, seq: int) -> None:
+        """A token carries number *seq*: it may be ahead of this node."""
+        self.seen = max(self.seen, seq)
+
+    def meet(self, epoch: str) -> None:
+        """Take notice of the store's epoch: at the start, and where it is not the one known."""
+        if epoch == self._epoch:
+            return
+        # First of all: whoever reads on in that store from here on judges by its epoch.
+        self._hooks.epoch(epoch)
+        if self._epoch:
+            logger.error(
+                "the cluster store was replaced by another one; tokens of the old one are refused"
+            )
+            self._begin_anew()
+            self._rolled_back = 0
+            self._replaced()
+        self._hooks.forget()
+        self._hooks.keys()
+        self._epoch = epoch
+
+    def _begin_anew(self) -> None:
+        """Give our position up: the feed is read from its start, and what is known is kept."""
+        with self.view.lock:
+            # (A reading that is under way in another thread moves nothing any more.)
+            self._era += 1
+            self.view.begin_anew()
+
+    def follow(self) -> None:
+        """Read and apply what is new. Any thread may; none holds a lock while the store works."""
+        with self.view.lock:
+            era, after = self._era, self.view.applied
+        if after == 0:
+            self._snapshot()
+            return
+        for _ in range(PAGES_AT_ONCE):
+            batch = self.store.read(after)
+            if self._gap(after, batch, era):
+                self._snapshot()
+                return
+            learnt = self._learn_page(batch)
+            after = batch.seq
+            self._reach(after, era, learnt)
+            if not batch.more:
+                break
+        if self.view.broken:
+            self._void(self.view.broken)
+
+    def _gap(self, after: int, batch: Batch, era: int) -> bool:
+        """Whether something between *after* and this page is missing here."""
+        position = after
+        for entry in batch.entries:
+            if entry.prev < after:
+                # The store's history does not contain our position.
+                self._lost(after, era)
+                return True
+            if entry.prev != position:
+                return True
+            position = entry.seq
+        return batch.floor > after and batch.floor > position
+
+    def _snapshot(self) -> None:
+        """Merge everything that stands in the feed into the view; forget remembered answers."""
+        for _ in range(SNAPSHOTS):
+            era = self._era
+            after, learnt = self._read_all()
+            # Asked behind the last page: a store that took the old one's place goes on from its
+            # number and lacks its revocations, so tokens of the old one must not be judged by it.
+            self.meet(self.store.root().epoch)
+            if era == self._era:
+                break
+        else:
+            raise StoreError("the store is being replaced all the time")
+        if after:
+            self._hooks.forget()
+        self._reach(after, era, learnt)
+
+    def _read_all(self) -> tuple[int, list[Learnt]]:
+        after = 0
+        learnt: list[Learnt] = []
+        for _ in range(PAGES_AT_ONCE):
+            batch = self.store.read(after)
+            learnt += self._learn_page(batch)
+            after = batch.seq
+            if not batch.more:
+                return after, learnt
+        raise StoreError("the feed is longer than this node can read")
+
+    def _learn_page(self, batch: Batch) -> list[Learnt]:
+        """Take in a page; what of it the listeners are to be told once the position has moved.
+
+        Who only just starts tells nobody of what happened before: it has served nobody yet.
+        """
+        telling = self._told > 0 and self._events.heard(RevocationApplied)
+        learnt = []
+        for entry in batch.entries:
+            notice = self._learn(entry)
+            if telling and notice.kind in REVOKING and entry.seq > self._told:
+                learnt.append((entry.seq, notice))
+        changed = self.view.keys_changed
+        if changed > self._keys_seen:
+            # Before the position moves: a key that was dropped must not verify for a thread
+            # that finds nothing left to read. A store in trouble is asked again.
+            self._hooks.keys()
+            self._keys_seen = changed
+        return learnt
+
+    def _reach(self, seq: int, era: int, learnt: Sequence[Learnt] = ()) -> None:
+        """Move the position, and tell the listeners, each of them of each revocation once."""
+        with self.view.lock:
+            new = [one for one in learnt if one[0] > self._told and one[0] not in self._ahead]
+            if era == self._era:
+                self.view.applied = max(self.view.applied, seq)
+                self._told = max(self._told, seq)
+                self._ahead = {one for one in self._ahead if one > self._told}
+            else:
+                self._ahead.update(one[0] for one in new)
+        self.seen = max(self.seen, seq)
+        for one in new:
+            self._tell(*one)
+
+    def _tell(self, seq: int, notice: Notice) -> None:
+        # Outside all locks: a listener may judge tokens, and read on in doing so.
+        self._events.announce(
+            RevocationApplied(seq, notice, lambda token: mark_covers(seq, notice, token))
+        )
+
+    def _learn(self, entry: Entry) -> Notice:
+        try:
+            notice = Notice.decode(entry.body)
+            self.view.learn(entry, notice)
+            return notice
+        except Exception as error:
+            # Whatever it is that fails: what cannot be learnt is not skipped.
+            raise UnreadableEntry(
+                f"entry {entry.seq} of the feed cannot be read by this version: "
+                f"{str(error) or type(error).__name__}"
+            ) from error
+
+    def learn_own(self, entry: Entry, notice: Notice) -> None:
+        """Take in an entry of our own that was just acknowledged.
+
+        It never moves the position: entries before it may still be unread.
+        """
+        # (Taken in again in its place: a longer lifetime may have been announced before it,
+        # and then it is remembered for longer.)
+        with self.view.lock:
+            if entry.seq <= self.view.applied:
+                return
+            self.view.learn(entry, notice)
+            new = entry.seq > self._told and entry.seq not in self._ahead
+            self._ahead.add(entry.seq)
+        if new and notice.kind in REVOKING:
+            self._tell(entry.seq, notice)
+
+    def _lost(self, seq: int, era: int) -> None:
+        if era != self._era:
+            return  # what lacks it is another store than the one it was read from
+        if seq > self._rolled_back:
+            logger.error(
+                "the cluster store was rolled back: it does not know number %d any more; this "
+                "node refuses until 'flask tokens restored' was run",
+                seq,
+            )
+        self._rolled_back = max(self._rolled_back, seq)
+        self.seen = max(self.seen, seq)
+        self._replaced()
+        self._void(ROLLED_BACK)
+
+    def reach(self, seq: int) -> bool:
+        """Read on until the view stands at *seq*; ``False`` where the store does not have it.
+
+        ``False`` too where it was read that the store is sealed: whoever asks has taken a lease
+        of before.
+        ``False`` after a look behind a write of our own means that the store was rolled back.
+        """
+        era = self._era
+        if self.view.applied < seq:
+            self.follow()
+        if self.view.applied >= seq:
+            return not self.view.broken
+        if self.store.head() < seq:
+            self._lost(seq, era)
+            return False
+        self.follow()
+        return self.view.applied >= seq and not self.view.broken
+
+    # for whoever vouches for the view
+
+    def _void(self, why: str) -> None:
+        """Nobody can vouch for the view any more."""
+        self.trouble = why
+
+    def _replaced(self) -> None:
+        """What was told to the store is not in it: it is another one, or an older one."""
