@@ -13,7 +13,7 @@ release = version = installed_version("Flask-ClusterToken")
 extensions = ["sphinx.ext.autodoc", "myst_parser"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 # What was measured is included by the pages that show it.
-exclude_patterns = ["examples/README*", "performance/*"]
+exclude_patterns = ["examples/README*", "performance/*", "soak.md"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
