@@ -331,6 +331,7 @@ def test_issue_api_hands_out_no_text_that_nobody_accepts(make_line: MakeLine) ->
     assert not list(running.authority.tokens_of("alice"))
 
 
+@pytest.mark.processes
 def test_a_reader_that_leaves_is_no_failure(line: Line) -> None:
     """``list | head``: whoever has read enough did not break anything."""
     for _ in range(1500):
@@ -351,6 +352,7 @@ def test_a_reader_that_leaves_is_no_failure(line: Line) -> None:
             assert listing.wait(60) == 0
 
 
+@pytest.mark.processes
 def test_a_terminal_that_knows_few_characters(line: Line) -> None:
     """What it cannot show is written in those that it has; nothing fails."""
     line.authority.issue_api_token("alice", "Zoë → Łódź")
@@ -387,6 +389,7 @@ def test_a_list_fits_its_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines(StringIO())[1] == "  ".join(row)
 
 
+@pytest.mark.processes
 def test_the_other_door(line: Line) -> None:
     """``python -m flask_clustertoken`` does the same to the same store, as its own process."""
     one, text = login(line)
@@ -409,6 +412,7 @@ def test_the_other_door(line: Line) -> None:
     assert run("nonsense").returncode == 2
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("args", "code"),
     [

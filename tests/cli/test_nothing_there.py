@@ -68,6 +68,7 @@ def test_a_command_makes_no_store(make_line: MakeLine, name: str) -> None:
     assert os.listdir(line.app.instance_path) == []
 
 
+@pytest.mark.processes
 def test_a_mistyped_realm_makes_no_store_beside_the_real_one(line: Line) -> None:
     """The other door names its own options."""
     folder = Path(line.app.instance_path) / "shared"
@@ -96,6 +97,7 @@ def test_migrate_seals_no_source_that_is_not_there(make_line: MakeLine, tmp_path
 # -- keys ------------------------------------------------------------------------------
 
 
+@pytest.mark.processes
 def test_a_command_makes_no_key_file(line: Line, tmp_path: Path) -> None:
     """A mistyped ``--secret-file`` is a wrong setting: 4, with the ways out."""
     missing = tmp_path / "nofile"
@@ -107,6 +109,7 @@ def test_a_command_makes_no_key_file(line: Line, tmp_path: Path) -> None:
         assert not missing.exists()
 
 
+@pytest.mark.processes
 def test_a_key_that_was_not_named_is_said_in_the_words_of_the_door(line: Line) -> None:
     """Without ``--secret-file`` that option is named, not a setting."""
     ran = run("--store", line.authority.store.url, "keys")
@@ -116,6 +119,7 @@ def test_a_key_that_was_not_named_is_said_in_the_words_of_the_door(line: Line) -
     assert "SECRET" not in ran.stderr
 
 
+@pytest.mark.processes
 def test_hints_are_in_the_words_of_the_door(line: Line) -> None:
     """Behind the other door there is no ``flask tokens``."""
     ran = run("--store", line.authority.store.url, "nodes", "--remove", "nobody")
@@ -136,6 +140,7 @@ def test_a_named_key_file_is_never_generated(tmp_path: Path) -> None:
     assert not missing.exists()
 
 
+@pytest.mark.processes
 def test_stage_makes_the_first_key_file(tmp_path: Path) -> None:
     """With no key anywhere it makes the file, for its owner alone, and no store."""
     file, store = tmp_path / "keys", f"directory://{tmp_path}/shared"
@@ -150,6 +155,7 @@ def test_stage_makes_the_first_key_file(tmp_path: Path) -> None:
     assert not (tmp_path / "shared").exists()
 
 
+@pytest.mark.processes
 def test_stage_makes_no_first_key_beside_the_realms_own(line: Line, tmp_path: Path) -> None:
     """A node has a key already: the file is to be copied, not made."""
     file = tmp_path / "keys"
@@ -161,6 +167,7 @@ def test_stage_makes_no_first_key_beside_the_realms_own(line: Line, tmp_path: Pa
     assert not file.exists()
 
 
+@pytest.mark.processes
 def test_a_key_file_that_cannot_be_written_is_a_setting(line: Line, tmp_path: Path) -> None:
     """Not a traceback."""
     line.authority.close()
