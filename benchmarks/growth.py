@@ -27,7 +27,10 @@ from .svg import lines
 TITLE = "Growth"
 
 DAY = 86_400
-SIZES = {"directory": (1_000, 10_000, 100_000, 1_000_000), "zookeeper": (1_000, 10_000, 100_000)}
+SIZES = {
+    "directory": (1_000, 10_000, 100_000, 1_000_000),
+    "zookeeper": (1_000, 10_000, 100_000, 1_000_000),
+}
 QUICK = {"directory": (1_000, 20_000), "zookeeper": (1_000, 5_000)}
 
 

@@ -52,7 +52,7 @@ class Servers:
 
     #: Three servers, as a cluster has; each with room for a million znodes.
     size: int = 3
-    heap: str = "-Xmx1g"
+    heap: str = "-Xmx3g"
     _stack: ExitStack = field(default_factory=ExitStack)
     _redis: int = 0
     _ensemble: Ensemble | None = None
