@@ -135,6 +135,8 @@ def test_the_show_starts_and_stops(tmp_path: Path) -> None:
                 "TMPDIR": str(tmp_path),
             },
             stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+            # A test run in the background ignores Ctrl-C, and what it starts would too.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
     try:
         wait_until(lambda: "Ctrl-C" in output.read_text() or show.poll() is not None, 150)
