@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from math import isnan, nan
 from typing import Protocol
 
 from .clock import SKEW, Clock
@@ -87,7 +88,8 @@ class Follower(Reader):
         self._confirmed_at = NEVER_FRESH
         self._tried = NEVER_FRESH
         self._offset = clock.time() - clock.monotonic()
-        self._disagrees = False
+        #: Wall clock minus monotonic clock; no number while the wall clock is not believed.
+        self.offset = self._offset
         self._store_ahead: float | None = None
         self._lease_lock = threading.Lock()
         self._lifetime_until = 0.0
@@ -139,7 +141,7 @@ class Follower(Reader):
 
     def steady_at(self, now: float, monotonic: float) -> bool:
         """:attr:`clock_steady`, for whoever has read both clocks just now."""
-        return -SKEW <= now - monotonic - self._offset <= SKEW and not self._disagrees
+        return -SKEW <= now - monotonic - self.offset <= SKEW
 
     def store_time(self) -> float:
         """The time of day, by the store's clock where that is ahead of ours.
@@ -252,10 +254,11 @@ class Follower(Reader):
         vouched = self.store.vouch(self.node_id, self._describe(self))
         self._answered = answered
         self._store_ahead = vouched.time - self._clock.monotonic()
-        self._disagrees = abs(vouched.time - self._clock.time()) > SKEW
-        if self._disagrees:
+        if abs(vouched.time - self._clock.time()) > SKEW:
+            self.offset = nan
             self._distrust(f"its clock differs from the store's by more than {SKEW:.0f} s")
             return
+        self.offset = self._offset
         self.follow()
         # (Taken before the head is asked for: other threads read on meanwhile.)
         era, applied = self._era, self.view.applied
@@ -327,6 +330,8 @@ class Follower(Reader):
         offset = self._clock.time() - self._clock.monotonic()
         jumped = abs(offset - self._offset) > SKEW
         self._offset = offset
+        if not isnan(self.offset):
+            self.offset = offset
         if jumped:
             self._distrust("its clock jumped")
 

@@ -111,7 +111,9 @@ class Handle:
             else:
                 found = self._cookie(self._middleware.cookie.values(environ))
             if self._since is None:
-                self._since = self._authority.glimpse(judged=self._text is not None)
+                # (Where a token was just judged, an embedded store's position was compared.)
+                view = self._authority.view if self._text is not None else None
+                self._since = self._authority.glimpse() if view is None else view.applied
         except Exception as error:
             # Whatever failed in here, it authenticates nobody; that the token is bad is not
             # known either. The error's own text is left out: it may quote what it read.
@@ -295,23 +297,18 @@ class Handle:
 
     # answering
 
-    def let_go(self) -> None:
-        """The answer begins: keep only what a late look would ask of the request.
-
-        The environ holds this handle; as long as the handle holds the environ, neither is
-        freed before the garbage collector comes round, and it would come round for them often.
-        """
-        environ = self._environ
-        if self._found is None or "HTTP_AUTHORIZATION" in environ:
+    def finish(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The answer begins: its headers, with what the look at the token demands of them."""
+        found, environ = self._found, self._environ
+        # Keep only what a late look would ask of the request. The environ holds this handle; as
+        # long as the handle holds the environ, neither is freed before the garbage collector
+        # comes round, and it would come round for them often.
+        self._gone = True
+        if found is None or "HTTP_AUTHORIZATION" in environ:
             self._environ = {key: environ[key] for key in ASKED if key in environ}
         else:
             # Where it came from was judged; a second look, a strict one, needs the cookie alone.
             self._environ = {"HTTP_COOKIE": environ.get("HTTP_COOKIE", "")}
-        self._gone = True
-
-    def finish(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """The response's headers with what the look at the token demands of them."""
-        found = self._found
         if found is None:
             return headers
         set_cookie = self._set_cookie

@@ -28,6 +28,7 @@ from .keys import RING_KEY, KeyFile, KeyRing
 from .notices import Notice
 from .reader import Hooks
 from .recall import Recall
+from .revocations import View
 from .settings import PREFIX, Settings
 from .stores import open_store
 from .stores.base import Change, ClusterStore, Entry
@@ -140,6 +141,8 @@ class Membership:
         self._threaded = self.store.shared and active if threaded is None else threaded
         self._started_at = self.clock.time()
         self._epoch = ""
+        #: The follower's view, once there is one.
+        self.view: View | None = None
         self._follower: Follower | None = None
         self._joining: Joining | None = None
         self._thread: FollowerThread | None = None
@@ -229,7 +232,7 @@ class Membership:
             else:
                 follower.meet(self.store.root().epoch)
                 follower.follow()
-            self._follower = follower
+            self._follower, self.view = follower, follower.view
         finally:
             self._joining = None
             joining.over.set()
@@ -294,7 +297,7 @@ class Membership:
         """In a fork's child: the parent's lease and answers are not ours."""
         if self._follower is not None:
             self._follower.disown()
-        self._follower = self._joining = self._thread = self._chores = None
+        self._follower = self._joining = self._thread = self._chores = self.view = None
         self._epoch = ""
         self._compared = False
         self._recall = Recall()
@@ -335,22 +338,17 @@ class Membership:
             follower.trouble,
         )
 
-    def glimpse(self, *, judged: bool = False) -> int | None:
+    def glimpse(self) -> int | None:
         """The number at which this node stands, without asking a server; ``None``: not started.
 
-        Exact on an embedded store (where a token was just *judged*, its position was compared
-        already). Elsewhere it may lag: a login that goes by it may be covered by a revocation
-        of a moment *before* it, never miss one of after.
+        Exact on an embedded store. Elsewhere it may lag: a login that goes by it may be covered
+        by a revocation of a moment *before* it, never miss one of after.
         """
         follower = self._follower
         if follower is None:
             return None
         try:
-            return (
-                self.store.position()
-                if self.store.embedded and not judged
-                else follower.view.applied
-            )
+            return self.store.position() if self.store.embedded else follower.view.applied
         except StoreError:
             return None
 

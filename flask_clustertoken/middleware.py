@@ -82,9 +82,7 @@ class ClusterTokenMiddleware:
         def start(
             status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
         ) -> Callable[[bytes], object]:
-            if handle._found is not None:
-                headers = handle.finish(headers)
-            handle.let_go()
+            headers = handle.finish(headers)
             if exc_info is None:
                 return start_response(status, headers)
             return start_response(status, headers, exc_info)

@@ -58,7 +58,6 @@ def test_a_store_that_fails_somehow_authenticates_nobody(
         ("authority", "_judge"),
         ("authority", "_first_sight"),
         ("authority", "_ask"),
-        ("authority", "glimpse"),
         ("wire", "read"),
         ("wire", "looks_like_api"),
         ("keys", "verifying"),
