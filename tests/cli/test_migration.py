@@ -653,3 +653,14 @@ def test_progress_has_a_total() -> None:
     assert copied[-1][1] == copied[-1][2] == 10
     assert drawn("copying", 5, 10) == "copying: [##########..........] 50%, 5 of 10"
     assert drawn("counting", 5, None) == "counting: 5"
+
+
+def test_the_command_warns_of_who_accepts_when_stale(make_line: MakeLine, tmp_path: Path) -> None:
+    """It names the node, and goes on where ``--yes`` says so."""
+    accepting = make_line("accepting", WHEN_STALE="accept", STORE=f"directory://{tmp_path}/old")
+    accepting.authority.issue_login("alice")
+
+    said = accepting("migrate", f"directory://{tmp_path}/old", f"directory://{tmp_path}/n", "--yes")
+
+    assert "WARNING" in said.stderr
+    assert accepting.authority.store.root().state == "sealed"

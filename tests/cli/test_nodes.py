@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from flask_clustertoken.nodes import Node
 
 from .conftest import Line
 
 
-def announce(line: Line, name: str, number: int, **more: object) -> None:
+def announce(line: Line, name: str, number: int, **more: Any) -> None:
+    """One more node, like this one but for *more*."""
     store = line.authority.store
-    (mine,) = [Node.decode(one) for one in store.nodes() if one.node_id not in line.strangers]
-    other = replace(mine, id=name * 32, host="web2", pid=number, **more)  # type: ignore[arg-type]
+    mine = next(node for node in map(Node.decode, store.nodes()) if node.host != "web2")
+    other = replace(mine, id=name * 32, host="web2", pid=number, **more)
     store.announce(other.id, other.encode())
-    line.strangers.add(other.id)
 
 
 def test_the_table_says_how_old_each_view_is_and_where_it_differs(line: Line) -> None:
     """Age, applied number, keys and the names of what differs, within eighty columns."""
-    line.strangers = set()  # type: ignore[attr-defined]
     alike = line("nodes").stdout
     assert " old" in alike
     assert "DIFFERS IN" not in alike

@@ -8,6 +8,7 @@ worker's history and asks the checker.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import queue
@@ -16,14 +17,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.servers.zookeeper import Ensemble
-from tests.simulation.checker import Violation, check
+from tests.simulation.checker import Violation, check, covers
 from tests.waiting import wait_until
 
 from .proxy import Proxy
@@ -41,6 +42,7 @@ class Process:
     def __init__(self, name: str, store: str, history: Path, *options: str) -> None:
         self.name = name
         self._answers: queue.Queue[str] = queue.Queue()
+        self._turn = threading.Lock()
         self._log = (history.parent / f"{name}.log").open("ab")
         self._process = subprocess.Popen(
             [
@@ -95,8 +97,10 @@ class Process:
             raise AssertionError(f"worker {self.name} did not answer in {deadline} s") from None
 
     def ask(self, do: str, deadline: float = 30.0, **command: Any) -> dict[str, Any]:
-        self.send(do, **command)
-        return self.answer(deadline)
+        """The answer to *do*; several threads may ask."""
+        with self._turn:
+            self.send(do, **command)
+            return self.answer(deadline)
 
     def freeze(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
@@ -163,7 +167,8 @@ class Fleet:
     skews: Sequence[float] = ()
     workers: list[Process] = field(default_factory=list)
     proxies: list[Proxy] = field(default_factory=list)
-    _tokens: int = 0
+    _tokens: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _revocations: Iterator[int] = field(default_factory=itertools.count)
     _started: int = 0
 
     def __enter__(self) -> Fleet:
@@ -217,26 +222,26 @@ class Fleet:
 
     def login(self, worker: Process, labels: Sequence[str] = ()) -> dict[str, Any]:
         """A new user logs in at *worker*; every running worker watches the token."""
-        self._tokens += 1
-        made = worker.ask("issue", subject=f"user-{self._tokens}", labels=list(labels))
+        number = next(self._tokens)
+        subject, label = f"user-{number}", f"sso:{number}"
+        made = worker.ask("issue", subject=subject, labels=[label, *labels])
         if "error" in made:
             return made
-        made["subject"] = f"user-{self._tokens}"
+        made |= {"id": made["token"], "subject": subject, "label": label, "realm": ""}
         for one in self.workers:
             if one.running:
-                one.send("add", token=made["token"], text=made["text"])
-        for one in self.workers:
-            if one.running:
-                one.answer()
+                one.ask("add", token=made["token"], text=made["text"])
         return made
 
     def logins(self, count: int, worker: Process | None = None) -> list[dict[str, Any]]:
         return [self.login(worker or self.workers[0]) for _ in range(count)]
 
-    def revoke(self, worker: Process, made: dict[str, Any], **more: Any) -> dict[str, Any]:
-        what = ("id", "subject")[self._tokens % 2]
-        target = made["token"] if what == "id" else made["subject"]
-        return worker.ask("revoke", what=what, target=target, **more)
+    def revoke(
+        self, worker: Process, made: dict[str, Any], what: str = "", **more: Any
+    ) -> dict[str, Any]:
+        """End a login: by its id, its user, its label in turn; or all there are, with ``realm``."""
+        what = what or ("id", "subject", "label")[next(self._revocations) % 3]
+        return worker.ask("revoke", what=what, target=made[what], **more)
 
     # judging
 
@@ -251,12 +256,13 @@ class Fleet:
             if line.endswith("}")
         ]
         acknowledged: dict[str, float] = {}
-        subjects = {one["subject"]: one["token"] for one in events if one["type"] == "issued"}
+        issued = [one for one in events if one["type"] == "issued"]
         for one in events:
             if one["type"] == "revoked":
-                token = one["target"] if one["what"] == "id" else subjects.get(one["target"])
-                if token is not None:
-                    acknowledged.setdefault(token, one["acknowledged"])
+                for token in issued:
+                    if covers(one, token):
+                        first = acknowledged.get(token["token"], one["acknowledged"])
+                        acknowledged[token["token"]] = min(first, one["acknowledged"])
         delays = [
             one["begin"] - acknowledged[one["token"]]
             for one in events

@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that can drop (swallow) or reject what passes: a network that fails."""
+"""A TCP proxy on loopback: a network that fails, in one direction or both, said or unsaid."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import selectors
 import socket
 import threading
+import time
 
 
 class Proxy:
@@ -18,6 +19,8 @@ class Proxy:
         self.port: int = self._listener.getsockname()[1]
         self._mode = "pass"
         self._pairs: dict[socket.socket, socket.socket] = {}
+        self._servers: set[socket.socket] = set()
+        self._fillers: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._closed = False
@@ -32,9 +35,17 @@ class Proxy:
         """From now on connections end, and new ones are refused at once."""
         self._mode = "reject"
 
+    def mute(self) -> None:
+        """From now on what is sent arrives, and no answer comes back."""
+        self._mode = "mute"
+
+    def ignore(self) -> None:
+        """From now on connections end, and an attempt to make one is not even answered."""
+        self._mode = "ignore"
+
     def heal(self) -> None:
         """Let everything pass again; what was swallowed meanwhile is lost with its connection."""
-        self._mode = "heal" if self._mode == "drop" else "pass"
+        self._mode = "pass" if self._mode == "reject" else "heal"
 
     def close(self) -> None:
         self._closed = True
@@ -42,11 +53,19 @@ class Proxy:
 
     def _run(self) -> None:
         while not self._closed:
-            if self._mode in ("reject", "heal"):
+            if self._mode in ("reject", "ignore", "heal"):
                 for one in list(self._pairs):
                     self._end(one)
-                if self._mode == "heal":
-                    self._mode = "pass"
+            if self._mode == "ignore":
+                self._fill()
+                time.sleep(0.05)
+                continue
+            if self._mode == "heal":
+                self._mode = "pass"
+            if self._fillers:
+                self._listener.listen()
+                while self._fillers:
+                    self._fillers.pop().close()
             for key, _ in self._selector.select(0.05):
                 if key.fileobj is self._listener:
                     self._accept()
@@ -54,8 +73,20 @@ class Proxy:
                     self._forward(key.fileobj)
         for one in list(self._pairs):
             self._end(one)
+        for filler in self._fillers:
+            filler.close()
         self._selector.close()
         self._listener.close()
+
+    def _fill(self) -> None:
+        """Leave no room in the queue of connections to accept: Linux drops what comes then."""
+        if not self._fillers:
+            self._listener.listen(0)
+            for _ in range(4):
+                filler = socket.socket()
+                filler.setblocking(False)
+                filler.connect_ex(self._listener.getsockname())
+                self._fillers.append(filler)
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
@@ -67,6 +98,7 @@ class Proxy:
         except OSError:
             client.close()
             return
+        self._servers.add(server)
         for one, other in ((client, server), (server, client)):
             one.setblocking(True)
             self._pairs[one] = other
@@ -79,7 +111,7 @@ class Proxy:
             data = one.recv(65536)
             if not data:
                 raise ConnectionError
-            if self._mode != "drop":
+            if self._mode != "drop" and not (self._mode == "mute" and one in self._servers):
                 self._pairs[one].sendall(data)
         except OSError:
             self._end(one)
@@ -90,6 +122,7 @@ class Proxy:
             if side is None:
                 continue
             self._pairs.pop(side, None)
+            self._servers.discard(side)
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(side)
             side.close()

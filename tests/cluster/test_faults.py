@@ -5,6 +5,8 @@ Each scenario says the worst delay that it saw.
 
 from __future__ import annotations
 
+import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from tests.rounds import rounds
 from tests.servers.zookeeper import Ensemble
 from tests.waiting import wait_until
 
-from .harness import MAX_STALENESS, Fleet
+from .harness import MAX_STALENESS, Fleet, Process
 
 pytestmark = pytest.mark.zookeeper
 
@@ -57,7 +59,9 @@ def revoke_for(fleet: Fleet, seconds: float, among: int | None = None) -> int:
     while time.monotonic() < end:
         worker = workers[done % len(workers)]
         made = fleet.login(worker)
-        told = fleet.revoke(worker, made) if "error" not in made else made
+        # (Every tenth: everybody's.)
+        what = "realm" if done % 10 == 9 else ""
+        told = fleet.revoke(worker, made, what) if "error" not in made else made
         if "error" in told:
             print(told["error"])
         else:
@@ -69,7 +73,8 @@ def test_without_a_fault_every_worker_refuses_soon(fleet: Fleet, judge: Judge) -
     """A revocation is confirmed by every worker, and none accepts after that."""
     for index in range(rounds(20, 400)):
         made = fleet.login(fleet.workers[index % 3])
-        told = fleet.revoke(fleet.workers[(index + 1) % 3], made, confirm=5.0)
+        what = "realm" if index % 10 == 9 else ""
+        told = fleet.revoke(fleet.workers[(index + 1) % 3], made, what, confirm=5.0)
 
         assert told["in_force"], told
 
@@ -125,7 +130,7 @@ def test_all_servers_down_and_back(fleet: Fleet, judge: Judge, tell: Tell) -> No
     judge(fleet, "all servers down")
 
 
-@pytest.mark.parametrize("how", ["drop", "reject"])
+@pytest.mark.parametrize("how", ["drop", "reject", "mute", "ignore"])
 def test_a_worker_that_is_cut_off(fleet: Fleet, how: str, judge: Judge) -> None:
     """A worker that is cut off stops within the bound, is named meanwhile, and comes back."""
     cut = fleet.behind_the_network
@@ -169,32 +174,60 @@ def test_a_worker_that_is_frozen_and_thawed(fleet: Fleet, judge: Judge) -> None:
     judge(fleet, "a worker frozen and thawed")
 
 
-def test_sessions_that_expire_under_load(fleet: Fleet, judge: Judge) -> None:
-    """A session that ends costs nothing but a moment: nothing is unlearnt, the entry is back."""
+def expire(fleet: Fleet, victim: Process) -> None:
+    """End the worker's session from elsewhere, as a server does that has not heard of it."""
     from kazoo.client import KazooClient
 
-    victim = fleet.workers[0]
-    kept = fleet.logins(2)
-    fleet.revoke(fleet.workers[1], kept[0])
-    for index in range(rounds(5, 30)):
-        session: dict[str, Any] = {}
-        while "id" not in session:
-            fleet.wait_fresh([victim])
-            session = victim.ask("session")
-        thief = KazooClient(
-            hosts=fleet.ensemble.addresses,
-            client_id=(session["id"], bytes.fromhex(session["password"])),
-        )
-        thief.start(10)
-        thief.stop()
-        thief.close()
-        made = fleet.login(fleet.workers[1])
-        fleet.revoke(fleet.workers[1 + index % 2], made)
-    fleet.wait_fresh()
-    assert victim.ask("validate", token=kept[0]["token"], text=kept[0]["text"])["reason"] == (
-        "revoked"
+    session: dict[str, Any] = {}
+    while "id" not in session:
+        fleet.wait_fresh([victim])
+        session = victim.ask("session")
+    thief = KazooClient(
+        hosts=fleet.ensemble.addresses,
+        client_id=(session["id"], bytes.fromhex(session["password"])),
     )
-    assert victim.ask("validate", token=kept[1]["token"], text=kept[1]["text"])["accepted"]
+    thief.start(10)
+    thief.stop()
+    thief.close()
+
+
+class Users(threading.Thread):
+    """Log in at one worker and are logged out at any, all the time."""
+
+    def __init__(self, fleet: Fleet, worker: Process) -> None:
+        super().__init__(daemon=True)
+        self.fleet, self.worker = fleet, worker
+        self.over = threading.Event()
+        self.logged_out = 0
+
+    def run(self) -> None:
+        while not self.over.is_set():
+            made = self.fleet.login(self.worker)
+            if "error" not in made:
+                told = self.fleet.revoke(random.choice(self.fleet.workers), made)
+                self.logged_out += "error" not in told
+
+
+def test_sessions_that_expire_under_load(fleet: Fleet, judge: Judge) -> None:
+    """A session that ends costs nothing but a moment: nothing is unlearnt, the entry is back."""
+    ended, kept = fleet.logins(2)
+    fleet.revoke(fleet.workers[1], ended)
+    users = [Users(fleet, worker) for worker in fleet.workers]
+    for one in users:
+        one.start()
+    for _ in range(rounds(5, 30)):
+        expire(fleet, random.choice(fleet.workers))
+        time.sleep(random.random())
+    for one in users:
+        one.over.set()
+    for one in users:
+        one.join(60)
+    fleet.wait_fresh()
+    for worker in fleet.workers:
+        refused = worker.ask("validate", token=ended["token"], text=ended["text"])
+        assert refused["reason"] == "revoked"
+        assert worker.ask("validate", token=kept["token"], text=kept["text"])["accepted"]
+    assert all(one.logged_out for one in users)
 
     judge(fleet, "sessions expired")
 

@@ -198,6 +198,7 @@ class Worker:
             "id": lambda: authority.revoke_ids([target]),
             "label": lambda: authority.revoke_labels([target]),
             "subject": lambda: authority.revoke_subject(target),
+            "realm": lambda: authority.revoke_all(),
         }[what]
         begin = now()
         revocation = asked()
