@@ -29,7 +29,8 @@ TITLE = "Growth"
 DAY = 86_400
 SIZES = {
     "directory": (1_000, 10_000, 100_000, 1_000_000),
-    "zookeeper": (1_000, 10_000, 100_000, 1_000_000),
+    # (A million make three servers and their clients on one small machine lose each other.)
+    "zookeeper": (1_000, 10_000, 100_000),
 }
 QUICK = {"directory": (1_000, 20_000), "zookeeper": (1_000, 5_000)}
 
