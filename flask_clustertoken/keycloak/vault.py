@@ -117,9 +117,10 @@ class Vault(Entries):
 
     def _good(self, wish: _Wish, current: ProviderTokens, first: ProviderTokens) -> bool:
         left = self._left(current)
-        if current.number > first.number:
+        if current.number > first.number and current.access_token != first.access_token:
             # Somebody refreshed since we looked first: newer it does not get. But those who wait
-            # may have found what is just being taken back.
+            # may have found what is just being taken back. (With the same access token it is a
+            # refresh that still waits for the key of the new one.)
             if left > 0:
                 self._still_wanted(wish)
             return left > 0
