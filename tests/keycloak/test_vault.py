@@ -399,7 +399,7 @@ def test_what_others_brought_is_handed_out_only_while_the_login_stands(
     """Who waited may find what is just being taken back."""
     apps = [create_app(config(issuer.url, store="cookie")) for _ in range(2)]
     refreshing = Refreshing(apps, issuer)
-    newer = replace(refreshing.first, access_ends=time.time() + 99, number=7)
+    newer = replace(refreshing.first, access_token="newer", access_ends=time.time() + 99, number=7)
     refreshing.vault(1).keep(refreshing.label, newer)
     assert refreshing.refresh() == newer
 
@@ -407,6 +407,21 @@ def test_what_others_brought_is_handed_out_only_while_the_login_stands(
 
     with pytest.raises(NoProviderTokens):
         refreshing.refresh()
+    for app in apps:
+        state_of(app).authority.close()
+
+
+def test_a_refresh_that_waits_for_a_key_is_not_handed_out(issuer: Issuer, config: Make) -> None:
+    """What it keeps meanwhile has the old access token, which was not good enough before."""
+    apps = [create_app(config(issuer.url, store="cookie")) for _ in range(2)]
+    refreshing = Refreshing(apps, issuer)
+    kept = replace(refreshing.first, access_ends=time.time() + 2, number=7)
+    refreshing.vault(1).keep(refreshing.label, kept)
+
+    found = refreshing.refresh()
+
+    assert found.access_token != kept.access_token
+    assert found.number > kept.number
     for app in apps:
         state_of(app).authority.close()
 
