@@ -24,7 +24,7 @@ from ._zk_codec import (
     unpack_entries,
     unpack_head,
 )
-from ._zk_site import Raced, Site, children, get, gone, stat
+from ._zk_site import Raced, Site, children, children_and_stat, get, gone, stat
 from .base import Batch, Entry, NewEntry
 
 #: The head carries up to so many of the newest entries, and so many bytes of them. Each
@@ -59,6 +59,7 @@ class Feed:
         self._site = site
         self.watch: Callable[[Any], None] | None = None
         self._seen: Seen | None = None
+        self._listed: tuple[tuple[int, int], Sequence[int]] | None = None
 
     def unsure(self) -> None:
         """The connection changed: nothing that was seen through the old one counts."""
@@ -170,15 +171,28 @@ class Feed:
         page = tuple(entries[:limit])
         return Batch(page, page[-1].seq if more else head.seq, more, head.floor)
 
-    def numbers(self, deadline: Deadline) -> list[int]:
-        """The pages there are, in order."""
-        (names,) = self._site.line.ask(deadline, children(self._site.pages))
-        if names is Refused.ABSENT:
+    def numbers(self, deadline: Deadline) -> Sequence[int]:
+        """The pages there are, in order; listed anew only where one came or went since."""
+        (state,) = self._site.line.ask(deadline, stat(self._site.pages))
+        if state is None:
             raise gone(self._site.pages)
-        return sorted(map(int, names))
+        known = self._listed
+        if known is not None and known[0] == (state.czxid, state.pzxid):
+            return known[1]
+        (answer,) = self._site.line.ask(deadline, children_and_stat(self._site.pages))
+        if answer is Refused.ABSENT:
+            raise gone(self._site.pages)
+        names, state = answer
+        numbers = sorted(map(int, names))
+        self._listed = (state.czxid, state.pzxid), numbers
+        return numbers
 
     def _from_pages(self, deadline: Deadline, after: int, end: int, limit: int) -> list[Entry]:
-        """Entries after *after* up to *end*, some more than *limit* if there are."""
+        """Entries after *after* up to *end*, some more than *limit* if there are.
+
+        From one call to the next nothing is missed, whatever is swept in between: what comes
+        after *after* stands in the last page that begins before it, or in a later one.
+        """
         numbers = self.numbers(deadline)
         numbers = numbers[max(0, bisect_right(numbers, after) - 1) :]
         entries: list[Entry] = []

@@ -45,6 +45,10 @@ def children(path: str) -> Request:
     return lambda zk: zk.get_children_async(path)
 
 
+def children_and_stat(path: str) -> Request:
+    return lambda zk: zk.get_children_async(path, include_data=True)
+
+
 def create(path: str, data: bytes = b"") -> Request:
     return lambda zk: zk.create_async(path, data)
 

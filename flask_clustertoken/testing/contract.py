@@ -643,6 +643,49 @@ class FeedContract(StoreFixtures):
         assert other.read(0).floor == seqs[3]
         assert other.head() == seqs[4]
 
+    def test_a_sweep_hides_nothing_from_a_reader(
+        self, store: ClusterStore, other: ClusterStore
+    ) -> None:
+        """While others trim what is over, between two pages and in the midst of one, whoever
+        reads from 0 meets every entry that stands all through it."""
+        standing, over = set(), []
+        for part in range(10):
+            new = [entry(f"e{part}-{n}", b"x" * 2_000, 1.0 if n % 12 else None) for n in range(50)]
+            for one, seq in zip(new, store.append(new), strict=True):
+                if one.keep_until is None:
+                    standing.add(seq)
+                else:
+                    over.append(seq)
+        first, rest = over[:150], over[150:]
+        met, position, more = set(), 0, True
+        while more:
+            page = other.read(position, limit=23)
+            met |= {one.seq for one in page.entries}
+            position, more = page.seq, page.more
+            # (Some lie behind the reader, and some before it.)
+            store.trim([first.pop(0) for _ in range(min(17, len(first)))])
+        assert standing <= met
+        finished = threading.Event()
+
+        def sweeping() -> bool:
+            try:
+                for start in range(0, len(rest), 40):
+                    store.trim(rest[start : start + 40])
+                return True
+            finally:
+                finished.set()
+
+        def reading() -> list[set[int]]:
+            seen = []
+            while not finished.is_set():
+                seen.append({one.seq for one in feed_of(other)})
+            return seen
+
+        swept, seen = at_once(sweeping, reading)
+        assert swept is True
+        assert isinstance(seen, list), seen
+        assert all(standing <= one for one in seen)
+
     def test_trimming_nothing_or_the_last_is_fine(self, store: ClusterStore) -> None:
         """The head stays where it was, and the next entry follows on it."""
         store.trim([])

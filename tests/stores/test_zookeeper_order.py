@@ -18,7 +18,7 @@ from flask_clustertoken.testing.contract import (
     RootContract,
 )
 
-from .zk_tree import Tree, TreeLine
+from .zk_tree import Client, Tree, TreeLine
 
 Open = Callable[[], ZooKeeperStore]
 
@@ -88,36 +88,57 @@ def fill(store: ZooKeeperStore) -> tuple[set[int], list[int]]:
     return live, [one.seq for one in entries if one.keep_until == OVER]
 
 
-@pytest.mark.parametrize("limit", [3, 7, 1000])
-def test_no_snapshot_misses_what_a_sweep_moves(opened: Open, small: None, limit: int) -> None:
-    """A sweep puts what it leaves of a page into the one before. Whenever that happens, between
-    any two requests of a snapshot, the snapshot has every entry that lives all through it."""
-    for moment in count(1):
+@pytest.mark.parametrize("limit", [3, 1000])
+@pytest.mark.parametrize("step", [1, 5, 1000])
+def test_no_snapshot_misses_what_a_sweep_moves(
+    opened: Open, small: None, step: int, limit: int
+) -> None:
+    """A sweep puts what it leaves of a page into the one before. Wherever it begins, and however
+    far it gets between two requests of a snapshot, nothing that lives is missing there."""
+    for begin in count(1):
         writer, reader = opened(), opened()
         live, over = fill(writer)
-        assert len(writer._open().feed.numbers(writer._start()[1])) >= 6
-        line = line_of(reader)
         reader.root()
+        line, left = line_of(reader), list(over)
         line.count = 0
-        left = list(over)
 
         def sweep(
             line: TreeLine = line,
-            moment: int = moment,
+            begin: int = begin,
             left: list[int] = left,
             writer: ZooKeeperStore = writer,
         ) -> None:
-            if line.count >= moment and left:
-                # A little at each request from here on: pages fall together one by one.
-                writer.trim([left.pop(0) for _ in range(min(3, len(left)))])
+            if line.count >= begin and left:
+                writer.trim(left[:step])
+                del left[:step]
 
         line.between = sweep
         found = {one.seq for one in everything(reader, limit)}
+        assert live <= found, f"swept from request {begin} on"
+        if left == over:
+            break  # the snapshot had ended
         line.between = None
-        assert live <= found, f"swept from request {moment} on"
-        if len(left) == len(over):
-            break  # the snapshot was over before
-        writer.trim(over)
-        assert live == {one.seq for one in everything(reader, limit)}
-        writer.trim(sorted(live))
-    assert moment > 8
+        writer.trim([*left, *live])
+    assert begin > 8
+
+
+def test_a_long_snapshot_lists_the_pages_once(
+    opened: Open, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And again where a page came or went since."""
+    writer, reader = opened(), opened()
+    live, over = fill(writer)
+    listed: list[str] = []
+    children = Client.get_children_async
+
+    def counted(self: Client, path: str, **options: bool) -> object:
+        listed.append(path)
+        return children(self, path, **options)
+
+    monkeypatch.setattr(Client, "get_children_async", counted)
+    assert len(everything(reader, 3)) == 40
+    assert len(listed) == 1
+    writer.trim(over)
+    listed.clear()
+    assert {one.seq for one in everything(reader, 3)} == live
+    assert len(listed) == 1
