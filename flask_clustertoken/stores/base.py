@@ -146,6 +146,8 @@ class Vouched:
 class Presence:
     """A node's entry: its own words in *info*, and a *version* that changes with each vouch.
 
+    No version comes again, not even after the entry was withdrawn and made anew.
+
     *changed_at* is the store's wall clock at the last change: for display, never for a promise.
     """
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, ClassVar
@@ -269,9 +270,10 @@ class DirectoryStore(ClusterStore):
     def announce(self, node_id: str, info: bytes) -> None:
         def work(db: Connection) -> None:
             db.execute(
-                "INSERT INTO presence VALUES (?, ?, 1, ?) ON CONFLICT (node_id) DO UPDATE SET"
+                "INSERT INTO presence VALUES (?, ?, ?, ?) ON CONFLICT (node_id) DO UPDATE SET"
                 " info = excluded.info, version = version + 1, changed_at = excluded.changed_at",
-                (node_id, info, self.clock.time()),
+                # Begun anywhere: an entry that is made again counts other versions.
+                (node_id, info, secrets.randbits(48), self.clock.time()),
             )
 
         self._files.write(work)

@@ -10,6 +10,7 @@ import secrets
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from threading import RLock
 from typing import Any, ClassVar
 
@@ -46,6 +47,7 @@ class Shelf:
         self.head = 0
         self.floor = 0
         self.presence: dict[str, Presence] = {}
+        self.versions = count(1)
         self.watchers: dict[int, Callable[[], None]] = {}
 
 
@@ -249,8 +251,7 @@ class MemoryStore(ClusterStore):
     def announce(self, node_id: str, info: bytes) -> None:
         shelf = self._open()
         with shelf.lock:
-            before = shelf.presence.get(node_id)
-            version = before.version + 1 if before else 1
+            version = next(shelf.versions)
             shelf.presence[node_id] = Presence(node_id, info, version, self.clock.time())
 
     def vouch(self, node_id: str, info: bytes) -> Vouched:

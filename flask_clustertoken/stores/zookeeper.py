@@ -34,7 +34,7 @@ from ._zk_client import Deadline, Op, Refused
 from ._zk_codec import unescape
 from ._zk_connect import Options, Place, parse_options, parse_place
 from ._zk_realm import Realm
-from ._zk_site import Raced, children, create, delete, get, gone, stat, write
+from ._zk_site import Raced, children, create, get, gone, stat, write
 from .base import (
     CALL_TIMEOUT,
     PAGE,
@@ -337,20 +337,27 @@ class ZooKeeperStore(ClusterStore):
 
     def withdraw(self, node_id: str, unchanged: Presence | None = None) -> bool:
         opened, deadline = self._start()
-        path = opened.site.node(node_id)
+        site, path = opened.site, opened.site.node(node_id)
 
-        def step(_sure: bool) -> bool:
-            version = -1
-            if unchanged is not None:
-                (state,) = opened.line.ask(deadline, stat(path))
-                if state is None or state.mzxid != unchanged.version:
-                    return False
-                # A server that lags shows an old version, and with that the delete is refused.
-                version = state.version
-            (answer,) = opened.line.ask(deadline, delete(path, version))
-            return not isinstance(answer, Refused)
+        def step(sure: bool) -> bool:
+            above, state = site.line.ask(deadline, stat(site.nodes), stat(path))
+            if above is None:
+                raise gone(site.nodes)
+            if state is None or (unchanged is not None and state.mzxid != unchanged.version):
+                if not sure:
+                    raise Raced(path)  # a server that lags may not show it yet
+                return False
+            # A znode that was deleted and made again counts its versions from the start. So
+            # each delete changes what is above, too: if that still is the same, so is the entry.
+            versions = (-1, -1) if unchanged is None else (above.version, state.version)
+            ops = [
+                Op("set", site.nodes, version=versions[0]),
+                Op("delete", path, version=versions[1]),
+            ]
+            opened.commit(deadline, ops)
+            return True
 
-        return opened.site.again(deadline, step)
+        return site.again(deadline, step)
 
     def time(self) -> float:
         """The leader's clock, as a write of ours is stamped by it."""

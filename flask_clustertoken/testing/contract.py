@@ -778,6 +778,23 @@ class PresenceContract(StoreFixtures):
         assert not other.withdraw("n1", seen)
         assert [node.node_id for node in store.nodes()] == ["n1"]
 
+    def test_an_entry_that_was_made_again_is_another_one(
+        self, store: ClusterStore, other: ClusterStore
+    ) -> None:
+        """Also where it was renewed as often as the one that was seen, and says the same."""
+        for rounds in range(3):
+            store.announce("n1", b"")
+            for _ in range(rounds):
+                store.vouch("n1", b"")
+            (seen,) = other.nodes()
+            assert store.withdraw("n1")
+            store.announce("n1", b"")
+            for _ in range(rounds):
+                store.vouch("n1", b"")
+            assert not other.withdraw("n1", seen)
+            assert [node.node_id for node in store.nodes()] == ["n1"]
+            store.withdraw("n1")
+
     def test_the_store_has_a_clock(self, store: ClusterStore, other: ClusterStore) -> None:
         """The one by which it says when a node's entry changed."""
         before = other.time()

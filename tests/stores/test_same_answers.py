@@ -84,7 +84,7 @@ def any_call(chosen: random.Random, clock: ManualClock) -> Callable[[ClusterStor
             lambda store: store.announce(node, value),
             lambda store: store.vouch(node, value),
             lambda store: store.withdraw(node),
-            lambda store: sorted(store.nodes(), key=lambda one: one.node_id),
+            lambda store: {one.node_id: replace(one, version=0) for one in store.nodes()},
             lambda store: replace(store.root(), epoch=""),
             change_root,
             load,

@@ -142,3 +142,31 @@ def test_a_long_snapshot_lists_the_pages_once(
     listed.clear()
     assert {one.seq for one in everything(reader, 3)} == live
     assert len(listed) == 1
+
+
+def test_no_removal_hits_an_entry_that_was_made_again_meanwhile(opened: Open) -> None:
+    """Whenever others remove it and its owner comes back, between any two requests."""
+    owner, others, slow = opened(), opened(), opened()
+    for moment in count(1):
+        owner.announce("n1", b"")
+        owner.vouch("n1", b"")
+        (seen,) = slow.nodes()
+        line, back = line_of(slow), []
+        line.count = 0
+
+        def come_back(line: TreeLine = line, moment: int = moment, back: list[int] = back) -> None:
+            if line.count == moment:
+                others.withdraw("n1")
+                owner.announce("n1", b"")
+                owner.vouch("n1", b"")
+                back.append(moment)
+
+        line.between = come_back
+        removed = slow.withdraw("n1", seen)
+        line.between = None
+        assert removed is not bool(back)
+        assert bool(owner.nodes()) is bool(back)
+        if not back:
+            break
+        owner.withdraw("n1")
+    assert moment > 2
