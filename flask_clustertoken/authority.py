@@ -28,4 +28,4 @@ class TokenAuthority(Issuer):
     def nodes(self) -> list[_nodes.ListedNode]:
         """Who is in the cluster, also those that went quiet."""
         self.follower()
-        return _nodes.listed(self.store.nodes(), self.store.time())
+        return _nodes.present(self.store)

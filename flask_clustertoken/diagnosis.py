@@ -16,7 +16,7 @@ from typing import Literal
 from .clock import SKEW, Clock, SystemClock
 from .errors import ClusterTokenError, ConfigurationError
 from .keys import ADVISED_LENGTH, RING_KEY, KeyFile, fingerprint, ring_states
-from .nodes import ListedNode, drift, library_version, listed
+from .nodes import ListedNode, drift, library_version, present
 from .notices import Notice
 from .settings import PREFIX, Settings
 from .stores import open_store
@@ -265,7 +265,7 @@ def _store(
         yield from _clocks(store, settings, clock, held)
         yield from _ring(store, held)
         yield from _feed(store)
-        found = listed(store.nodes(), store.time())
+        found = present(store)
         live = (one.node.seen for one in found if not one.silent)
         yield from _rolled_back(max([position, *live]), head)
         yield from _nodes(found, settings, held)

@@ -273,7 +273,7 @@ class Membership:
 
     def _name_drift(self) -> None:
         """Once, at the start: say loudly where this node and the others differ."""
-        present = _nodes.listed(self.store.nodes(), self.store.time())
+        present = _nodes.present(self.store)
         for one in _nodes.drift([node.node for node in present if not node.silent]):
             logger.warning("nodes of one realm must agree, but %s", one)
 

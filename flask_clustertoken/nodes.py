@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from .notices import OLDEST_FORMAT, STALENESS_LIMIT
-from .stores.base import Presence
+from .stores.base import ClusterStore, Presence
 
 #: The form of a presence entry; a higher one is shown as far as it is understood.
 FORMAT = 1
@@ -93,11 +93,18 @@ class ListedNode:
         return self.quiet_for > SILENT_AFTER * max(self.node.max_staleness, 1.0)
 
 
-def listed(presences: Iterable[Presence], now: float) -> list[ListedNode]:
-    """The nodes in *presences* by name; *now* is the store's :meth:`time`, read after them.
+def present(store: ClusterStore) -> list[ListedNode]:
+    """The nodes in *store*'s list by name, and for how long each has been quiet.
 
-    A host whose clock is off by what is tolerated would take living nodes for silent.
+    By the store's clock: a host whose own is off by what is tolerated would take living nodes
+    for silent. And by its time *before* the list was read: so would a store that is slow.
     """
+    now = store.time()
+    return listed(store.nodes(), now)
+
+
+def listed(presences: Iterable[Presence], now: float) -> list[ListedNode]:
+    """The nodes in *presences* by name; *now* is by the store's clock."""
     found = [ListedNode(Node.decode(one), max(0.0, now - one.changed_at)) for one in presences]
     return sorted(found, key=lambda one: (one.node.host, one.node.pid, one.node.id))
 

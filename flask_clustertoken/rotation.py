@@ -27,7 +27,7 @@ from .keys import (
     ring_since,
     ring_states,
 )
-from .nodes import Node, listed
+from .nodes import Node, present
 from .notices import STALENESS_LIMIT, Notice
 from .settings import PREFIX
 from .stores.base import Add, ClusterStore, Put
@@ -112,10 +112,10 @@ def first_key(store: ClusterStore, file: KeyFile) -> Staged:
     if store.begun():
         record = store.get(RING_KEY)
         marked = ring_states(record.value if record is not None else None)
-        present = [one.node for one in listed(store.nodes(), store.time())]
-        used = [*marked, *(key_id for node in present for key_id in node.keys)]
+        there = [one.node for one in present(store)]
+        used = [*marked, *(key_id for node in there for key_id in node.keys)]
         if used:
-            who = f"{present[0].name} has" if present else "the store names"
+            who = f"{there[0].name} has" if there else "the store names"
             raise RotationRefused(
                 f"this is not the realm's first key: {who} {used[0]} already; copy the key file "
                 f"from a host that has it to {file.path}"

@@ -252,7 +252,7 @@ class MemoryStore(ClusterStore):
         shelf = self._open()
         with shelf.lock:
             version = next(shelf.versions)
-            shelf.presence[node_id] = Presence(node_id, info, version, self.clock.time())
+            shelf.presence[node_id] = Presence(node_id, info, version, self.time())
 
     def vouch(self, node_id: str, info: bytes) -> Vouched:
         shelf = self._open()
@@ -260,7 +260,7 @@ class MemoryStore(ClusterStore):
             if node_id not in shelf.presence:
                 raise NotAnnounced("this node has no entry in the list of nodes")
             self.announce(node_id, info)
-            return Vouched(shelf.head, self.clock.time())
+            return Vouched(shelf.head, self.time())
 
     def withdraw(self, node_id: str, unchanged: Presence | None = None) -> bool:
         shelf = self._open()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
+from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.nodes import Node, drift, listed
 from flask_clustertoken.notices import STALENESS_LIMIT
 from flask_clustertoken.stores.base import Presence
 
-from .parts import SECRET, Cluster
+from .parts import SECRET, Cluster, store_of
 
 
 def test_an_entry_round_trips() -> None:
@@ -42,3 +45,30 @@ def test_the_list_shows_who_is_quiet_and_no_secret(cluster: Cluster) -> None:
     assert found[other.follower().node_id].silent
     assert SECRET not in repr(found) + repr(cluster.shelf.presence)
     assert listed([], 0.0) == []
+
+
+@pytest.mark.parametrize("skew", [-59, -30, 30, 59])
+@pytest.mark.parametrize("whose", ["asker", "node"])
+def test_who_is_silent_is_told_by_the_stores_clock(
+    cluster: Cluster, whose: str, skew: float
+) -> None:
+    """Clocks that are off by what is tolerated make no living node silent, and no dead one live."""
+    off = ManualClock(cluster.clock.time() + skew)
+    node = cluster.node(off if whose == "node" else None)
+    asker = cluster.node(off if whose == "asker" else None, active=False)
+    cluster.step(node)
+    assert [one.silent for one in asker.nodes()] == [False]
+    for clock in (cluster.clock, off):
+        clock.advance(25)
+    (found,) = asker.nodes()
+    assert found.silent
+    assert found.quiet_for == pytest.approx(25)
+
+
+def test_a_store_that_is_slow_makes_nobody_silent(cluster: Cluster) -> None:
+    """What passes while the list is read does not count."""
+    node, asker = cluster.node(MAX_STALENESS=1), cluster.node(active=False)
+    cluster.step(node)
+    asker.follower()
+    store_of(asker).after["nodes"] = lambda: cluster.clock.advance(4)
+    assert [one.silent for one in asker.nodes()] == [False]
