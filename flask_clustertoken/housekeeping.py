@@ -8,7 +8,7 @@ forgets nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import inf
 
 from .clock import SKEW, Clock
@@ -45,6 +45,9 @@ PATIENCE = 1.0
 #: Deletions in one transaction.
 AT_ONCE = 100
 
+#: Entries of the feed that are looked at, and trimmed, in one go.
+LOOKED_AT = 250
+
 
 class Housekeeping:
     """One node's chores; :meth:`run` is cheap until something is due."""
@@ -58,6 +61,8 @@ class Housekeeping:
         self._sweeping: dict[int, Notice] = {}
         self._cursor = ""
         self._unread = False
+        self._ended_up_to = 0
+        self._turn = 0
         self._measured = clock.monotonic()
         #: (A command line, which is no node, has all the time that it wants.)
         self._until = inf
@@ -71,13 +76,17 @@ class Housekeeping:
         self._until = min(now + PATIENCE, self._follower.next_contact)
         if not self._elected():
             return
-        self.sweep_marks()
-        self.sweep_nodes()
+        chores: list[Callable[[], object]] = [self.sweep_marks, self.sweep_nodes]
         if now - self._follower.steady_since >= STEADY:
-            self.sweep_records()
-            self.sweep_feed()
+            chores += [self.sweep_records, self.sweep_feed]
         else:
             self._measured = now
+        for _ in range(len(chores)):
+            # In turns: where one takes all the time, the next round begins with the others.
+            self._turn = (self._turn + 1) % len(chores)
+            chores[self._turn]()
+            if self._late():
+                break
 
     def _elected(self) -> bool:
         me = self._follower.node_id.encode()
@@ -108,16 +117,21 @@ class Housekeeping:
         return self._store.purge(self.over(), limit)
 
     def sweep_feed(self) -> int:
-        """Trim entries that were over a day ago; returns how many."""
-        before, kept, count = self.over(), 0, 0
-        while page := self._store.ended(before, skip=kept):
+        """Trim entries that were over a day ago; returns how many.
+
+        Some have ended, as far as their writers knew, and are in force for longer. However many
+        these are: where a round ends, the next one goes on behind them.
+        """
+        before, count = self.over(), 0
+        while page := self._store.ended(before, self._ended_up_to, LOOKED_AT):
             doomed = [one for one in page if self._over(one, before)]
-            kept += len(page) - len(doomed)
             if doomed:
                 self._store.trim(sorted({*self._with_marks(doomed)}))
                 count += len(doomed)
+            self._ended_up_to = page[-1].seq
             if self._late():
-                break
+                return count
+        self._ended_up_to = 0
         return count
 
     def _with_marks(self, entries: Iterable[Entry]) -> Iterator[int]:

@@ -21,6 +21,9 @@ _SMALL = 4096
 #: Listings of shards under way at once while a walk looks for the next ones with records.
 _SHARDS = 64
 
+#: Seconds after which one call of a purge ends; whoever keeps house has a lease to renew.
+_WALK = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -223,8 +226,8 @@ class Records:
         return [[] if names is Refused.ABSENT else sorted(names) for names in listed]
 
     def purge(self, deadline: Deadline, before: float, limit: int) -> Purged:
-        """Sweep for at most half the time of a call, and go on there the next time."""
-        stop = time.monotonic() + deadline.left() / 2
+        """Sweep for a moment, and go on there the next time."""
+        stop = time.monotonic() + min(_WALK, deadline.left() / 2)
         shards = self._shards(deadline, "")
         del shards[: bisect_right(shards, self._purged_up_to)]
         count = 0

@@ -23,13 +23,14 @@ class Sweeper:
         self._feed = feed
         self._ends: dict[int, tuple[int, float]] = {}
 
-    def ended(self, deadline: Deadline, before: float, limit: int) -> list[Entry]:
+    def ended(self, deadline: Deadline, before: float, after: int, limit: int) -> list[Entry]:
         """Looks into a page only if it changed since its earliest end was last seen."""
         head = self._feed.look(deadline).head
-        numbers = self._feed.numbers(deadline)
+        listed = self._feed.numbers(deadline)
+        self._ends = {one: self._ends[one] for one in listed if one in self._ends}
+        numbers = listed[max(0, bisect_right(listed, after) - 1) :]
         states = self._site.line.ask_many(deadline, [stat(self._site.page(one)) for one in numbers])
-        self._ends = {one: self._ends[one] for one in numbers if one in self._ends}
-        found = {one.seq: one for one in _over(head.tail, before)}
+        found = {one.seq: one for one in _over(head.tail, before, after)}
         due = [
             number
             for number, state in zip(numbers, states, strict=True)
@@ -45,7 +46,7 @@ class Sweeper:
                 entries = unpack_entries(answer[0])
                 ends = [one.keep_until for one in entries if one.keep_until is not None]
                 self._ends[number] = (answer[1].mzxid, min(ends, default=float("inf")))
-                over = _over(entries, before)
+                over = _over(entries, before, after)
                 from_pages += len(over)
                 found |= {one.seq: one for one in over}
             if from_pages >= limit:
@@ -130,5 +131,9 @@ class Sweeper:
         return ops, head
 
 
-def _over(entries: Iterable[Entry], before: float) -> list[Entry]:
-    return [one for one in entries if one.keep_until is not None and one.keep_until < before]
+def _over(entries: Iterable[Entry], before: float, after: int) -> list[Entry]:
+    return [
+        one
+        for one in entries
+        if one.seq > after and one.keep_until is not None and one.keep_until < before
+    ]

@@ -324,10 +324,10 @@ class ClusterStore(ABC):
         """
 
     @abstractmethod
-    def ended(self, before: float, limit: int = PAGE, *, skip: int = 0) -> list[Entry]:
-        """Up to *limit* entries whose ``keep_until`` lies before *before*, in a stable order.
+    def ended(self, before: float, after: int = 0, limit: int = PAGE) -> list[Entry]:
+        """Up to *limit* entries after number *after* whose ``keep_until`` lies before *before*.
 
-        The first *skip* of them are left out: the caller has looked at those and keeps them.
+        In ascending order: whoever keeps some of them goes on behind the last.
         """
 
     @abstractmethod

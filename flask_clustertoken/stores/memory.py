@@ -228,14 +228,14 @@ class MemoryStore(ClusterStore):
     def watch(self, moved: Callable[[], None]) -> None:
         self._open().watchers[id(self)] = moved
 
-    def ended(self, before: float, limit: int = PAGE, *, skip: int = 0) -> list[Entry]:
+    def ended(self, before: float, after: int = 0, limit: int = PAGE) -> list[Entry]:
         shelf = self._open()
         with shelf.lock:
             return [
                 entry
                 for entry in shelf.entries
-                if entry.keep_until is not None and entry.keep_until < before
-            ][skip : skip + limit]
+                if entry.seq > after and entry.keep_until is not None and entry.keep_until < before
+            ][:limit]
 
     def trim(self, seqs: Sequence[int]) -> None:
         shelf, doomed = self._open(), set(seqs)

@@ -234,7 +234,7 @@ class ZooKeeperStore(ClusterStore):
         return opened.site.again(deadline, step)
 
     def purge(self, before: float, limit: int = PAGE) -> Purged:
-        """Walks for half a call's time at most, and goes on from there at the next call."""
+        """Walks for a second at most, and goes on from there at the next call."""
         opened, deadline = self._start()
 
         def step(_sure: bool) -> Purged:
@@ -290,12 +290,12 @@ class ZooKeeperStore(ClusterStore):
 
         opened.site.again(deadline, step)
 
-    def ended(self, before: float, limit: int = PAGE, *, skip: int = 0) -> list[Entry]:
+    def ended(self, before: float, after: int = 0, limit: int = PAGE) -> list[Entry]:
         opened, deadline = self._start()
 
         def step(_sure: bool) -> list[Entry]:
             opened.root(deadline)
-            return opened.sweeper.ended(deadline, before, skip + limit)[skip:]
+            return opened.sweeper.ended(deadline, before, after, limit)
 
         return opened.site.again(deadline, step)
 

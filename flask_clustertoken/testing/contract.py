@@ -626,9 +626,24 @@ class FeedContract(StoreFixtures):
         assert sorted(one.id for one in store.ended(clock.time())) == ["a", "b"]
         both = store.ended(clock.time())
         assert store.ended(clock.time(), limit=1) == both[:1]
-        assert store.ended(clock.time(), limit=1, skip=1) == both[1:]
-        assert store.ended(clock.time(), skip=2) == []
+        assert store.ended(clock.time(), both[0].seq) == both[1:]
+        assert store.ended(clock.time(), both[1].seq) == []
         assert [one.seq for one in feed_of(store)] == seqs
+
+    def test_what_ended_is_walked_in_order(self, store: ClusterStore) -> None:
+        """Page by page each is met once, whenever it ended and whatever is trimmed meanwhile."""
+        seqs: list[int] = []
+        for part in range(6):
+            # (The later it was appended, the earlier it ended.)
+            new = [entry(f"e{part}-{n}", b"x" * 3_000, 100.0 - part) for n in range(40)]
+            seqs += store.append(new)
+        met: list[int] = []
+        while page := store.ended(200.0, met[-1] if met else 0, limit=27):
+            met += [one.seq for one in page]
+            store.trim([one.seq for one in page if one.seq % 5])
+        assert met == seqs
+        kept = [seq for seq in seqs if seq % 5 == 0]
+        assert [one.seq for one in store.ended(200.0)] == kept
 
     def test_trim_deletes_by_number_and_raises_the_floor(
         self, store: ClusterStore, other: ClusterStore

@@ -179,8 +179,8 @@ class SimulatedStore(ClusterStore):
     def watch(self, moved: Callable[[], None]) -> None:
         pass
 
-    def ended(self, before: float, limit: int = 1000, *, skip: int = 0) -> list[Any]:
-        return self._read(lambda: self._inner.ended(before, limit, skip=skip))
+    def ended(self, before: float, after: int = 0, limit: int = 1000) -> list[Any]:
+        return self._read(lambda: self._inner.ended(before, after, limit))
 
     def trim(self, seqs: Sequence[int]) -> None:
         self._write(lambda: self._inner.trim(seqs))
