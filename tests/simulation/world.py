@@ -18,11 +18,10 @@ from random import Random
 from typing import Any, ClassVar, TypeVar
 
 import flask_clustertoken.confirmation as confirmation_module
+import flask_clustertoken.housekeeping as housekeeping_module
 import flask_clustertoken.membership as membership_module
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.errors import ClusterTokenError, StoreUnavailable
-from flask_clustertoken.housekeeping import DAY
-from flask_clustertoken.nodes import Node
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores.base import (
     Batch,
@@ -77,6 +76,17 @@ class ServerClock:
     monotonic = time
 
 
+class Inner(MemoryStore):
+    """The shared store itself: entries in the list of nodes are stamped by its own clock."""
+
+    def __init__(self, world: World, clock: NodeClock) -> None:
+        super().__init__(world.shelf, clock=clock)
+        self._world = world
+
+    def time(self) -> float:
+        return self._world.now
+
+
 class SimulatedStore(ClusterStore):
     """One node's handle of the shared store, behind a line on which anything may happen."""
 
@@ -88,7 +98,7 @@ class SimulatedStore(ClusterStore):
         super().__init__(clock=node.clock)
         self._world = world
         self._node = node
-        self._inner = MemoryStore(world.shelf, clock=node.clock)
+        self._inner = Inner(world, node.clock)
 
     def _read(self, work: Callable[[], T]) -> T:
         return self._world.call(self._node, work, writes=False)
@@ -189,10 +199,12 @@ class SimulatedStore(ClusterStore):
         self._write(lambda: self._inner.announce(node_id, info))
 
     def vouch(self, node_id: str, info: bytes) -> Vouched:
-        seq = self._write(lambda: self._inner.vouch(node_id, info)).seq
-        return Vouched(seq, self._world.now)
+        return self._write(lambda: self._inner.vouch(node_id, info))
 
     def withdraw(self, node_id: str, unchanged: Presence | None = None) -> bool:
+        if unchanged is not None and not self._world.calm and self._world.rng.random() < 0.5:
+            # The moment that matters: it was listed as silent, and is about to be removed.
+            self._world.come_back(node_id)
         return self._write(lambda: self._inner.withdraw(node_id, unchanged))
 
     def time(self) -> float:
@@ -440,17 +452,19 @@ class World:
         class SimulatedThreading:
             Event = SimulatedEvent
 
-        saved = confirmation_module.threading
+        saved = confirmation_module.threading, housekeeping_module.QUIET
         random = secrets.token_bytes, secrets.token_hex
         secrets.token_bytes = lambda size=16: world.rng.randbytes(size)
         secrets.token_hex = lambda size=16: world.rng.randbytes(size).hex()
         confirmation_module.threading = SimulatedThreading  # type: ignore[misc,assignment]
+        # (In production an entry stays for minutes longer. Here nobody has so much time.)
+        housekeeping_module.QUIET = 2.0
         level = logging.getLogger("flask_clustertoken").level
         logging.getLogger("flask_clustertoken").setLevel(logging.CRITICAL)
         try:
             yield
         finally:
-            confirmation_module.threading = saved  # type: ignore[misc]
+            confirmation_module.threading, housekeeping_module.QUIET = saved  # type: ignore[misc]
             secrets.token_bytes, secrets.token_hex = random
             logging.getLogger("flask_clustertoken").setLevel(level)
             for node in self.nodes:
@@ -496,23 +510,29 @@ class World:
         node.start()
 
     def sweep(self) -> None:
-        """What house-keeping does to entries that stood still for longer than any lease."""
-        for name, one in list(self.shelf.presence.items()):
-            # (changed_at is by that node's clock here: undo its skew by taking the widest.)
-            linger = DAY if Node.decode(one).accepts_when_stale else 12.0
-            if self.now - self.changed(name, one) > linger:
-                del self.shelf.presence[name]
+        """Whoever can removes who stood still for longer than a lease, as house-keeping does."""
+        for node in self.nodes:
+            if node.stepping or not self.ready(node) or not node.authority.follower().fresh:
+                continue
+            chores = node.authority._chores
+            assert chores is not None
+            node.stepping = True
+            try:
+                chores.sweep_nodes()
+            except ClusterTokenError:
+                pass
+            finally:
+                node.stepping = False
 
-    def changed(self, name: str, one: Presence) -> float:
-        """True time at which this world first saw the entry in this version."""
-        seen = self._versions.get(name)
-        if seen is None or seen[0] != one.version:
-            seen = self._versions[name] = (one.version, self.now)
-        return seen[1]
-
-    @property
-    def _versions(self) -> dict[str, tuple[int, float]]:
-        return self.__dict__.setdefault("_seen_versions", {})
+    def come_back(self, node_id: str) -> None:
+        """What kept this node from the store is over, perhaps for this moment only."""
+        for node in self.nodes:
+            follower = node.authority._follower
+            if follower is not None and follower.node_id == node_id:
+                node.cut_until = node.frozen_until = 0.0
+                node.step()
+                if self.rng.random() < 0.5:
+                    node.cut_until = self.now + 12.0
 
     def roll_back(self) -> None:
         """The operator restores a backup that is a little old."""
