@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..errors import StoreUnavailable
-from ._zk_client import Deadline, Late, LineLost
+from ._zk_client import Deadline, Late, LineLost, Op
+from ._zk_feed import Feed
 from ._zk_queue import Queue, Turns
-from ._zk_realm import Realm
-from ._zk_site import Beaten
+from ._zk_records import Records
+from ._zk_site import Beaten, Site
 from .base import Change, NewEntry
 
 
 class Appender:
     """What one process appends to one realm's feed."""
 
-    def __init__(self, realm: Realm) -> None:
-        self._realm = realm
-        self._queue = Queue(realm.site)
+    def __init__(
+        self, site: Site, feed: Feed, records: Records, unsealed: Callable[[Deadline, bool], Op]
+    ) -> None:
+        self._site = site
+        self._feed = feed
+        self._records = records
+        self._unsealed = unsealed
+        self._queue = Queue(site)
         self._turns = Turns()
 
     def append(
@@ -28,7 +34,7 @@ class Appender:
         above: int,
     ) -> list[int]:
         """The numbers of *entries*, appended now or by an earlier try."""
-        realm, feed, queue = self._realm, self._realm.feed, self._queue
+        feed, queue = self._feed, self._queue
         ids = [one.id for one in entries]
         beaten = False
 
@@ -39,7 +45,7 @@ class Appender:
                 known = feed.known(deadline, ids)
                 if known is not None:
                     return known
-            check = realm.unsealed(deadline, sure)
+            check = self._unsealed(deadline, sure)
             seen, names = feed.look_and_queue(deadline)
             if beaten or queue.others_first(names):
                 queue.stand(deadline)
@@ -48,10 +54,10 @@ class Appender:
             ops = [
                 *feed.plan(deadline, seen, numbered),
                 check,
-                *realm.records.plan(deadline, changes, sure),
+                *self._records.plan(deadline, changes, sure),
             ]
             try:
-                realm.commit(deadline, ops)
+                self._site.commit(deadline, ops)
             except Beaten:
                 beaten = True
                 raise
@@ -63,22 +69,21 @@ class Appender:
                 f"others of this process were appending for {deadline.seconds:g} s"
             ) from Late("no turn")
         try:
-            return realm.site.again(deadline, step)
+            return self._site.again(deadline, step)
         finally:
             queue.leave()
             self._turns.give()
 
     def transact(self, deadline: Deadline, changes: Sequence[Change]) -> None:
         """Make *changes* alone."""
-        realm = self._realm
 
         def step(sure: bool) -> None:
-            check = realm.unsealed(deadline, sure)
-            ops = realm.records.plan(deadline, changes, sure)
+            check = self._unsealed(deadline, sure)
+            ops = self._records.plan(deadline, changes, sure)
             try:
-                realm.commit(deadline, [check, *ops])
+                self._site.commit(deadline, [check, *ops])
             except LineLost as error:
                 # Nothing here tells whether it was carried out, so it is not tried again.
                 raise StoreUnavailable(str(error)) from error.__cause__
 
-        realm.site.again(deadline, step)
+        self._site.again(deadline, step)

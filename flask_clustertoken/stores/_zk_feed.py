@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import StoreDamaged
-from ._zk_client import Deadline, Op, Refused, Rejected
+from ._zk_client import Deadline, Op, Refused
 from ._zk_codec import (
     Head,
     pack_entries,
@@ -207,13 +207,6 @@ class Feed:
             if len(entries) > limit:
                 break
         return entries
-
-    def commit(self, deadline: Deadline, ops: Sequence[Op]) -> None:
-        """Carry out *ops*; :class:`Raced` where what they rest on has changed."""
-        try:
-            self._site.line.multi(deadline, ops)
-        except Rejected as error:
-            raise Raced(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class Loader:
     def _raise(self, deadline: Deadline, seq: int, floor: int) -> None:
         seen = self._feed.look(deadline)
         head = replace(seen.head, seq=max(seen.head.seq, seq), floor=max(seen.head.floor, floor))
-        self._feed.commit(deadline, [Op("set", self._site.head, pack_head(head), seen.version)])
+        self._site.commit(deadline, [Op("set", self._site.head, pack_head(head), seen.version)])
 
     def _load_some(self, deadline: Deadline, entries: list[Entry], _sure: bool) -> list[Entry]:
         """Merge the first of *entries* into the page where they belong; those that are left."""
@@ -43,7 +43,7 @@ class Loader:
         if head.tail:
             page, ops = self._feed.spill(deadline, head.page, head.tail)
             moved = pack_head(replace(head, page=page, tail=()))
-            self._feed.commit(deadline, [Op("set", site.head, moved, seen.version), *ops])
+            self._site.commit(deadline, [Op("set", site.head, moved, seen.version), *ops])
             return entries
         numbers = self._feed.numbers(deadline)
         at = bisect_right(numbers, entries[0].seq) - 1
@@ -78,5 +78,5 @@ class Loader:
             for path in {path.rpartition("/")[0]: path for path in ids}.values():
                 site.make_parents(deadline, path)
             site.line.ask_many(deadline, [create(*one) for one in ids.items()])
-        self._feed.commit(deadline, [Op("set", site.head, pack_head(head), seen.version), *ops])
+        self._site.commit(deadline, [Op("set", site.head, pack_head(head), seen.version), *ops])
         return left

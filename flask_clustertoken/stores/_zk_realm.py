@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ..clock import Clock
 from ..errors import StoreDamaged, StoreNotOpen
-from ._zk_client import Deadline, Line, Op, Refused, Rejected
+from ._zk_append import Appender
+from ._zk_client import Deadline, Line, Op, Refused
 from ._zk_codec import Head, pack_head, pack_root, unpack_root
 from ._zk_connect import Options, Place
 from ._zk_feed import Feed
 from ._zk_load import Loader
 from ._zk_records import Records
-from ._zk_site import Beaten, Raced, Site, create, get, gone, stat
+from ._zk_site import Raced, Site, create, get, gone, stat
 from ._zk_sweep import Sweeper
 from .base import NewEntry, Root
 
@@ -31,6 +32,7 @@ class Realm:
         self.feed = Feed(self.site)
         self.sweeper = Sweeper(self.site, self.feed)
         self.loader = Loader(self.site, self.feed)
+        self.appender = Appender(self.site, self.feed, self.records, self.unsealed)
         self._root: tuple[Root, int] | None = None
         self._made: int | None = None
         self._moved: Callable[[], None] | None = None
@@ -109,9 +111,8 @@ class Realm:
 
     def unsealed(self, deadline: Deadline, sure: bool) -> Op:
         """The part of a transaction that fails once the store is sealed."""
-        root, version = self.root(deadline)
+        root, version = self.root(deadline, anew=sure)
         if root.state == "sealed":
-            self._root = None
             if not sure:
                 raise Raced("the root")
             raise StoreNotOpen(f"this store was moved to {root.moved_to}")
@@ -135,30 +136,8 @@ class Realm:
             if seen is not None and entry is not None:
                 ops += feed.plan(deadline, seen, feed.number(seen.head, [entry], 0))
             tried = True
-            self.commit(deadline, ops)
+            site.commit(deadline, ops)
             self._root = None
             return True
 
         return site.again(deadline, step)
-
-    # -- changes -----------------------------------------------------------------------
-
-    def commit(self, deadline: Deadline, ops: Sequence[Op]) -> list[Any]:
-        """Carry out *ops*; :class:`Raced` where what they rest on has changed."""
-        try:
-            return self.line.multi(deadline, ops)
-        except Rejected as error:
-            op = error.op
-            if op.path == self.site.root:
-                if error.why is Refused.ABSENT:
-                    raise gone(op.path) from error
-                self._root = None
-            elif op.path == self.site.head:
-                if error.why is Refused.ABSENT:
-                    raise gone(op.path) from error
-                raise Beaten(str(error)) from error
-            elif op.what == "create" and error.why is Refused.ABSENT:
-                makes = (one.path for one in ops if one.what == "create")
-                for path in {path.rpartition("/")[0]: path for path in makes}.values():
-                    self.site.make_parents(deadline, path)
-            raise Raced(str(error)) from error

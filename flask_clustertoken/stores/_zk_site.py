@@ -110,6 +110,22 @@ class Site:
             raise gone(self.scratch)
         return first[1:] + self.line.ask_many(deadline, requests[WINDOW - 1 :])
 
+    def commit(self, deadline: Deadline, ops: Sequence[Op]) -> None:
+        """Carry out *ops* in one step; :class:`Raced` where what they rest on has changed."""
+        try:
+            self.line.multi(deadline, ops)
+        except Rejected as error:
+            op = error.op
+            if error.why is Refused.ABSENT and op.path in (self.root, self.head):
+                raise gone(op.path) from error
+            if op.path == self.head:
+                raise Beaten(str(error)) from error
+            if op.what == "create" and error.why is Refused.ABSENT:
+                makes = (one.path for one in ops if one.what == "create")
+                for path in {path.rpartition("/")[0]: path for path in makes}.values():
+                    self.make_parents(deadline, path)
+            raise Raced(str(error)) from error
+
     def catch_up(self, deadline: Deadline) -> bool:
         """Let every read that follows be of some moment after this call began.
 

@@ -102,9 +102,7 @@ class Sweeper:
             for one, state in zip(leave, ids, strict=True)
             if state is not None
         ]
-        self._feed.commit(
-            deadline, [Op("set", site.head, pack_head(head), head_seen.version), *ops]
-        )
+        site.commit(deadline, [Op("set", site.head, pack_head(head), head_seen.version), *ops])
         return cut | done
 
     def _rewrite(

@@ -29,7 +29,6 @@ from ..errors import (
     StoreNotOpen,
     ValueTooLarge,
 )
-from ._zk_append import Appender
 from ._zk_client import Deadline, Op, Refused
 from ._zk_codec import unescape
 from ._zk_connect import Options, Place, parse_options, parse_place
@@ -56,14 +55,6 @@ from .base import (
 _log = logging.getLogger(__name__)
 
 
-class _Opened(Realm):
-    """What one process has."""
-
-    def __init__(self, store: ZooKeeperStore) -> None:
-        super().__init__(store.place, store.options, store.realm, store.clock, store.timeout)
-        self.appender = Appender(self)
-
-
 class ZooKeeperStore(ClusterStore):
     """A realm in a ZooKeeper ensemble."""
 
@@ -85,7 +76,7 @@ class ZooKeeperStore(ClusterStore):
         self.realm = realm
         self._closed = False
         self._warned = False
-        self._opened: dict[int, _Opened] = {}
+        self._opened: dict[int, Realm] = {}
 
     @classmethod
     def from_url(
@@ -115,7 +106,7 @@ class ZooKeeperStore(ClusterStore):
 
     # life
 
-    def _open(self) -> _Opened:
+    def _open(self) -> Realm:
         if self._closed:
             raise ClusterTokenError("this store handle was closed")
         pid = os.getpid()
@@ -129,10 +120,12 @@ class ZooKeeperStore(ClusterStore):
                     self.place.root,
                 )
             # No lock: one made before a fork or before monkey-patching could not be trusted.
-            opened = self._opened.setdefault(pid, _Opened(self))
+            opened = self._opened.setdefault(
+                pid, Realm(self.place, self.options, self.realm, self.clock, self.timeout)
+            )
         return opened
 
-    def _start(self) -> tuple[_Opened, Deadline]:
+    def _start(self) -> tuple[Realm, Deadline]:
         return self._open(), Deadline(self.timeout)
 
     def forget(self) -> None:
@@ -185,7 +178,7 @@ class ZooKeeperStore(ClusterStore):
             check = opened.unsealed(deadline, sure)
             op = opened.records.plan_add(deadline, key, record, maker, sure)
             if isinstance(op, Op):
-                opened.commit(deadline, [check, op])
+                opened.site.commit(deadline, [check, op])
                 return True
             return op
 
@@ -199,7 +192,7 @@ class ZooKeeperStore(ClusterStore):
         def step(sure: bool) -> None:
             check = opened.unsealed(deadline, sure)
             op = opened.records.plan_put(deadline, key, record, maker)
-            opened.commit(deadline, [check, op])
+            opened.site.commit(deadline, [check, op])
 
         opened.site.again(deadline, step)
 
@@ -210,7 +203,7 @@ class ZooKeeperStore(ClusterStore):
             check = opened.unsealed(deadline, sure)
             op = opened.records.plan_touch(deadline, key, expires_at, sure)
             if isinstance(op, Op):
-                opened.commit(deadline, [check, op])
+                opened.site.commit(deadline, [check, op])
                 return True
             return op
 
@@ -354,7 +347,7 @@ class ZooKeeperStore(ClusterStore):
                 Op("set", site.nodes, version=versions[0]),
                 Op("delete", path, version=versions[1]),
             ]
-            opened.commit(deadline, ops)
+            opened.site.commit(deadline, ops)
             return True
 
         return site.again(deadline, step)
