@@ -29,7 +29,9 @@ class SharedData:
     def __init__(self, store: ClusterStore, clock: Clock, deployment: str, name: str) -> None:
         self._store = store
         self._clock = clock
-        self._prefix = f"data/{quote(deployment, safe='')}/{quote(name, safe='')}/"
+        # One part of the key for both: by it a store spreads records, and a walk through one
+        # name does not come past the others.
+        self._prefix = f"data/{quote(deployment, safe='')}:{quote(name, safe='')}/"
 
     def _key(self, key: Any) -> str:
         if not isinstance(key, str) or not 0 < len(key) <= 512:

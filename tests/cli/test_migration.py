@@ -604,12 +604,12 @@ def test_who_lost_the_race_ends_nothing_in_an_open_target() -> None:
             return
         root = new.root()
         new.change_root(root, type(root)(root.epoch))
-        new.put("data/default/counters/visits", b"of the app", None)
+        new.put("data/default:counters/visits", b"of the app", None)
         node.shared("counters").delete("visits")
 
     with source.open() as old, target.open() as new:
         key = next(key for key, _ in old.scan("data/"))
-        assert key == "data/default/counters/visits"
+        assert key == "data/default:counters/visits"
         with pytest.raises(StoreNotOpen):
             migrate(old, new, another_one_finishes)
         assert new.get(key)

@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 
 from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.shared import SharedData
 from flask_clustertoken.stores import _zk_feed, _zk_realm, open_store
 from flask_clustertoken.stores.base import Entry, NewEntry
 from flask_clustertoken.stores.zookeeper import ZooKeeperStore
@@ -170,3 +171,25 @@ def test_no_removal_hits_an_entry_that_was_made_again_meanwhile(opened: Open) ->
             break
         owner.withdraw("n1")
     assert moment > 2
+
+
+def test_a_walk_through_shared_data_comes_past_one_name(
+    opened: Open, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deployment's keys do not lie all in one place, whose names could come to a megabyte."""
+    store = opened()
+    carts, jobs = (SharedData(store, clock, "app", name) for name in ("carts", "jobs"))
+    for number in range(50):
+        carts.set(f"c{number}", 1)
+        jobs.set(f"j{number}", 1)
+    listed: list[int] = []
+    children = Client.get_children_async
+
+    def counted(self: Client, path: str, **options: bool) -> object:
+        names = children(self, path, **options)
+        listed.append(len(names))
+        return names
+
+    monkeypatch.setattr(Client, "get_children_async", counted)
+    assert sorted(carts.keys()) == sorted(f"c{number}" for number in range(50))
+    assert max(listed) == 50
