@@ -7,6 +7,7 @@ import pytest
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.nodes import Node, drift, listed
 from flask_clustertoken.notices import STALENESS_LIMIT
+from flask_clustertoken.removal import RemovalRefused, remove_node
 from flask_clustertoken.stores.base import Presence
 
 from .parts import SECRET, Cluster, store_of
@@ -72,3 +73,17 @@ def test_a_store_that_is_slow_makes_nobody_silent(cluster: Cluster) -> None:
     asker.follower()
     store_of(asker).after["nodes"] = lambda: cluster.clock.advance(4)
     assert [one.silent for one in asker.nodes()] == [False]
+
+
+def test_a_node_that_comes_back_while_it_is_removed_stays(cluster: Cluster) -> None:
+    """By hand too: it renews its entry between the last look at it and the removal."""
+    node, silent = cluster.node(), cluster.node()
+    cluster.step()
+    name = silent.follower().node_id
+    cluster.clock.advance(30)
+    cluster.step(node)
+    store_of(node).before["withdraw"] = lambda: cluster.step(silent)
+    with pytest.raises(RemovalRefused, match="is alive"):
+        remove_node(node.store, cluster.clock, name, wait=cluster.clock.advance)
+    assert name in cluster.shelf.presence
+    assert silent.follower().fresh
