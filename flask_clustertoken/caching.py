@@ -11,6 +11,9 @@ Headers = list[tuple[str, str]]
 _READ = ("Cookie", "Authorization")
 _VARY = ("Vary", ", ".join(_READ))
 _PRIVATE = ("Cache-Control", "private")
+_NO_STORE = ("Cache-Control", "no-store")
+#: An app that sends one of these has its own say.
+_SAYS = frozenset({"vary", "cache-control"})
 
 
 def for_one_reader(headers: Headers, set_cookie: str | None) -> Headers:
@@ -18,16 +21,22 @@ def for_one_reader(headers: Headers, set_cookie: str | None) -> Headers:
 
     With a cookie nobody may keep the answer, whatever the app said.
     """
-    varies = has_a_say = False
     for name, _ in headers:
-        lowered = name.lower()
-        varies = varies or lowered == "vary"
-        has_a_say = has_a_say or lowered == "cache-control"
-    headers = _varied(headers) if varies else [*headers, _VARY]
+        if name.lower() in _SAYS:
+            return _considered(headers, set_cookie)
+    if set_cookie is None:
+        return [*headers, _VARY, _PRIVATE]
+    return [*headers, _VARY, _NO_STORE, ("Set-Cookie", set_cookie)]
+
+
+def _considered(headers: Headers, set_cookie: str | None) -> Headers:
+    """The same where the app says something of caches itself."""
+    names = {name.lower() for name, _ in headers}
+    headers = _varied(headers) if "vary" in names else [*headers, _VARY]
     if set_cookie is not None:
         kept = [one for one in headers if one[0].lower() != "cache-control"]
-        return [*kept, ("Cache-Control", "no-store"), ("Set-Cookie", set_cookie)]
-    return headers if has_a_say else [*headers, _PRIVATE]
+        return [*kept, _NO_STORE, ("Set-Cookie", set_cookie)]
+    return headers if "cache-control" in names else [*headers, _PRIVATE]
 
 
 def _varied(headers: Headers) -> Headers:

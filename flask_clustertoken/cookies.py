@@ -66,6 +66,13 @@ class Cookie:
         """
         header: str = environ.get("HTTP_COOKIE", "")
         wanted = self.name + "="
+        before, found, rest = header.partition(wanted)
+        if found and wanted not in rest and (not before or before[-2:] == "; "):
+            # One, set apart as browsers do it.
+            return [rest.partition(";")[0].strip(" \t")]
+        return self._candidates(header, wanted) if found else []
+
+    def _candidates(self, header: str, wanted: str) -> list[str]:
         start = header.find(wanted)
         found: list[str] = []
         while start >= 0 and len(found) < CANDIDATES:

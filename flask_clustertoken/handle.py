@@ -11,8 +11,8 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from .authority import IssuedToken
-from .caching import for_one_reader
+from .authority import IssuedToken, TokenAuthority
+from .caching import Headers, for_one_reader
 from .confirmation import Revocation
 from .errors import ForeignOrigin, NotAllowed, StoreUnavailable
 from .events import LoginEnding, TokenRefused
@@ -21,6 +21,8 @@ from .refusals import MISSING, Refusal
 from .tokens import Token
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
+
     from .middleware import ClusterTokenMiddleware
 
 logger = logging.getLogger("flask_clustertoken")
@@ -39,6 +41,9 @@ ASKED = (
     *ORIGIN_KEYS,
 )
 
+#: Of a request that was judged by its cookie nothing more is asked: the text is known.
+NOTHING: dict[str, Any] = {}
+
 #: Why a cookie was not looked at.
 CROSS_ORIGIN = Refusal("invalid", "an unsafe request from a page of another origin")
 
@@ -47,7 +52,6 @@ class Handle:
     """One request's token: looked at once, on demand."""
 
     __slots__ = (
-        "_authority",
         "_environ",
         "_found",
         "_gone",
@@ -61,7 +65,7 @@ class Handle:
 
     def __init__(self, middleware: ClusterTokenMiddleware, environ: dict[str, Any]) -> None:
         self._middleware = middleware
-        self._authority = middleware.authority
+        #: What is asked of the request; an extract once the response's headers have left.
         self._environ = environ
         self._found: Token | Refusal | None = None
         #: The cookie's text that was accepted.
@@ -78,6 +82,10 @@ class Handle:
     @property
     def token(self) -> Token | Refusal:
         """The request's token, or why there is none. Never raises for a store."""
+        return self.look()
+
+    def look(self) -> Token | Refusal:
+        """:attr:`token`; what a property costs more is a twentieth of a look."""
         found = self._found
         if found is None:
             found = self._found = self._look()
@@ -104,16 +112,16 @@ class Handle:
         return authorization is not None and authorization[:7].lower() == "bearer "
 
     def _look(self) -> Token | Refusal:
+        environ, authority = self._environ, self._middleware.authority
         try:
-            environ = self._environ
             if "HTTP_AUTHORIZATION" in environ and self._by_bearer:
                 found = self._bearer(environ["HTTP_AUTHORIZATION"][7:].strip())
             else:
-                found = self._cookie(self._middleware.cookie.values(environ))
+                found = self._cookie(environ, authority)
             if self._since is None:
                 # (Where a token was just judged, an embedded store's position was compared.)
-                view = self._authority.view if self._text is not None else None
-                self._since = self._authority.glimpse() if view is None else view.applied
+                view = authority.view if self._text is not None else None
+                self._since = authority.glimpse() if view is None else view.applied
         except Exception as error:
             # Whatever failed in here, it authenticates nobody; that the token is bad is not
             # known either. The error's own text is left out: it may quote what it read.
@@ -129,24 +137,28 @@ class Handle:
         return is_cross_origin(self._environ, self._middleware.trusted_origins)
 
     def _bearer(self, text: str) -> Token | Refusal:
-        if self._authority.wire.looks_like_api(text):
-            return self._authority.authenticate(text, "api", strict=self._strict)
+        authority = self._middleware.authority
+        if authority.wire.looks_like_api(text):
+            return authority.authenticate(text, "api", strict=self._strict)
         for verify in self._middleware.bearer_verifiers:
             found = verify(text, self._environ)
             if found is not None:
                 return found
-        return self._authority.authenticate(text, "api", strict=self._strict)
+        return authority.authenticate(text, "api", strict=self._strict)
 
-    def _cookie(self, values: list[str]) -> Token | Refusal:
+    def _cookie(self, environ: dict[str, Any], authority: TokenAuthority) -> Token | Refusal:
+        middleware = self._middleware
+        # (A second look, a strict one, is at the one that was accepted.)
+        values = middleware.cookie.values(environ) if self._text is None else [self._text]
         if not values:
             return MISSING
-        if is_cross_origin(self._environ, self._middleware.trusted_origins):
-            self._authority.events.announce(TokenRefused(CROSS_ORIGIN))
+        if is_cross_origin(environ, middleware.trusted_origins):
+            authority.events.announce(TokenRefused(CROSS_ORIGIN))
             return CROSS_ORIGIN
         # Several under one name: a parent domain's, or an attack. One at most is honoured.
         refusal: Refusal | None = None
         for text in values:
-            found = self._authority.authenticate(text, "login", strict=self._strict)
+            found = authority.authenticate(text, "login", strict=self._strict)
             if isinstance(found, Token):
                 self._text = text
                 return found
@@ -158,7 +170,7 @@ class Handle:
 
     def begin(self) -> int:
         """Before credentials are checked: a revocation from here on wins over the login."""
-        self._since = self._authority.begin()
+        self._since = self._middleware.authority.begin()
         return self._since
 
     def login(
@@ -186,8 +198,8 @@ class Handle:
         current = self.token
         self._refuse_others()
         if not current and current.reason == "stale" and current.token_id is not None:
-            self._authority.revoke_ids([current.token_id])
-        issued = self._authority.issue_login(
+            self._middleware.authority.revoke_ids([current.token_id])
+        issued = self._middleware.authority.issue_login(
             subject,
             claims,
             since=since if since is not None else self._since,
@@ -212,12 +224,12 @@ class Handle:
         self._clear()
         if isinstance(current, Token):
             self._found = MISSING
-            self._authority.events.announce(LoginEnding(current))
-            return self._authority.revoke_ids([current.id])
+            self._middleware.authority.events.announce(LoginEnding(current))
+            return self._middleware.authority.revoke_ids([current.id])
         if current.reason == "stale":
             if current.token_id is None:
                 self._not_ended(current)
-            return self._authority.revoke_ids([current.token_id])
+            return self._middleware.authority.revoke_ids([current.token_id])
         return None
 
     def logout_everywhere(self, keep_current: bool = False) -> Revocation | None:
@@ -237,11 +249,11 @@ class Handle:
         if not keep_current:
             self._clear()
             self._found = MISSING
-            self._authority.events.announce(LoginEnding(current))
-            return self._authority.revoke_subject(current.subject)
-        revocation = self._authority.revoke_subject(current.subject)
+            self._middleware.authority.events.announce(LoginEnding(current))
+            return self._middleware.authority.revoke_subject(current.subject)
+        revocation = self._middleware.authority.revoke_subject(current.subject)
         self._send(
-            self._authority.issue_login(
+            self._middleware.authority.issue_login(
                 current.subject,
                 current.claims,
                 since=revocation.seq,
@@ -292,34 +304,44 @@ class Handle:
         token = issued.token
         max_age = None
         if token.persistent and token.expires_at is not None:
-            max_age = max(0, token.expires_at - int(self._authority.clock.time()))
+            max_age = max(0, token.expires_at - int(self._middleware.authority.clock.time()))
         return self._middleware.cookie.header(issued.text, max_age)
 
     # answering
 
-    def finish(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """The answer begins: its headers, with what the look at the token demands of them."""
-        found, environ = self._found, self._environ
-        # Keep only what a late look would ask of the request. The environ holds this handle; as
+    def start(
+        self,
+        start_response: StartResponse,
+        status: str,
+        headers: Headers,
+        exc_info: Any = None,
+        /,
+    ) -> Callable[[bytes], object]:
+        """Begin the answer: *headers*, with what the look at the token demands of them."""
+        found, text = self._found, self._text
+        self._gone = True
+        # Keep only what a later look would ask of the request. The environ holds this handle; as
         # long as the handle holds the environ, neither is freed before the garbage collector
         # comes round, and it would come round for them often.
-        self._gone = True
-        if found is None or "HTTP_AUTHORIZATION" in environ:
-            self._environ = {key: environ[key] for key in ASKED if key in environ}
-        else:
-            # Where it came from was judged; a second look, a strict one, needs the cookie alone.
-            self._environ = {"HTTP_COOKIE": environ.get("HTTP_COOKIE", "")}
-        if found is None:
-            return headers
+        self._environ = NOTHING if text is not None else _asked(self._environ)
+        if found is not None:
+            headers = for_one_reader(headers, self._cookie_to_set(found, text))
+        if exc_info is None:
+            return start_response(status, headers)
+        return start_response(status, headers, exc_info)
+
+    def _cookie_to_set(self, found: Token | Refusal, text: str | None) -> str | None:
         set_cookie = self._set_cookie
         if set_cookie is None:
             if isinstance(found, Token):
-                if self._text is not None and self._slide and self._authority.renewal_due(found):
-                    # Kept: start_response may be called again, with an error.
-                    set_cookie = self._set_cookie = self._renewed(found, self._text)
+                if text is not None and self._slide:
+                    authority = self._middleware.authority
+                    if authority.renewal_due(found):
+                        # Kept: start_response may be called again, with an error.
+                        set_cookie = self._set_cookie = self._renewed(authority, found, text)
             elif found.garbled and self._all_seen():
                 set_cookie = self._middleware.cookie.clearing_header()
-        return for_one_reader(headers, set_cookie)
+        return set_cookie
 
     def _all_seen(self) -> bool:
         """Whether the cookie was judged in full: a good value may lie behind a flood of others,
@@ -327,15 +349,19 @@ class Handle:
         """
         return not self._by_bearer and not self._middleware.cookie.flooded(self._environ)
 
-    def _renewed(self, token: Token, text: str) -> str | None:
+    def _renewed(self, authority: TokenAuthority, token: Token, text: str) -> str | None:
         try:
-            issued = self._authority.renew(text, token)
+            issued = authority.renew(text, token)
             # (Too big for a cookie now, perhaps: another key's name may be longer.)
             return self._header(issued) if issued is not None else None
         except Exception:
             # The answer is ready and good; the next request tries again.
             logger.warning("a login could not be renewed", exc_info=True)
             return None
+
+
+def _asked(environ: dict[str, Any]) -> dict[str, Any]:
+    return {key: environ[key] for key in ASKED if key in environ}
 
 
 def _telling(refusal: Refusal) -> int:

@@ -19,6 +19,7 @@ from .listing import Lister
 from .membership import logger
 from .recall import Seen
 from .refusals import Refusal
+from .settings import Settings
 from .stores.base import Add, Delete
 from .tokens import Token, TokenKind, new_id, to_record
 
@@ -39,6 +40,13 @@ class IssuedToken:
 
 class Issuer(Lister):
     """Makes and renews tokens."""
+
+    def __init__(self, settings: Settings, **parts: Any) -> None:
+        super().__init__(settings, **parts)
+        #: A token with more than this left (seconds) is not renewed yet. Asked on each request.
+        self._left_when_due = float("inf")
+        if not settings.always_renew:
+            self._left_when_due = settings.lifetime - settings.renew_after
 
     def begin(self) -> int:
         """The feed's number before credentials are checked: a later revocation wins."""
@@ -242,13 +250,12 @@ class Issuer(Lister):
 
     def renewal_due(self, token: Token) -> bool:
         """Whether *token* is a login token whose expiry should move on now."""
-        if token.kind != "login" or token.expires_at is None:
+        expires_at = token.expires_at
+        if expires_at is None or token.kind != "login":
             return False
-        settings = self.settings
-        left = token.expires_at - self.clock.time()
-        if left >= settings.lifetime - settings.renew_after and not settings.always_renew:
+        if self.clock.time() <= expires_at - self._left_when_due:
             return False
-        return self._renewed_until(token) > token.expires_at
+        return self._renewed_until(token) > expires_at
 
     def _renewed_until(self, token: Token) -> int:
         until = int(self.clock.time()) + self.settings.lifetime

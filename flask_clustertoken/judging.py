@@ -108,7 +108,7 @@ class Judge(Revoker):
         # 2 alive?
         if not -SKEW <= now - moment - follower.offset <= SKEW:  # (as Follower.steady_at)
             return Refusal("stale", "this node's clock is wrong", token.id, token.subject)
-        if token.expires_at is not None and now >= seen.ends_at:
+        if now >= seen.ends_at:
             return Refusal("expired", "", token.id, token.subject, token.expires_at)
         # 3 known?
         if strict and not follower.reach(self.store.head()):

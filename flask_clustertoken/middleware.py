@@ -15,6 +15,7 @@ policy (:meth:`Handle.policy`) are known by then, in whichever order things were
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .authority import TokenAuthority
@@ -78,16 +79,8 @@ class ClusterTokenMiddleware:
             before_first()
             self.before_first = None
         handle = environ[ENVIRON_KEY] = Handle(self, environ)
-
-        def start(
-            status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
-        ) -> Callable[[bytes], object]:
-            headers = handle.finish(headers)
-            if exc_info is None:
-                return start_response(status, headers)
-            return start_response(status, headers, exc_info)
-
-        return self.wsgi_app(environ, start)
+        # (Not kept in the handle: a server's start_response may know the environ.)
+        return self.wsgi_app(environ, partial(handle.start, start_response))
 
 
 def _home(store: str) -> str:

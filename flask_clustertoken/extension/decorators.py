@@ -73,14 +73,14 @@ def _demand(
     if isinstance(handle, Handle):
         if strict or not slide:
             handle.policy(slide=None if slide else False, strict=strict)
-        found = handle.token
+        found = handle.look()
     else:
         found = current()
     if isinstance(found, Refusal):
         refuse(found)
     if kind is not None and found.kind != kind:
         raise NotEnough(description=f"This needs {NEEDED[kind]}.")
-    if found.kind == "api" and not set(scopes) <= set(found.scopes):
+    if scopes and found.kind == "api" and not set(scopes) <= set(found.scopes):
         raise NotEnough(tuple(scopes))
     return found
 

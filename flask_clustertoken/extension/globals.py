@@ -22,9 +22,7 @@ def current() -> Token | Refusal:
     except RuntimeError:
         handle = None
     if isinstance(handle, Handle):
-        # (One call less for whoever asks again, and again; a subclass has its own ideas.)
-        found = handle._found if type(handle) is Handle else None
-        return handle.token if found is None else found
+        return handle.look()
     token = acting.get()
     return token if token is not None else MISSING
 

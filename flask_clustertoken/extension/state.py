@@ -99,15 +99,14 @@ class HandMade(Handle):
         super().__init__(middleware, environ)
         self._actor: Token | None = None
 
-    @property
-    def token(self) -> Token | Refusal:
+    def look(self) -> Token | Refusal:
         actor = acting.get()
         if actor is not self._actor:
             # Somebody else acts now, or nobody any more; a login that was made meanwhile stays.
             if actor is not None or self._found is self._actor:
                 self._found = None
             self._actor = actor
-        return super().token
+        return super().look()
 
     def _look(self) -> Token | Refusal:
         actor = acting.get()
