@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -20,6 +20,9 @@ from werkzeug.test import Client
 
 SECRET = "a secret of the benchmarks, long enough"
 NAME = "alice"
+
+#: A cookie of the size of ours, for applications that know of none.
+COOKIE = {"Cookie": "__Host-clustertoken=" + "x" * 270}
 
 Build = Callable[[], Flask]
 
@@ -33,6 +36,8 @@ class Peer:
     #: What it does for each request of a logged-in user.
     does: str
     ours: bool = False
+    #: What the client sends where the application hands nothing out.
+    sends: dict[str, str] = field(default_factory=dict)
 
 
 def _app(secret: bool = False) -> Flask:
@@ -258,8 +263,18 @@ def _ours(token_store: str, where: str, *, secret: bool = False) -> Build:
 PEERS: dict[str, Peer] = {
     "bare": Peer(bare, "no token at all", "nothing"),
     "bare-again": Peer(bare, "no token at all, once more", "nothing: the control of the measuring"),
+    "bare-cookie": Peer(
+        bare,
+        "no token at all, and the client sends a cookie",
+        "nothing; the server reads a cookie of the size of ours",
+        sends=COOKIE,
+    ),
     "bare-secret": Peer(
-        bare_with_secret, "an app that sets SECRET_KEY", "prepares a session that nobody uses"
+        bare_with_secret,
+        "an app that sets SECRET_KEY",
+        "prepares a session that nobody uses",
+        # What costs is that Flask reads it.
+        sends=COOKIE,
     ),
     "ours-session-directory": Peer(
         _ours("session", "directory"),

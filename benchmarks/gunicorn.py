@@ -139,7 +139,7 @@ def gunicorn(name: str) -> Iterator[Server]:
         wait_until(server.answers, 40, f"{name}'s first answer")
         wait_until(lambda: len(server.workers()) == WORKERS, 20, "the start of all workers")
         ask: Ask = server.ask
-        server.headers = check(ask)
+        server.headers = check(ask) or PEERS[name].sends
         yield server
     finally:
         process.terminate()
@@ -155,7 +155,7 @@ def measure(run: Run) -> Result:
         raise CannotRun("wrk is not installed (Debian: apt-get install wrk)")
     run.say("starting Redis and ZooKeeper")
     run.publish_servers()
-    rounds = run.rounds(3, 1)
+    rounds = run.rounds(5, 1)
     seconds, before = (3.0, 2.0) if not run.quick else (1.0, 1.0)
     taken: dict[str, list[Load]] = {}
     ratios: dict[str, list[float]] = {}

@@ -18,6 +18,14 @@ from .measure import wait_until
 __all__ = ["CannotRun", "Ensemble", "Servers", "spare_ports"]
 
 
+#: Room for two million znodes in each, and a collector that stops seldom and shortly: three
+#: servers that stop for seconds on one small machine lose each other.
+LARGE = ("-Xms3g", "-Xmx3g", "-XX:+UseParallelGC")
+
+#: What ZooKeeper's manual recommends; the tests want elections that are over soon.
+PATIENT = ("tickTime=2000", "initLimit=30", "syncLimit=15")
+
+
 @contextmanager
 def redis_server() -> Iterator[int]:
     """A Redis server that keeps nothing on disk; its port."""
@@ -50,9 +58,8 @@ def redis_server() -> Iterator[int]:
 class Servers:
     """Redis and a ZooKeeper ensemble, each started when it is first asked for."""
 
-    #: Three servers, as a cluster has; each with room for a million znodes.
+    #: Three servers, as a cluster has.
     size: int = 3
-    heap: str = "-Xmx3g"
     _stack: ExitStack = field(default_factory=ExitStack)
     _redis: int = 0
     _ensemble: Ensemble | None = None
@@ -67,12 +74,8 @@ class Servers:
     @property
     def ensemble(self) -> Ensemble:
         if self._ensemble is None:
-            # Java reads this after its command line, where the tests ask for a small heap.
-            os.environ["_JAVA_OPTIONS"] = self.heap
-            try:
-                self._ensemble = self._stack.enter_context(Ensemble(self.size))
-            finally:
-                del os.environ["_JAVA_OPTIONS"]
+            ensemble = Ensemble(self.size, settings=PATIENT, java=LARGE)
+            self._ensemble = self._stack.enter_context(ensemble)
         return self._ensemble
 
     def folder(self) -> str:

@@ -76,14 +76,21 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+#: Starts soon and takes little memory.
+SMALL = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+
 class Server:
     """One server of an ensemble: a folder, a port and, while it runs, a process."""
 
-    def __init__(self, folder: Path, number: int, port: int, classpath: str) -> None:
+    def __init__(
+        self, folder: Path, number: int, port: int, classpath: str, java: Sequence[str]
+    ) -> None:
         self.folder = folder
         self.number = number
         self.port = port
         self._classpath = classpath
+        self._java = java
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen = False
 
@@ -102,9 +109,7 @@ class Server:
             self._process = subprocess.Popen(
                 [
                     "java",
-                    "-Xmx256m",
-                    "-XX:+UseSerialGC",
-                    "-XX:TieredStopAtLevel=1",
+                    *self._java,
                     f"-Dlogback.configurationFile={self.folder.parent / 'logback.xml'}",
                     "-cp",
                     self._classpath,
@@ -178,8 +183,13 @@ _LOGBACK = """<configuration>
 class Ensemble:
     """Some servers that elect a leader. Use it with ``with``; whatever was started is ended."""
 
-    def __init__(self, size: int = 3, *, settings: Sequence[str] = ()) -> None:
-        """*settings* are further lines for every server's ``zoo.cfg``."""
+    def __init__(
+        self, size: int = 3, *, settings: Sequence[str] = (), java: Sequence[str] = SMALL
+    ) -> None:
+        """*settings* are further lines for every server's ``zoo.cfg``; the last of a name counts.
+
+        *java* is how the machine that it runs on is to be.
+        """
         classpath = f"{jars()}/*"
         self._folder = Path(tempfile.mkdtemp(prefix="clustertoken-zk-"))
         ports = spare_ports(3 * size)
@@ -208,7 +218,7 @@ class Ensemble:
                 *settings,
             ]
             (folder / "zoo.cfg").write_text("\n".join(lines) + "\n")
-            self.servers.append(Server(folder, number, port, classpath))
+            self.servers.append(Server(folder, number, port, classpath, java))
 
     @property
     def addresses(self) -> str:
