@@ -15,7 +15,7 @@ from flask_clustertoken.nodes import Node
 from flask_clustertoken.notices import LIFETIME_ANNOUNCED, Notice
 from flask_clustertoken.stores.base import NewEntry, Put, Root
 
-from .parts import Cluster, reason, store_of
+from .parts import DAY, Cluster, reason, store_of
 
 
 def test_the_lease_runs_from_the_start_of_the_contact(cluster: Cluster) -> None:
@@ -260,6 +260,51 @@ def test_a_rollback_under_newer_entries_is_noticed(cluster: Cluster) -> None:
     node.follower().step()
     assert not node.follower().fresh
     assert node.follower().rolled_back
+
+
+def run_ahead(cluster: Cluster) -> None:
+    """A host whose clock is a month ahead revokes something: numbers go on from there."""
+    clock = ManualClock()
+    clock.set_wall(30 * DAY)
+    cluster.node(clock, active=False).revoke_labels(["ahead"])
+    cluster.members.pop()
+
+
+def test_numbers_that_come_again_are_another_history(cluster: Cluster) -> None:
+    """After a clock had run ahead, a restored store gives the lost numbers to other entries."""
+    node, other = cluster.node(), cluster.node()
+    run_ahead(cluster)
+    issued = node.issue_api_token("alice", "ci")
+    kept = len(cluster.shelf.entries)
+    lost = other.revoke_labels(["lost"])
+    cluster.step(node)
+    assert node.authenticate(issued.text, "api")
+    roll_back(cluster, kept)
+    assert other.revoke_ids([issued.token.id]).seq == lost.seq
+    cluster.clock.advance(4)
+    cluster.step(node)
+    assert reason(node.authenticate(issued.text, "api")) == "revoked"
+    assert node.follower().rolled_back
+
+
+def test_restored_makes_every_node_read_the_feed_anew(cluster: Cluster) -> None:
+    """Even where the entry at which a node stands came again as well: a message sent twice."""
+    node, other = cluster.node(), cluster.node()
+    run_ahead(cluster)
+    issued = node.issue_api_token("alice", "ci")
+    kept = len(cluster.shelf.entries)
+    other.revoke_labels(["lost"])
+    message = other.revoke_labels(["sid"], entry_id="message")
+    cluster.step(node)
+    assert node.authenticate(issued.text, "api")
+    roll_back(cluster, kept)
+    other.revoke_ids([issued.token.id])
+    assert other.revoke_labels(["sid"], entry_id="message").seq == message.seq
+    other.restored()
+    cluster.clock.advance(4)
+    cluster.step(node)
+    assert reason(node.authenticate(issued.text, "api")) == "revoked"
+    assert node.follower().fresh
 
 
 def test_reading_on_meanwhile_is_no_rollback(cluster: Cluster) -> None:
