@@ -118,45 +118,52 @@ class Reader:
             self._era += 1
             self.view.begin_anew()
 
-    def follow(self) -> None:
-        """Read and apply what is new. Any thread may; none holds a lock while the store works."""
+    def follow(self) -> bool:
+        """Read and apply what is new. Any thread may; none holds a lock while the store works.
+
+        ``False`` where the store showed neither our place nor anything behind it: whoever
+        answered lags, and nothing tells whether our place is one of this history.
+        """
         with self.view.lock:
             era, place = self._era, self._place()
         if place.seq == 0:
             self._snapshot()
-            return
+            return True
+        found = True
         for _ in range(PAGES_AT_ONCE):
-            batch = self._read_on(place, era)
-            if batch is None or self._gap(place.seq, batch, era):
+            batch = self.store.read(place.seq - 1)
+            here = batch.entries[0] if batch.entries else None
+            if here is None:
+                found = found and (not place.entry or batch.floor >= place.seq)
+            elif here.seq == place.seq:
+                batch = replace(batch, entries=batch.entries[1:])
+            if self._is_another(here, place, era) or self._gap(place.seq, batch, era):
                 self._snapshot()
-                return
+                return True
             learnt, restored = self._learn_page(batch)
             if restored:
                 # Whatever was taken for ours until here: what the nodes appended between the
                 # restore and this entry may stand under numbers that we had passed.
                 self._snapshot()
-                return
+                return True
             place = _end(batch, place)
             self._reach(place.seq, era, learnt, place.entry)
             if not batch.more:
                 break
         if self.view.broken:
             self._void(self.view.broken)
+        return found
 
     def _place(self) -> Place:
         applied = self.view.applied
         return self._last if self._last.seq == applied else Place(applied)
 
-    def _read_on(self, place: Place, era: int) -> Batch | None:
-        """The page after *place*; ``None`` where another entry stands there than was read."""
-        batch = self.store.read(place.seq - 1)
-        if not batch.entries or batch.entries[0].seq != place.seq:
-            return batch
-        here = batch.entries[0]
-        if place.entry not in ("", here.id):
-            self._lost(place.seq, era)
-            return None
-        return replace(batch, entries=batch.entries[1:])
+    def _is_another(self, here: Entry | None, place: Place, era: int) -> bool:
+        """Whether *here* stands at our place, but is not what we read there."""
+        if here is None or here.seq != place.seq or place.entry in ("", here.id):
+            return False
+        self._lost(place.seq, era)
+        return True
 
     def _gap(self, after: int, batch: Batch, era: int) -> bool:
         """Whether something between *after* and this page is missing here."""
@@ -221,9 +228,7 @@ class Reader:
             self._keys_seen = changed
         return learnt, restored
 
-    def _reach(
-        self, seq: int, era: int, learnt: Sequence[Learnt] = (), entry: str = ""
-    ) -> None:
+    def _reach(self, seq: int, era: int, learnt: Sequence[Learnt] = (), entry: str = "") -> None:
         """Move the position, and tell the listeners, each of them of each revocation once."""
         with self.view.lock:
             new = [one for one in learnt if one[0] > self._told and one[0] not in self._ahead]
