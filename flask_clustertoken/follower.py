@@ -20,7 +20,13 @@ from math import isnan, nan
 from typing import Protocol
 
 from .clock import SKEW, Clock
-from .errors import ConfigurationError, NotAnnounced, StoreError, StoreNotOpen
+from .errors import (
+    ConfigurationError,
+    NotAnnounced,
+    StoreError,
+    StoreNotOpen,
+    StoreUnavailable,
+)
 from .events import Events, NodeFresh, NodeStale
 from .notices import LIFETIME_ANNOUNCED, Notice
 from .reader import ROLLED_BACK, Hooks, Reader, UnreadableEntry
@@ -259,11 +265,14 @@ class Follower(Reader):
             self._distrust(f"its clock differs from the store's by more than {SKEW:.0f} s")
             return
         self.offset = self._offset
-        self.follow()
+        found = self.follow()
         # (Taken before the head is asked for: other threads read on meanwhile.)
         era, applied = self._era, self.view.applied
         if vouched.seq < applied and self.store.head() < applied:
             self._lost(applied, era)
+        elif not found:
+            # (The lease that there is runs on.)
+            raise StoreUnavailable("the feed was read where its end is not known yet")
         self._extend(start, vouched.seq)
 
     def _extend(self, start: float, seq: int) -> None:

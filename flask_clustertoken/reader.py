@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from .errors import StoreError
 from .events import Events, RevocationApplied
@@ -30,6 +31,17 @@ SNAPSHOTS = 3
 
 #: The number of a revocation, and what it says.
 Learnt = tuple[int, Notice]
+
+
+class Place(NamedTuple):
+    """A position in the feed: its number, and the entry that stood there (``""``: not known).
+
+    The number alone does not tell which history it belongs to. Where a clock had run ahead,
+    numbers come again after a backup was put back, one by one and under other entries.
+    """
+
+    seq: int
+    entry: str = ""
 
 
 class UnreadableEntry(StoreError):
@@ -70,6 +82,8 @@ class Reader:
         self._ahead: set[int] = set()
         #: Moves when our position was given up.
         self._era = 0
+        #: What was read last in its place.
+        self._last = Place(0)
 
     @property
     def rolled_back(self) -> bool:
@@ -104,25 +118,52 @@ class Reader:
             self._era += 1
             self.view.begin_anew()
 
-    def follow(self) -> None:
-        """Read and apply what is new. Any thread may; none holds a lock while the store works."""
+    def follow(self) -> bool:
+        """Read and apply what is new. Any thread may; none holds a lock while the store works.
+
+        ``False`` where the store showed neither our place nor anything behind it: whoever
+        answered lags, and nothing tells whether our place is one of this history.
+        """
         with self.view.lock:
-            era, after = self._era, self.view.applied
-        if after == 0:
+            era, place = self._era, self._place()
+        if place.seq == 0:
             self._snapshot()
-            return
+            return True
+        found = True
         for _ in range(PAGES_AT_ONCE):
-            batch = self.store.read(after)
-            if self._gap(after, batch, era):
+            batch = self.store.read(place.seq - 1)
+            here = batch.entries[0] if batch.entries else None
+            if here is None:
+                found = found and (not place.entry or batch.floor >= place.seq)
+            elif here.seq == place.seq:
+                batch = replace(batch, entries=batch.entries[1:])
+            if self._is_another(here, place, era) or self._gap(place.seq, batch, era):
                 self._snapshot()
-                return
-            learnt = self._learn_page(batch)
-            after = batch.seq
-            self._reach(after, era, learnt)
+                return True
+            learnt, restored = self._learn_page(batch)
+            if restored:
+                # Whatever was taken for ours until here: what the nodes appended between the
+                # restore and this entry may stand under numbers that we had passed.
+                self._snapshot()
+                return True
+            place = _end(batch, place)
+            self._reach(place.seq, era, learnt, place.entry)
             if not batch.more:
                 break
         if self.view.broken:
             self._void(self.view.broken)
+        return found
+
+    def _place(self) -> Place:
+        applied = self.view.applied
+        return self._last if self._last.seq == applied else Place(applied)
+
+    def _is_another(self, here: Entry | None, place: Place, era: int) -> bool:
+        """Whether *here* stands at our place, but is not what we read there."""
+        if here is None or here.seq != place.seq or place.entry in ("", here.id):
+            return False
+        self._lost(place.seq, era)
+        return True
 
     def _gap(self, after: int, batch: Batch, era: int) -> bool:
         """Whether something between *after* and this page is missing here."""
@@ -141,7 +182,7 @@ class Reader:
         """Merge everything that stands in the feed into the view; forget remembered answers."""
         for _ in range(SNAPSHOTS):
             era = self._era
-            after, learnt = self._read_all()
+            place, learnt = self._read_all()
             # Asked behind the last page: a store that took the old one's place goes on from its
             # number and lacks its revocations, so tokens of the old one must not be judged by it.
             self.meet(self.store.root().epoch)
@@ -149,30 +190,34 @@ class Reader:
                 break
         else:
             raise StoreError("the store is being replaced all the time")
-        if after:
+        if place.seq:
             self._hooks.forget()
-        self._reach(after, era, learnt)
+        self._reach(place.seq, era, learnt, place.entry)
 
-    def _read_all(self) -> tuple[int, list[Learnt]]:
-        after = 0
+    def _read_all(self) -> tuple[Place, list[Learnt]]:
+        place = Place(0)
         learnt: list[Learnt] = []
         for _ in range(PAGES_AT_ONCE):
-            batch = self.store.read(after)
-            learnt += self._learn_page(batch)
-            after = batch.seq
+            batch = self.store.read(place.seq)
+            learnt += self._learn_page(batch)[0]
+            place = _end(batch, place)
             if not batch.more:
-                return after, learnt
+                return place, learnt
         raise StoreError("the feed is longer than this node can read")
 
-    def _learn_page(self, batch: Batch) -> list[Learnt]:
+    def _learn_page(self, batch: Batch) -> tuple[list[Learnt], bool]:
         """Take in a page; what of it the listeners are to be told once the position has moved.
+
+        And whether it says that a backup was restored.
 
         Who only just starts tells nobody of what happened before: it has served nobody yet.
         """
         telling = self._told > 0 and self._events.heard(RevocationApplied)
         learnt = []
+        restored = False
         for entry in batch.entries:
             notice = self._learn(entry)
+            restored = restored or notice.kind == "restored"
             if telling and notice.kind in REVOKING and entry.seq > self._told:
                 learnt.append((entry.seq, notice))
         changed = self.view.keys_changed
@@ -181,13 +226,15 @@ class Reader:
             # that finds nothing left to read. A store in trouble is asked again.
             self._hooks.keys()
             self._keys_seen = changed
-        return learnt
+        return learnt, restored
 
-    def _reach(self, seq: int, era: int, learnt: Sequence[Learnt] = ()) -> None:
+    def _reach(self, seq: int, era: int, learnt: Sequence[Learnt] = (), entry: str = "") -> None:
         """Move the position, and tell the listeners, each of them of each revocation once."""
         with self.view.lock:
             new = [one for one in learnt if one[0] > self._told and one[0] not in self._ahead]
             if era == self._era:
+                if seq >= self.view.applied:
+                    self._last = Place(seq, entry)
                 self.view.applied = max(self.view.applied, seq)
                 self._told = max(self._told, seq)
                 self._ahead = {one for one in self._ahead if one > self._told}
@@ -271,3 +318,11 @@ class Reader:
 
     def _replaced(self) -> None:
         """What was told to the store is not in it: it is another one, or an older one."""
+
+
+def _end(batch: Batch, place: Place) -> Place:
+    """Where a reader stands who has read *batch* from *place* on."""
+    if batch.seq <= place.seq:
+        return place
+    last = batch.entries[-1] if batch.entries else None
+    return Place(batch.seq, last.id if last is not None and last.seq == batch.seq else "")

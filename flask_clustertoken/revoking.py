@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from . import arguments
+from .clock import SKEW
 from .confirmation import Revocation
 from .events import TokenRevoked
 from .membership import Membership
@@ -12,6 +13,9 @@ from .nodes import Node
 from .notices import Notice, digests
 from .stores.base import Change, Delete
 from .tokens import TokenKind, record_key
+
+#: What ``restored`` stands above the highest number known, in the feed's microseconds.
+AHEAD = int(2 * SKEW * 1e6)
 
 #: The kinds of token that "log out everywhere" ends unless asked otherwise.
 LOGINS: tuple[TokenKind, ...] = ("login",)
@@ -86,10 +90,13 @@ class Revoker(Membership):
 
     def restored(self, kinds: Sequence[TokenKind] = LOGINS) -> Revocation:
         """After a restore from backup: end what was issued before, above any number ever seen."""
-        self.follower()
-        seen = max((Node.decode(one).seen for one in self.store.nodes()), default=0)
         notice = Notice("restored", self.clock.time(), kinds=arguments.kinds(kinds))
-        return self._revoke(notice, above=seen)
+        now = int(self.follower().store_time() * 1e6)
+        seen = max((Node.decode(one).seen for one in self.store.nodes()), default=0)
+        # Logins that were lost with the store may be out under numbers that nobody here has met:
+        # a clock may be ahead as far as is tolerated, and where one was further ahead before the
+        # backup, numbers have gone on from there, one by one.
+        return self._revoke(notice, above=max(seen, now, self.store.head()) + AHEAD)
 
     def _revoke(
         self,

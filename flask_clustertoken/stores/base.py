@@ -289,8 +289,9 @@ class ClusterStore(ABC):
 
         Returns the number of each entry. The first new number is
         ``max(head + 1, wall clock in µs, above + 1)``, so numbers do not repeat when a backup
-        is restored. If the id of the first entry is known already, nothing is done and the
-        numbers of then are returned. With no entries it is a plain transaction on records.
+        is restored (unless a clock had run ahead: readers compare the entry's id as well). If
+        the id of the first entry is known already, nothing is done and the numbers of then are
+        returned. With no entries it is a plain transaction on records.
         Raises :class:`Conflict` when an :class:`Add` or :class:`Require` does not hold, and
         :class:`StoreNotOpen` when the store is sealed; so do add, put and touch.
         """

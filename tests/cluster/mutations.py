@@ -24,9 +24,10 @@ def ignore_the_lease(authority: TokenAuthority) -> None:
 def trust_a_reconnect(authority: TokenAuthority) -> None:
     """Call the view current after a contact, without reading what was missed."""
 
-    def follow(self: Follower) -> None:
+    def follow(self: Follower) -> bool:
         with self.view.lock:
             self.view.applied = max(self.view.applied, self.store.head())
+        return True
 
     authority.follower()
     Follower.follow = follow  # type: ignore[method-assign]

@@ -13,9 +13,9 @@ from flask_clustertoken.events import NodeFresh, NodeStale, RevocationApplied
 from flask_clustertoken.keys import RING_KEY, ring_bytes
 from flask_clustertoken.nodes import Node
 from flask_clustertoken.notices import LIFETIME_ANNOUNCED, Notice
-from flask_clustertoken.stores.base import NewEntry, Put, Root
+from flask_clustertoken.stores.base import Batch, NewEntry, Put, Root
 
-from .parts import Cluster, reason, store_of
+from .parts import DAY, Cluster, reason, store_of
 
 
 def test_the_lease_runs_from_the_start_of_the_contact(cluster: Cluster) -> None:
@@ -260,6 +260,91 @@ def test_a_rollback_under_newer_entries_is_noticed(cluster: Cluster) -> None:
     node.follower().step()
     assert not node.follower().fresh
     assert node.follower().rolled_back
+
+
+def run_ahead(cluster: Cluster) -> None:
+    """A host whose clock is a month ahead revokes something: numbers go on from there."""
+    clock = ManualClock()
+    clock.set_wall(30 * DAY)
+    cluster.node(clock, active=False).revoke_labels(["ahead"])
+    cluster.members.pop()
+
+
+def test_numbers_that_come_again_are_another_history(cluster: Cluster) -> None:
+    """After a clock had run ahead, a restored store gives the lost numbers to other entries."""
+    node, other = cluster.node(), cluster.node()
+    run_ahead(cluster)
+    issued = node.issue_api_token("alice", "ci")
+    kept = len(cluster.shelf.entries)
+    lost = other.revoke_labels(["lost"])
+    cluster.step(node)
+    assert node.authenticate(issued.text, "api")
+    roll_back(cluster, kept)
+    assert other.revoke_ids([issued.token.id]).seq == lost.seq
+    cluster.clock.advance(4)
+    cluster.step(node)
+    assert reason(node.authenticate(issued.text, "api")) == "revoked"
+    assert node.follower().rolled_back
+
+
+def test_restored_makes_every_node_read_the_feed_anew(cluster: Cluster) -> None:
+    """Even where the entry at which a node stands came again as well: a message sent twice."""
+    node, other = cluster.node(), cluster.node()
+    run_ahead(cluster)
+    issued = node.issue_api_token("alice", "ci")
+    kept = len(cluster.shelf.entries)
+    other.revoke_labels(["lost"])
+    message = other.revoke_labels(["sid"], entry_id="message")
+    cluster.step(node)
+    assert node.authenticate(issued.text, "api")
+    roll_back(cluster, kept)
+    other.revoke_ids([issued.token.id])
+    assert other.revoke_labels(["sid"], entry_id="message").seq == message.seq
+    other.restored()
+    cluster.clock.advance(4)
+    cluster.step(node)
+    assert reason(node.authenticate(issued.text, "api")) == "revoked"
+    assert node.follower().fresh
+
+
+def test_a_reading_that_lags_does_not_vouch_for_our_place(cluster: Cluster) -> None:
+    """It does not show what stands there: the lease runs on, and is not made longer."""
+    node, other = cluster.node(), cluster.node()
+    run_ahead(cluster)
+    issued = node.issue_api_token("alice", "ci")
+    kept = len(cluster.shelf.entries)
+    other.revoke_labels(["lost"])
+    cluster.step(node)
+    follower, store = node.follower(), store_of(node)
+    assert node.authenticate(issued.text, "api")
+    roll_back(cluster, kept)
+    other.revoke_ids([issued.token.id])
+    end = follower.lease_end
+    cluster.clock.advance(4)
+    store.read = lambda after, limit=0: Batch((), after, False, 0)  # type: ignore[method-assign]
+    cluster.step(node)
+    assert follower.lease_end == end
+    del store.read
+    cluster.step(node)
+    assert reason(node.authenticate(issued.text, "api")) == "revoked"
+
+
+def test_restored_ends_logins_whose_numbers_nobody_has_met(cluster: Cluster) -> None:
+    """The app was stopped: that they are out, and at which numbers, is known to nobody."""
+    gone = cluster.node(TOKEN_STORE="cookie")
+    run_ahead(cluster)
+    kept = len(cluster.shelf.entries)
+    gone.revoke_labels(["lost"])
+    gone.revoke_labels(["lost, too"])
+    issued = gone.issue_login("alice")
+    gone.close()
+    roll_back(cluster, kept)
+    node = cluster.node(TOKEN_STORE="cookie")
+    node.restored()
+    for label in ("one", "two", "three"):
+        node.revoke_labels([label])
+    cluster.step(node)
+    assert reason(node.authenticate(issued.text)) == "revoked"
 
 
 def test_reading_on_meanwhile_is_no_rollback(cluster: Cluster) -> None:

@@ -12,6 +12,7 @@ from flask_clustertoken.housekeeping import DAY, Housekeeping
 from flask_clustertoken.issuing import Issuer
 from flask_clustertoken.judging import Judge
 from flask_clustertoken.notices import Notice
+from flask_clustertoken.reader import Place
 from flask_clustertoken.recall import Recall
 from flask_clustertoken.revocations import View
 from flask_clustertoken.tokens import Wire
@@ -47,13 +48,19 @@ def compare_with_the_current_lease(patch: pytest.MonkeyPatch) -> None:
 def skip_what_is_unreadable(patch: pytest.MonkeyPatch) -> None:
     learn = Follower._learn
 
-    def broken(self: Any, entry: Any) -> None:
+    def broken(self: Any, entry: Any) -> Notice:
         try:
-            learn(self, entry)
+            return learn(self, entry)
         except Exception:
             self._reach(entry.seq, self._era)
+            return Notice("barrier", 0.0)
 
     patch.setattr(Follower, "_learn", broken)
+
+
+def restored_is_a_mark_only(patch: pytest.MonkeyPatch) -> None:
+    learn = Follower._learn_page
+    patch.setattr(Follower, "_learn_page", lambda self, batch: (learn(self, batch)[0], False))
 
 
 def own_moves_the_position(patch: pytest.MonkeyPatch) -> None:
@@ -152,6 +159,16 @@ BITES: list[tuple[str, Patch, Test]] = [
         "a gap is overlooked",
         put(Follower, "_gap", lambda self, after, batch, era: False),
         test_follower.test_a_rollback_under_newer_entries_is_noticed,
+    ),
+    (
+        "a number tells the history",
+        put(Follower, "_place", lambda self: Place(self.view.applied)),
+        test_follower.test_numbers_that_come_again_are_another_history,
+    ),
+    (
+        "a restore is a mark and no more",
+        restored_is_a_mark_only,
+        test_follower.test_restored_makes_every_node_read_the_feed_anew,
     ),
     (
         "a gap forgets no answers",

@@ -1,4 +1,7 @@
-"""``python -m tests.simulation SEED [-v]``: run one schedule again and say what happened."""
+"""Run one schedule again and say what happened.
+
+``python -m tests.simulation SEED [--restores] [-v]``
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from .test_simulation import ACTIONS
 from .world import World, problems
 
 if __name__ == "__main__":
+    World.restores = "--restores" in sys.argv
     world = World(int(sys.argv[1]))
     world.run(ACTIONS)
     if "-v" in sys.argv:

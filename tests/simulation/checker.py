@@ -13,7 +13,8 @@ checker knows nothing of the code under test, so a run of real processes can be 
                  (it was refused because the node knew a revocation), max_staleness,
                  accepts_when_stale
 ``record``       token, at: the store held a living record of this token
-``lost``         revs, at: the store forgot these (a backup was restored)
+``lost``         revs, tokens, at: a backup was restored that knows neither these revocations
+                 nor these tokens; marks end such a token again from the one that is ``restored``
 """
 
 from __future__ import annotations
@@ -64,12 +65,25 @@ def check(history: Iterable[Event], margin: float = 0.0) -> list[Violation]:
     confirmed: dict[Any, float] = {}
     for event in by_type["confirmed"]:
         confirmed[event["rev"]] = min(event["at"], confirmed.get(event["rev"], event["at"]))
-    lost = {rev: event["at"] for event in by_type["lost"] for rev in event["revs"]}
+    lost: dict[Any, float] = {}
+    for event in by_type["lost"]:
+        # (A later backup lacks it as well; it was lost with the first.)
+        for rev in event["revs"]:
+            lost[rev] = min(event["at"], lost.get(rev, event["at"]))
+    unknown: dict[Any, float] = {}
+    for event in by_type["lost"]:
+        for name in event["tokens"]:
+            unknown[name] = min(event["at"], unknown.get(name, event["at"]))
     covering: dict[str, list[Event]] = defaultdict(list)
     for revocation in by_type["revoked"]:
         if revocation["acknowledged"] is not None:
             for name, token in tokens.items():
-                if covers(revocation, token):
+                if covers(revocation, token) and not (
+                    # Its number is of the history that was lost. It may have come again.
+                    revocation["what"] in ("subject", "realm")
+                    and revocation["begin"] >= unknown.get(name, float("inf"))
+                    and not revocation.get("restored")
+                ):
                     covering[name].append(revocation)
     found = []
     for event in by_type["validated"]:
@@ -96,7 +110,17 @@ def check(history: Iterable[Event], margin: float = 0.0) -> list[Violation]:
             for one in over
         )
     }
-    return found + _unlearnt(one for one in by_type["validated"] if one["token"] not in reused)
+    # The end of a token whose record a backup brought back is remembered for its time only.
+    back = {
+        one["target"]: max(lost[one["rev"]], one["begin"] + one["remembered_for"])
+        for one in by_type["revoked"]
+        if one["what"] == "id" and one["rev"] in lost
+    }
+    return found + _unlearnt(
+        one
+        for one in by_type["validated"]
+        if one["token"] not in reused and one["begin"] < back.get(one["token"], float("inf"))
+    )
 
 
 def _accepted(

@@ -73,8 +73,29 @@ def test_a_node_that_knew_it_may_not_forget() -> None:
     assert promises(knew, LOOKED | {"node": "m"}) == []
 
 
+def test_a_node_may_forget_what_is_over_although_a_backup_brings_the_token_back() -> None:
+    """Not before: as long as it is remembered, the backup changes nothing."""
+    knew = LOOKED | {"accepted": False, "reason": "revoked", "from_view": True, "end": 11.5}
+    lost = {"type": "lost", "revs": [1], "tokens": [], "at": 12.0}
+    over = LOOKED | {"begin": 111.0, "end": 111.1}
+    assert promises(REVOKED, knew, lost, LOOKED | {"begin": 13.0, "end": 13.1}) == ["5"]
+    assert promises(REVOKED, knew, lost, over) == []
+
+
 def test_what_a_restored_backup_lost_is_not_promised() -> None:
     """From then on; before it everything holds."""
     late = LOOKED | {"begin": 90.0, "end": 90.0}
-    assert promises(REVOKED, {"type": "lost", "revs": [1], "at": 50.0}, late) == []
-    assert promises(REVOKED, {"type": "lost", "revs": [1], "at": 95.0}, late) == ["2"]
+    assert promises(REVOKED, {"type": "lost", "revs": [1], "tokens": [], "at": 50.0}, late) == []
+    again = {"type": "lost", "revs": [1], "tokens": [], "at": 95.0}
+    assert promises(REVOKED, again, late) == ["2"]
+    assert promises(REVOKED, again, again | {"at": 50.0}, late) == []
+
+
+def test_a_token_that_the_backup_does_not_know_ends_with_the_restore_that_is_said() -> None:
+    """Its number may have come again since: other marks are not promised to cover it."""
+    lost = {"type": "lost", "revs": [], "tokens": ["t"], "at": 5.0}
+    mark = REVOKED | {"what": "subject", "target": "alice"}
+    late = LOOKED | {"begin": 90.0, "end": 90.0}
+    assert promises(lost, mark, late) == []
+    assert promises(lost, REVOKED, late) == ["2"]
+    assert promises(lost, mark | {"restored": True}, late) == ["2"]

@@ -10,6 +10,7 @@ import pytest
 import flask_clustertoken.confirmation as confirmation
 from flask_clustertoken.errors import NotAnnounced
 from flask_clustertoken.follower import Follower
+from flask_clustertoken.reader import Place
 from flask_clustertoken.stores.base import Presence, Vouched
 
 from .test_simulation import ACTIONS
@@ -79,7 +80,6 @@ def sweep_often(patch: pytest.MonkeyPatch) -> None:
     act = World.act
 
     def tidy(self: World) -> None:
-        self.rolls = False  # after a clock that ran ahead, numbers come again in a restored store
         if self.depth == 0:
             self.sweep()
             self.issue(self.rng.choice(self.nodes))
@@ -99,7 +99,29 @@ def sweep_whoever_was_silent(patch: pytest.MonkeyPatch) -> None:
         return withdraw(self, node_id)
 
     patch.setattr(Inner, "withdraw", broken)
-    sweep_often(patch)
+    fall_silent_often(patch)
+
+
+def fall_silent_often(patch: pytest.MonkeyPatch) -> None:
+    """A node that knows a token is cut off until it may be swept, and then the token ends."""
+    act = World.act
+
+    def silent(self: World) -> None:
+        if self.depth == 0:
+            self.issue(self.rng.choice(self.nodes))
+            for node in self.nodes:
+                self.validate(node)
+            self.sweep()
+            self.rng.choice(self.nodes).cut_until = self.now + 16.0
+            self.drive(14.0)
+            self.sweep()
+            self.revoke(self.rng.choice(self.nodes))
+            for texts, issued in list(self.tokens.values())[-3:]:
+                for node in filter(self.ready, self.nodes):
+                    self.validate_one(node, texts[-1], issued)
+        act(self)
+
+    patch.setattr(World, "act", silent)
 
 
 def lease_from_the_end(patch: pytest.MonkeyPatch) -> None:
@@ -146,6 +168,12 @@ def vouch_without_reading(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Follower, "_extend", broken)
 
 
+def go_by_the_number(patch: pytest.MonkeyPatch) -> None:
+    """A place in the feed is a number, whatever entry stands there."""
+    patch.setattr(World, "restores", True)
+    patch.setattr(Follower, "_place", lambda self: Place(self.view.applied))
+
+
 BROKEN: list[Break] = [
     ignore_the_lease,
     trust_a_reconnect,
@@ -157,6 +185,7 @@ BROKEN: list[Break] = [
     renewal_that_creates,
     own_entry_moves_the_position,
     vouch_without_reading,
+    go_by_the_number,
 ]
 
 

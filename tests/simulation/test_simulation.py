@@ -20,6 +20,13 @@ BATCHES = [
 ]
 
 
+#: Seeds of schedules with restored backups, as many as the inner loop has time for and the rest.
+RESTORES = [
+    pytest.param(range(25)),
+    pytest.param(range(25, rounds(200, 3000)), marks=[pytest.mark.processes]),
+]
+
+
 @pytest.mark.parametrize("batch", BATCHES)
 def test_no_schedule_breaks_a_promise(batch: int) -> None:
     """Whatever is cut, frozen, lost, late or restarted, the promises of revocation hold."""
@@ -28,3 +35,16 @@ def test_no_schedule_breaks_a_promise(batch: int) -> None:
         world.run(ACTIONS)
         found = problems(world)
         assert not found, f"python -m tests.simulation {seed}\n" + "\n".join(found[:3])
+
+
+@pytest.mark.parametrize("seeds", RESTORES, ids=str)
+def test_no_restored_backup_hides_what_is_revoked_afterwards(
+    seeds: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nobody stopped the nodes, and numbers that were lost come again."""
+    monkeypatch.setattr(World, "restores", True)
+    for seed in seeds:
+        world = World(seed)
+        world.run(ACTIONS)
+        found = problems(world)
+        assert not found, f"python -m tests.simulation {seed} --restores\n" + "\n".join(found[:3])

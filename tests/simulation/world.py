@@ -21,6 +21,7 @@ import flask_clustertoken.confirmation as confirmation_module
 import flask_clustertoken.housekeeping as housekeeping_module
 import flask_clustertoken.membership as membership_module
 from flask_clustertoken.authority import TokenAuthority
+from flask_clustertoken.confirmation import Revocation
 from flask_clustertoken.errors import ClusterTokenError, StoreUnavailable
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores.base import (
@@ -40,6 +41,8 @@ T = TypeVar("T")
 SUBJECTS = ("alice", "bob")
 LABELS = ("sid-1", "sid-2", "sid-3")
 LIFETIME = 3600
+#: What a backup holds of a shelf.
+HELD = ("root", "records", "entries", "known", "head", "floor", "presence")
 #: What clocks that run up to 0.2 % apart can add to a lease of some 10 s.
 MARGIN = 0.05
 
@@ -99,6 +102,7 @@ class SimulatedStore(ClusterStore):
         self._world = world
         self._node = node
         self._inner = Inner(world, node.clock)
+        self._shown: set[str] = set()
 
     def _read(self, work: Callable[[], T]) -> T:
         return self._world.call(self._node, work, writes=False)
@@ -175,10 +179,14 @@ class SimulatedStore(ClusterStore):
         def work() -> Batch:
             batch = self._inner.read(after, self._world.rng.choice((2, 5, 1000)))
             if batch.entries and self._world.lags():
-                kept = batch.entries[: self._world.rng.randrange(len(batch.entries))]
+                # (Through one client nobody is shown less than was shown before.)
+                shown = sum(one.id in self._shown for one in batch.entries)
+                kept = batch.entries[: self._world.rng.randrange(shown, len(batch.entries) + 1)]
+                self._shown |= {one.id for one in kept}
                 if kept:
                     return Batch(kept, kept[-1].seq, False, min(batch.floor, kept[-1].seq))
                 return Batch((), after, False, min(batch.floor, after))
+            self._shown |= {one.id for one in batch.entries}
             return batch
 
         return self._read(work)
@@ -259,7 +267,7 @@ class SimulatedNode:
 
     @property
     def cut(self) -> bool:
-        return self.world.now < self.cut_until
+        return self.world.now < max(self.cut_until, self.world.away_until)
 
     @property
     def awake(self) -> bool:
@@ -302,6 +310,9 @@ class SimulatedNode:
 class World:
     """The cluster, its history, and a seed's worth of trouble."""
 
+    #: Much is revoked, and old backups are put back again and again.
+    restores: ClassVar[bool] = False
+
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.rng = rng = Random(seed)
@@ -317,6 +328,9 @@ class World:
         self.depth = 0
         self.count = 0
         self.calm = False
+        #: The servers are stopped.
+        self.away_until = 0.0
+        self.backup: dict[str, Any] | None = None
         self.rolled_back = False
         # How rough this schedule is, and in which way.
         self.trouble = rng.choice((0.0, 0.02, 0.02, 0.1))
@@ -434,8 +448,10 @@ class World:
         with self.installed():
             for node in self.nodes:
                 node.step()
-            for _ in range(actions):
+            for number in range(actions):
                 self.drive(self.rng.choice((0.005, 0.05, 0.5, 2.0)))
+                if self.restores:
+                    self.restore_often(number)
                 self.act()
             self.settle()
         return self.history
@@ -535,30 +551,56 @@ class World:
                     node.cut_until = self.now + 12.0
 
     def roll_back(self) -> None:
-        """The operator restores a backup that is a little old."""
-        backup = self.__dict__.get("_backup")
-        self.__dict__["_backup"] = None
-        if backup is None:
-            self.__dict__["_backup"] = (
-                dict(self.shelf.records),
-                list(self.shelf.entries),
-                dict(self.shelf.known),
-                self.shelf.head,
-                self.shelf.floor,
-            )
+        """The operator makes a backup, or restores the one there is while the nodes go on.
+
+        Nobody restores a store within seconds: meanwhile every lease runs out.
+        """
+        if self.backup is None:
+            self.backup = copy_of(self.shelf) | {"tokens": set(self.tokens)}
             return
-        records, entries, known, head, floor = copy.copy(backup)
-        here = {entry.seq for entry in entries}
+        away = self.rng.choice((15.0, 60.0))
+        self.away_until = self.now + away
+        self.drive(away)
+        backup, self.backup = self.backup, None
+        here = {entry.seq for entry in backup["entries"]}
         gone = [e["rev"] for e in self.attempts if e["seq"] is None or e["seq"] not in here]
-        self.history.append({"type": "lost", "revs": gone, "at": self.now})
-        shelf = self.shelf
-        shelf.records, shelf.entries, shelf.known = dict(records), list(entries), dict(known)
-        shelf.head, shelf.floor = head, floor
+        late = [name for name in self.tokens if name not in backup["tokens"]]
+        self.history.append({"type": "lost", "revs": gone, "tokens": late, "at": self.now})
+        for name in HELD:
+            setattr(self.shelf, name, backup[name])
         self.rolled_back = True
+        if self.rng.random() < 0.5:
+            self.restored(self.rng.choice(self.nodes))
+
+    def restored(self, node: SimulatedNode) -> None:
+        """The operator says so, and from then on everything is promised again."""
+        event = self.revoked("realm", "", ("login",), node) | {"restored": True}
+        self.attempts.append(event)
+        self.history.append(event)
+        with contextlib.suppress(ClusterTokenError):
+            self.acknowledged(event, node.authority.restored())
 
     def leap(self) -> None:
         """A night passes; everybody slept."""
         self.pass_time(self.rng.choice((600.0, 4100.0, 4100.0, 9000.0, 200_000.0)))
+
+    def restore_often(self, number: int) -> None:
+        """After a clock ran ahead: then the numbers of what was lost come again one by one."""
+        if number == 3:
+            self.run_ahead()
+        if number > 3 and self.rng.random() < 0.25:
+            self.roll_back()
+        self.issue(self.rng.choice(self.nodes))
+        self.revoke(self.rng.choice(self.nodes))
+        for node in self.nodes:
+            self.validate(node)
+
+    def run_ahead(self) -> None:
+        """A host whose clock is a month ahead revokes something: numbers go on from there."""
+        node = self.rng.choice(self.nodes)
+        node.clock.skew = 30 * 86_400.0
+        node.clock.wrong_until = self.now + 1.0
+        self.revoke(node)
 
     # -- what people do ----------------------------------------------------------------
 
@@ -677,19 +719,7 @@ class World:
             "subject": rng.choice(SUBJECTS),
             "realm": "",
         }[what]
-        event: dict[str, Any] = {
-            "type": "revoked",
-            "rev": len(self.attempts),
-            "what": what,
-            "target": target,
-            "kinds": list(kinds),
-            "begin": self.now,
-            "acknowledged": None,
-            "ended": float("inf"),
-            "remembered_for": LIFETIME,
-            "node": node.instance,
-            "seq": None,
-        }
+        event = self.revoked(what, target, kinds, node)
         self.attempts.append(event)
         self.history.append(event)
         try:
@@ -703,9 +733,7 @@ class World:
                 revocation = authority.revoke_all(kinds)
         except ClusterTokenError:
             return
-        event["seq"] = revocation.seq
-        event["acknowledged"] = self.appended_at[revocation.seq]
-        event["ended"] = self.now
+        self.acknowledged(event, revocation)
         self.look_for_records()
         if rng.random() < 0.6 and not node.stepping:
             node.stepping = True
@@ -717,6 +745,29 @@ class World:
                 node.stepping = False
             if done.in_force:
                 self.history.append({"type": "confirmed", "rev": event["rev"], "at": self.now})
+
+    def revoked(
+        self, what: str, target: str, kinds: Sequence[str], node: SimulatedNode
+    ) -> dict[str, Any]:
+        """The event of a revocation that begins now."""
+        return {
+            "type": "revoked",
+            "rev": len(self.attempts),
+            "what": what,
+            "target": target,
+            "kinds": list(kinds),
+            "begin": self.now,
+            "acknowledged": None,
+            "ended": float("inf"),
+            "remembered_for": LIFETIME,
+            "node": node.instance,
+            "seq": None,
+        }
+
+    def acknowledged(self, event: dict[str, Any], revocation: Revocation) -> None:
+        event["seq"] = revocation.seq
+        event["acknowledged"] = self.appended_at[revocation.seq]
+        event["ended"] = self.now
 
     def look_for_records(self) -> None:
         """Note which revoked tokens still have a living record (there must be none)."""
@@ -747,8 +798,7 @@ class World:
             self.drive(1.0)
         for _ in range(2 if self.rolled_back else 0):
             # (Again, for a node that had not told yet how far it had been.)
-            with contextlib.suppress(ClusterTokenError):
-                self.nodes[0].authority.restored()
+            self.restored(self.nodes[0])
             self.drive(5.0)
         for node in self.nodes:
             ready = node.authority.readiness()
@@ -791,6 +841,11 @@ class World:
             ):
                 return True
         return False
+
+
+def copy_of(shelf: Shelf) -> dict[str, Any]:
+    """What a backup of it holds."""
+    return {name: copy.copy(getattr(shelf, name)) for name in HELD}
 
 
 def problems(world: World) -> list[str]:
