@@ -32,7 +32,7 @@ from .revocations import View
 from .settings import PREFIX, Settings
 from .stores import open_store
 from .stores.base import Change, ClusterStore, Entry
-from .tokens import Wire
+from .wire import Wire
 
 logger = logging.getLogger("flask_clustertoken")
 

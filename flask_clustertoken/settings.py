@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from .cookies import Cookie
 from .errors import ConfigurationError
 from .notices import RECORD_CACHE_LIMIT, STALENESS_LIMIT
-from .tokens import TokenStore, check_api_prefix
+from .wire import TokenStore, check_api_prefix
 
 PREFIX = "CLUSTERTOKEN_"
 DAY = 86_400

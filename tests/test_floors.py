@@ -27,6 +27,7 @@ FLOORS: dict[str, list[str]] = {
     "first words": ["events", "cookies", "stores.base"],
     "what the feed says": ["notices"],
     "tokens": ["tokens"],
+    "forms of a token": ["records", "wire"],
     "keys and settings": ["arguments", "keys", "settings"],
     "stores": [
         "stores.memory",
