@@ -51,7 +51,7 @@ FLOORS: dict[str, list[str]] = {
     "issuing": ["issuing"],
     "shared data": ["shared"],
     "authority": ["authority"],
-    "operating": ["diagnosis", "migration copying departure", "removal", "rotation"],
+    "operating": ["diagnosis diagnosis.*", "migration copying departure", "removal", "rotation"],
     "handle": ["handle"],
     "middleware": ["middleware"],
     "Flask": ["extension extension.*"],
