@@ -16,7 +16,8 @@ from flask import Flask
 from flask_clustertoken.clock import SKEW
 from flask_clustertoken.extension.state import state_of
 from flask_clustertoken.issuing import IssuedToken, Issuer
-from flask_clustertoken.tokens import new_id, to_record
+from flask_clustertoken.records import to_record
+from flask_clustertoken.tokens import new_id
 
 from .apps import bare, clustertoken
 from .inprocess import request

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 from .errors import ClusterTokenError, StoreError
 from .notices import Notice
+from .records import from_record
 from .stores.base import PAGE, Batch, ClusterStore, Entry, Record
-from .tokens import from_record
 
 #: What belongs to the moment and stays behind.
 LEFT_BEHIND = "lease/"

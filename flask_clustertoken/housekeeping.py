@@ -15,9 +15,9 @@ from .clock import SKEW, Clock
 from .follower import Follower
 from .nodes import Node
 from .notices import STALENESS_LIMIT, Notice
+from .records import NewerForm, from_record
 from .revocations import mark_covers
 from .stores.base import PAGE, ClusterStore, Delete, Entry, Purged, Record
-from .tokens import NewerForm, from_record
 
 DAY = 86_400.0
 

@@ -18,10 +18,11 @@ from .follower import Follower
 from .listing import Lister
 from .membership import logger
 from .recall import Seen
+from .records import to_record
 from .refusals import Refusal
 from .settings import Settings
 from .stores.base import Add, Delete
-from .tokens import Token, TokenKind, new_id, to_record
+from .tokens import Token, TokenKind, new_id
 
 #: Seconds within which logins of one subject count as simultaneous.
 SAME_MOMENT = 5.0

@@ -13,10 +13,11 @@ from .errors import ClusterTokenError, StoreError
 from .events import TokenRefused
 from .follower import Follower
 from .recall import Seen
+from .records import NewerForm, from_record, with_record
 from .refusals import Refusal
 from .revoking import Revoker
 from .stores.base import Record
-from .tokens import NewerForm, Token, TokenKind, from_record, record_key, with_record
+from .tokens import Token, TokenKind, record_key
 
 
 class Judge(Revoker):

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from .clock import SKEW
 from .judging import Judge, read_use, use_key
+from .records import from_record
 from .stores.base import Record
-from .tokens import Token, from_record, record_key, records_of
+from .tokens import Token, record_key, records_of
 
 
 class Lister(Judge):

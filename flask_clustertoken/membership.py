@@ -32,7 +32,7 @@ from .revocations import View
 from .settings import PREFIX, Settings
 from .stores import open_store
 from .stores.base import Change, ClusterStore, Entry
-from .tokens import Wire
+from .wire import Wire
 
 logger = logging.getLogger("flask_clustertoken")
 
@@ -156,9 +156,7 @@ class Membership:
         settings = self.settings
         if settings.secret:
             return KeyRing(settings.secret, clock=self.clock)
-        path = settings.secret_file or (
-            os.path.join(instance_path, "token_secret") if instance_path else ""
-        )
+        path = settings.key_path(instance_path)
         if not path and self.store.shared:
             raise ConfigurationError(
                 PREFIX + "SECRET", "there is no key.", "Set SECRET, or SECRET_FILE."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -11,7 +12,7 @@ from typing import Any, Literal, cast
 from .cookies import Cookie
 from .errors import ConfigurationError
 from .notices import RECORD_CACHE_LIMIT, STALENESS_LIMIT
-from .tokens import TokenStore, check_api_prefix
+from .wire import TokenStore, check_api_prefix
 
 PREFIX = "CLUSTERTOKEN_"
 DAY = 86_400
@@ -146,6 +147,14 @@ class Settings:
             httponly=self.cookie_httponly,
             samesite=cast(Any, self.cookie_samesite),
             partitioned=self.cookie_partitioned,
+        )
+
+    def key_path(self, instance_path: str) -> str:
+        """The key file that counts; ``""`` where the keys stand here, or nothing names a file."""
+        if self.secret:
+            return ""
+        return self.secret_file or (
+            os.path.join(instance_path, "token_secret") if instance_path else ""
         )
 
     def to_agree_in_realm(self) -> dict[str, str]:

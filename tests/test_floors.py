@@ -27,6 +27,7 @@ FLOORS: dict[str, list[str]] = {
     "first words": ["events", "cookies", "stores.base"],
     "what the feed says": ["notices"],
     "tokens": ["tokens"],
+    "forms of a token": ["records", "wire"],
     "keys and settings": ["arguments", "keys", "settings"],
     "stores": [
         "stores.memory",
@@ -50,7 +51,7 @@ FLOORS: dict[str, list[str]] = {
     "issuing": ["issuing"],
     "shared data": ["shared"],
     "authority": ["authority"],
-    "operating": ["diagnosis", "migration copying departure", "removal", "rotation"],
+    "operating": ["diagnosis diagnosis.*", "migration copying departure", "removal", "rotation"],
     "handle": ["handle"],
     "middleware": ["middleware"],
     "Flask": ["extension extension.*"],

@@ -12,7 +12,7 @@ import click
 from ..clock import SKEW
 from ..copying import Progress
 from ..departure import never_certain
-from ..diagnosis import worst
+from ..diagnosis.findings import worst
 from ..housekeeping import Housekeeping
 from ..migration import Migration, migrate
 from ..nodes import Drift, ListedNode, drift

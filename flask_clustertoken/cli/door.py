@@ -17,7 +17,8 @@ import click
 from ..arguments import WrongArgument
 from ..authority import TokenAuthority
 from ..clock import Clock, SystemClock
-from ..diagnosis import Finding, diagnose, secret_path
+from ..diagnosis import diagnose
+from ..diagnosis.findings import Finding
 from ..errors import ClusterTokenError, ConfigurationError, StoreNotOpen
 from ..keys import new_secret
 from ..settings import PREFIX, Settings
@@ -67,7 +68,7 @@ class Door:
         settings = self.settings
         if not keys:
             settings = replace(settings, secret=(new_secret(),), secret_file="")
-        elif not settings.secret and not secret_path(settings, self.instance_path):
+        elif not settings.secret and not settings.key_path(self.instance_path):
             raise ConfigurationError(
                 PREFIX + "SECRET_FILE", "no key was named.", "Name the app's key file."
             )

@@ -14,7 +14,7 @@ from typing import Any
 import click
 from flask.cli import ScriptInfo
 
-from ..diagnosis import Finding
+from ..diagnosis.findings import Finding
 from ..errors import ConfigurationError
 from ..membership import KeyFileMissing
 from ..settings import Settings

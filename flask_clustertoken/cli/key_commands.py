@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from ..diagnosis import secret_path
 from ..keys import KeyFile
 from ..rotation import KeyStatus, Retired, Rotation, Staged, first_key
 from .asking import be_sure, json_option, yes_option
@@ -115,7 +114,7 @@ def keys_stage_command(door: Door, json_too: bool) -> None:
 
 
 def _stage(door: Door) -> Staged:
-    path = secret_path(door.settings, door.instance_path)
+    path = door.settings.key_path(door.instance_path)
     file = KeyFile(Path(path)) if path else None
     if file is not None and not file.read():
         with door.own_store() as store:

@@ -12,7 +12,9 @@ import pytest
 from flask_clustertoken import diagnosis
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
-from flask_clustertoken.diagnosis import Finding, diagnose, look_at_settings, worst
+from flask_clustertoken.diagnosis import diagnose
+from flask_clustertoken.diagnosis.findings import Finding, worst
+from flask_clustertoken.diagnosis.settings import look_at_settings
 from flask_clustertoken.keys import RING_KEY, fingerprint, new_secret, ring_bytes
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores.base import ClusterStore, NewEntry, Root

@@ -15,7 +15,7 @@ from flask_clustertoken.notices import Notice
 from flask_clustertoken.reader import Place
 from flask_clustertoken.recall import Recall
 from flask_clustertoken.revocations import View
-from flask_clustertoken.tokens import Wire
+from flask_clustertoken.wire import Wire
 
 from . import test_authority, test_confirmation, test_follower, test_housekeeping, test_wire
 from .parts import Cluster
@@ -92,9 +92,9 @@ def believe_the_writer(patch: pytest.MonkeyPatch) -> None:
 
 def decode_the_signature(patch: pytest.MonkeyPatch) -> None:
     """Compare what the signature decodes to, as a lenient reader would."""
-    from flask_clustertoken import tokens
+    from flask_clustertoken import wire
 
-    patch.setattr(tokens, "compare_digest", lambda a, b: tokens._unb64(a) == tokens._unb64(b[:43]))
+    patch.setattr(wire, "compare_digest", lambda a, b: wire._unb64(a) == wire._unb64(b[:43]))
 
 
 def one_salt(patch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from flask_clustertoken import cookies
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.cookies import Cookie
 from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.tokens import Wire
+from flask_clustertoken.wire import Wire
 from tests.extension.parts import DAY, MakeApp, api_text, bearer, cookie, login_text, watch
 
 pytestmark = pytest.mark.parametrize("token_store", ["session", "cookie"])
