@@ -22,6 +22,7 @@ from typing import Any
 from tests.servers.zookeeper import Ensemble, spare_ports
 
 NODES = ("red", "green", "blue")
+WORKERS = 2
 
 _NGINX = """
 daemon off;
@@ -128,10 +129,14 @@ def up(base: str) -> bool:
         return False
 
 
-def where(person: Browser, times: int = 30) -> set[str]:
-    """The workers that answered, each having accepted the login."""
-    found = set()
-    for _ in range(times):
+def where(person: Browser, seconds: float = 30.0) -> set[str]:
+    """The workers that answered, each having accepted the login: all of them, if they all come.
+
+    (Which of a host's workers takes a request is for the kernel to say, and it has favourites.)
+    """
+    found: set[str] = set()
+    end = time.monotonic() + seconds
+    while len(found) < len(NODES) * WORKERS and time.monotonic() < end:
         status, me = person.ask("/api/me")
         if status != 200:
             raise SystemExit(f"the login was not accepted: {status} {me}")
@@ -156,7 +161,8 @@ def start_parts(stack: ExitStack, folder: Path, port: int) -> tuple[Ensemble, st
             process(
                 [
                     *(sys.executable, "-m", "gunicorn", "--config", "example_app/gunicorn.conf.py"),
-                    *("--bind", f"127.0.0.1:{one}", "--workers", "2", "example_app:create_app()"),
+                    *("--bind", f"127.0.0.1:{one}", "--workers", str(WORKERS)),
+                    "example_app:create_app()",
                 ],
                 folder / f"{name}.log",
                 NODE_NAME=name,

@@ -67,5 +67,6 @@ def test_the_show_tells_its_story_and_leaves_nothing_behind(tmp_path: Path) -> N
         assert show.wait(60) == 128 + signal.SIGHUP
     finally:
         show.kill()
+        show.wait(10)
     wait_until(lambda: of_the_show(temporary) == [], 10)
     assert list(temporary.iterdir()) == []
