@@ -72,6 +72,8 @@ def test_within_a_second(
 ) -> None:
     """After a session has ended, no worker accepts its login a second later; others stay."""
     lines = nodes.lines()
+    # Of a person with two sessions Keycloak 26 calls us for one only, whichever it takes first.
+    server.log_out("alice")
     bystander = Person()
     bystander.log_in(nodes.url(1), "bob")
     worst = 0.0
