@@ -12,8 +12,8 @@ _READ = ("Cookie", "Authorization")
 _VARY = ("Vary", ", ".join(_READ))
 _PRIVATE = ("Cache-Control", "private")
 _NO_STORE = ("Cache-Control", "no-store")
-#: An app that sends one of these has its own say.
-_SAYS = frozenset({"vary", "cache-control"})
+#: An app that sends one of these says something of caches itself.
+_ON_CACHES = frozenset({"vary", "cache-control"})
 
 
 def for_one_reader(headers: Headers, set_cookie: str | None) -> Headers:
@@ -22,7 +22,7 @@ def for_one_reader(headers: Headers, set_cookie: str | None) -> Headers:
     With a cookie nobody may keep the answer, whatever the app said.
     """
     for name, _ in headers:
-        if name.lower() in _SAYS:
+        if name.lower() in _ON_CACHES:
             return _considered(headers, set_cookie)
     if set_cookie is None:
         return [*headers, _VARY, _PRIVATE]

@@ -1,4 +1,4 @@
-"""Waiting for somebody else, with an end."""
+"""Waiting for somebody else, with an end; and looking for a while whether something stays so."""
 
 from __future__ import annotations
 
@@ -8,7 +8,22 @@ from collections.abc import Callable
 
 def wait_until(predicate: Callable[[], object], deadline: float = 30.0) -> None:
     """Return once *predicate* holds; fail after *deadline* seconds."""
+    assert came_true(predicate, deadline), f"it did not come true within {deadline:g} s"
+
+
+def came_true(predicate: Callable[[], object], deadline: float) -> bool:
+    """Whether *predicate* held within *deadline* seconds; returns as soon as it does."""
     end = time.monotonic() + deadline
     while not predicate():
-        assert time.monotonic() < end, f"it did not come true within {deadline:g} s"
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def holds_for(predicate: Callable[[], object], seconds: float) -> None:
+    """Ask again and again for *seconds*; fail as soon as *predicate* does not hold."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert predicate(), f"it stopped being true {end - time.monotonic():.1f} s before the end"
         time.sleep(0.02)

@@ -6,7 +6,6 @@ import contextlib
 import selectors
 import socket
 import threading
-import time
 
 
 class Proxy:
@@ -23,7 +22,7 @@ class Proxy:
         self._fillers: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
-        self._closed = False
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -48,17 +47,17 @@ class Proxy:
         self._mode = "pass" if self._mode == "reject" else "heal"
 
     def close(self) -> None:
-        self._closed = True
+        self._closed.set()
         self._thread.join(5.0)
 
     def _run(self) -> None:
-        while not self._closed:
+        while not self._closed.is_set():
             if self._mode in ("reject", "ignore", "heal"):
                 for one in list(self._pairs):
                     self._end(one)
             if self._mode == "ignore":
                 self._fill()
-                time.sleep(0.05)
+                self._closed.wait(0.05)
                 continue
             if self._mode == "heal":
                 self._mode = "pass"

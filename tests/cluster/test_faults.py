@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import Tell
 from tests.rounds import rounds
 from tests.servers.zookeeper import Ensemble
-from tests.waiting import wait_until
+from tests.waiting import came_true, holds_for, wait_until
 
 from .harness import MAX_STALENESS, Fleet, Process
 
@@ -114,8 +114,11 @@ def test_all_servers_down_and_back(fleet: Fleet, judge: Judge, tell: Tell) -> No
         lambda: not any(worker.ask("ready")["fresh"] for worker in fleet.workers),
         MAX_STALENESS + 1,
     )
-    # (The outage itself: nothing is waited for, it has to last.)
-    time.sleep(rounds(5, 60))
+    # However long it lasts, nobody vouches for anything before there is a server again.
+    holds_for(
+        lambda: not any(worker.ask("ready")["fresh"] for worker in fleet.workers),
+        rounds(5, 60),
+    )
 
     fleet.ensemble.start()
     took = fleet.wait_fresh()
@@ -163,7 +166,8 @@ def test_a_worker_that_is_frozen_and_thawed(fleet: Fleet, judge: Judge) -> None:
         frozen.freeze()
         told = fleet.revoke(fleet.workers[0], made[0], confirm=MAX_STALENESS + 3)
         assert told["in_force"] is True
-        time.sleep(MAX_STALENESS)
+        # The others go on without it, past the bound.
+        holds_for(lambda: fleet.workers[0].ask("ready")["fresh"], MAX_STALENESS)
         for one in made[1:]:
             fleet.revoke(fleet.workers[0], one)
         frozen.send("validate", token=made[0]["token"], text=made[0]["text"])
@@ -217,7 +221,9 @@ def test_sessions_that_expire_under_load(fleet: Fleet, judge: Judge) -> None:
         one.start()
     for _ in range(rounds(5, 30)):
         expire(fleet, random.choice(fleet.workers))
-        time.sleep(random.random())
+        # The next one after some more logouts, at any point of one.
+        more = sum(one.logged_out for one in users) + random.randrange(30)
+        wait_until(lambda more=more: sum(one.logged_out for one in users) >= more)
     for one in users:
         one.over.set()
     for one in users:
@@ -281,13 +287,15 @@ def test_a_broken_node_is_caught(
             proxy.reject() if mutation == "trust-a-reconnect" else proxy.drop()
         for one in made:
             fleet.revoke(fleet.workers[0], one, confirm=0.2)
-        time.sleep(MAX_STALENESS + 1.5 + 1)
+        # Whatever the cut worker says: the others go on, past the bound and past any lease.
+        holds_for(lambda: fleet.workers[0].ask("ready")["fresh"], MAX_STALENESS + 1.5 + 1)
         for proxy in fleet.proxies:
             proxy.heal()
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and not cut.ask("ready")["fresh"]:
-            time.sleep(0.05)
-        time.sleep(1)
+        came_true(lambda: cut.ask("ready")["fresh"], 10)
+        # (One that is broken may never be.) Then each looks at each token some times more.
+        for worker in fleet.workers:
+            seen = worker.ask("ready")["count"] + 20 * len(made)
+            wait_until(lambda worker=worker, seen=seen: worker.ask("ready")["count"] > seen)
         verdict = fleet.verdict()
 
     broken = {one.promise[0] for one in verdict.violations}

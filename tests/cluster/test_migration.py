@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import threading
 import time
 from contextlib import suppress
@@ -241,7 +242,8 @@ def test_a_move_that_is_killed_is_repeated_with_the_same_words(
             ).took
             for _ in range(4):
                 move = launch(source, "migrate", source, target, "--yes", "--json")
-                time.sleep(whole * 0.6 + random.random() * 3)
+                with suppress(subprocess.TimeoutExpired):
+                    move.wait(whole * 0.6 + random.random() * 3)
                 move.kill()
                 move.communicate()
                 assert (

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from flask_clustertoken.errors import (
     StoreUnavailable,
     ValueTooLarge,
 )
-from flask_clustertoken.stores import open_store
+from flask_clustertoken.stores import _zk_client, open_store
 from flask_clustertoken.stores._zk_feed import PAGE_BYTES, TAIL_ENTRIES
 from flask_clustertoken.stores.base import (
     VALUE_LIMIT,
@@ -192,9 +193,10 @@ def asked_of_a_laggard(
         load = time.monotonic_ns()
         writer.append([new(f"load-{load}-{n}", b"x" * 2_000) for n in range(400)])
         change()
+        before = follower.unread()
         thread = threading.Thread(target=asking)
         thread.start()
-        time.sleep(0.1)  # until the question has reached the frozen server
+        wait_until(lambda: follower.unread() > before)
     finally:
         follower.thaw()
     thread.join(30)
@@ -642,7 +644,7 @@ def test_during_an_outage_only_the_first_wait(opened: Open, ensemble: Ensemble) 
 
 
 def test_an_old_failure_does_not_count_against_a_line_that_was_mended(
-    opened: Open, ensemble: Ensemble
+    opened: Open, ensemble: Ensemble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After an outage and a long silence the first call succeeds, through the same client."""
     store = opened()
@@ -658,7 +660,10 @@ def test_an_old_failure_does_not_count_against_a_line_that_was_mended(
     finally:
         ensemble.start()
     wait_until(lambda: client.connected)
-    time.sleep(2 * line.patience)
+    later = SimpleNamespace(
+        monotonic=lambda: time.monotonic() + 2 * line.patience, sleep=time.sleep
+    )
+    monkeypatch.setattr(_zk_client, "time", later)
     store.timeout = 15
     assert store.get("a/b") is None
     assert line._zk is client
@@ -794,7 +799,7 @@ from gevent import monkey
 if {patched}:
     monkey.patch_all()
 import gevent, os, sys, threading, time
-from flask_clustertoken.stores import open_store
+from flask_clustertoken.stores import _zk_client, open_store
 from flask_clustertoken.stores.base import NewEntry
 from flask_clustertoken.errors import StoreUnavailable
 

@@ -27,7 +27,8 @@ from flask_clustertoken.tokens import Token
 
 from .mutations import MUTATIONS
 
-#: Seconds between two rounds over the watched tokens.
+#: Seconds between two rounds over the watched tokens: three workers share one machine with the
+#: servers. Nobody waits for it.
 ROUND = 0.004
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import SKEW, ManualClock
+from flask_clustertoken.confirmation import Revocation
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.events import NodeFresh, NodeStale, RevocationApplied
+from flask_clustertoken.issuing import IssuedToken
 from flask_clustertoken.keys import RING_KEY, ring_bytes
 from flask_clustertoken.nodes import Node
 from flask_clustertoken.notices import LIFETIME_ANNOUNCED, Notice
@@ -270,16 +274,27 @@ def run_ahead(cluster: Cluster) -> None:
     cluster.members.pop()
 
 
-def test_numbers_that_come_again_are_another_history(cluster: Cluster) -> None:
-    """After a clock had run ahead, a restored store gives the lost numbers to other entries."""
+def restore_under(
+    cluster: Cluster, lose: Callable[[TokenAuthority], Revocation]
+) -> tuple[TokenAuthority, TokenAuthority, IssuedToken, Revocation]:
+    """A node that has read what *lose* appends at another one, and a store that has lost it.
+
+    Both nodes, an API token that is good, and what *lose* gave. A clock had run ahead.
+    """
     node, other = cluster.node(), cluster.node()
     run_ahead(cluster)
     issued = node.issue_api_token("alice", "ci")
     kept = len(cluster.shelf.entries)
-    lost = other.revoke_labels(["lost"])
+    lost = lose(other)
     cluster.step(node)
     assert node.authenticate(issued.text, "api")
     roll_back(cluster, kept)
+    return node, other, issued, lost
+
+
+def test_numbers_that_come_again_are_another_history(cluster: Cluster) -> None:
+    """After a clock had run ahead, a restored store gives the lost numbers to other entries."""
+    node, other, issued, lost = restore_under(cluster, lambda one: one.revoke_labels(["lost"]))
     assert other.revoke_ids([issued.token.id]).seq == lost.seq
     cluster.clock.advance(4)
     cluster.step(node)
@@ -289,15 +304,12 @@ def test_numbers_that_come_again_are_another_history(cluster: Cluster) -> None:
 
 def test_restored_makes_every_node_read_the_feed_anew(cluster: Cluster) -> None:
     """Even where the entry at which a node stands came again as well: a message sent twice."""
-    node, other = cluster.node(), cluster.node()
-    run_ahead(cluster)
-    issued = node.issue_api_token("alice", "ci")
-    kept = len(cluster.shelf.entries)
-    other.revoke_labels(["lost"])
-    message = other.revoke_labels(["sid"], entry_id="message")
-    cluster.step(node)
-    assert node.authenticate(issued.text, "api")
-    roll_back(cluster, kept)
+
+    def lose(one: TokenAuthority) -> Revocation:
+        one.revoke_labels(["lost"])
+        return one.revoke_labels(["sid"], entry_id="message")
+
+    node, other, issued, message = restore_under(cluster, lose)
     other.revoke_ids([issued.token.id])
     assert other.revoke_labels(["sid"], entry_id="message").seq == message.seq
     other.restored()
@@ -309,15 +321,8 @@ def test_restored_makes_every_node_read_the_feed_anew(cluster: Cluster) -> None:
 
 def test_a_reading_that_lags_does_not_vouch_for_our_place(cluster: Cluster) -> None:
     """It does not show what stands there: the lease runs on, and is not made longer."""
-    node, other = cluster.node(), cluster.node()
-    run_ahead(cluster)
-    issued = node.issue_api_token("alice", "ci")
-    kept = len(cluster.shelf.entries)
-    other.revoke_labels(["lost"])
-    cluster.step(node)
+    node, other, issued, _ = restore_under(cluster, lambda one: one.revoke_labels(["lost"]))
     follower, store = node.follower(), store_of(node)
-    assert node.authenticate(issued.text, "api")
-    roll_back(cluster, kept)
     other.revoke_ids([issued.token.id])
     end = follower.lease_end
     cluster.clock.advance(4)

@@ -7,7 +7,6 @@ import random
 import signal
 import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException
@@ -16,7 +15,7 @@ import pytest
 
 from tests.conftest import Tell
 from tests.rounds import rounds
-from tests.waiting import wait_until
+from tests.waiting import holds_for, wait_until
 
 from .conftest import Serve
 from .server import COOKIE, GunicornServer
@@ -34,6 +33,7 @@ class Traffic:
         #: Acknowledged logins that nobody tried to end, and acknowledged revocations.
         self.alive: set[str] = set()
         self.ended: set[str] = set()
+        self.visits = 0
         self.renewed = 0
         self.interrupted = 0
         self.wrong: list[str] = []
@@ -60,6 +60,8 @@ class Traffic:
 
     def _visit(self) -> None:
         server = self._server
+        with self._lock:
+            self.visits += 1
         name = random.choice(["alice", "bob"])
         answer = server.ask("POST", "/login", data={"username": name, "password": name})
         if answer.status != 200 or not answer.cookie:
@@ -93,7 +95,9 @@ def test_killed_workers_leave_the_store_whole(serve: Serve, tell: Tell) -> None:
     with Traffic(server) as traffic:
         kills = rounds(25, 1_000)
         for _ in range(kills):
-            time.sleep(random.uniform(0.05, 0.4))
+            # The next one after some more visits, at any point of one.
+            more = traffic.visits + random.randrange(1, 40)
+            wait_until(lambda more=more: traffic.visits >= more)
             with suppress(IndexError, ProcessLookupError):
                 os.kill(random.choice(server.pids()), signal.SIGKILL)
         wait_until(lambda: len(server.pids()) == server.workers)
@@ -189,7 +193,7 @@ def test_a_frozen_worker_refuses_with_its_first_answer(serve: Serve, frozen_for:
         try:
             frozen.send(cookie)
             assert leave(awake, cookie) == 200
-            time.sleep(frozen_for)
+            holds_for(lambda awake=awake, cookie=cookie: awake.me(cookie) == 401, frozen_for)
         finally:
             os.kill(frozen.pid, signal.SIGCONT)
 

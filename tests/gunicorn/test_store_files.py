@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import holds_for, wait_until
+
 from .conftest import Serve
 from .server import GunicornServer
 
@@ -142,7 +144,7 @@ def test_no_fault_of_the_files_revives_a_revoked_token(
     if fault in (put_an_old_copy_back, replace_by_a_strangers):
         # Its numbers end below those that were seen here: somebody has to say that it is meant.
         server.flask("tokens", "restored", "--yes")
-        time.sleep(1.5)
+        wait_until(lambda: {one.status for one in server.at_once(honest, 12)} == {401})
     fresh = server.login()
     assert {one.status for one in server.at_once(fresh, 12)} == {200}
 
@@ -156,12 +158,11 @@ def test_after_a_restore_one_command_ends_the_refusal(serve: Serve, tmp_path: Pa
     backup(server.shared, spare / "old.sqlite3")
     assert server.ask("POST", "/logout", cookie=old).status == 200
     put_an_old_copy_back(server.shared, spare)
-    time.sleep(1.5)
-    assert {one.status for one in server.at_once(old, 8)} <= {401, 503}
+    holds_for(lambda: {one.status for one in server.at_once(old, 8)} <= {401, 503}, 1.5)
 
     server.flask("tokens", "restored", "--yes")
 
-    time.sleep(1.5)
+    wait_until(lambda: {one.status for one in server.at_once(old, 8)} == {401})
     new = server.login()
     assert {one.status for one in server.at_once(new, 8)} == {200}
     assert {one.status for one in server.at_once(old, 8)} == {401}
@@ -182,7 +183,6 @@ def test_a_vanished_folder_is_trouble_and_no_error(serve: Serve) -> None:
     assert "Traceback" not in server.said() or "StoreUnavailable" in server.said()
 
     server.shared.with_name("elsewhere").rename(server.shared)
-    time.sleep(1.5)
 
-    assert {one.status for one in server.at_once(honest, 8)} == {200}
+    wait_until(lambda: {one.status for one in server.at_once(honest, 8)} == {200})
     assert {one.status for one in server.at_once(revoked, 8)} == {401}
