@@ -8,15 +8,18 @@ which are refused where the target was opened meanwhile.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from .errors import ClusterTokenError, StoreError
+from .errors import ClusterTokenError, Conflict, StoreError
 from .notices import Notice
 from .records import from_record
-from .stores.base import PAGE, Batch, ClusterStore, Entry, Record
+from .stores.base import PAGE, Batch, ClusterStore, Entry, Held, Record
 
 #: What belongs to the moment and stays behind.
 LEFT_BEHIND = "lease/"
+
+#: Said by whoever was suspended for so long that another migration may run.
+TOO_LONG = "this took too long without a sign of life; repeat it"
 
 #: A record that is over: loaded over another one, it ends it.
 OVER = Record(b"", 0.0)
@@ -30,7 +33,11 @@ class MigrationIncomplete(ClusterTokenError):
 
 
 class Copy:
-    """What came along so far; *keep* is called before each write, and raises to stop it."""
+    """What came along so far.
+
+    *keep* is called before each write, and raises to stop it. It prolongs what is *held*, which
+    each write asks for once more: this process may be suspended between the two.
+    """
 
     def __init__(
         self,
@@ -38,11 +45,13 @@ class Copy:
         target: ClusterStore,
         progress: Progress,
         keep: Callable[[], None],
+        held: Held,
     ) -> None:
         self.source = source
         self.target = target
         self.progress = progress
         self.keep = keep
+        self.held = held
         self.records: Counter[str] = Counter()
         self.entries = 0
         #: What the target holds, as far as this process has seen to it: key → mark of the record.
@@ -88,8 +97,7 @@ class Copy:
 
     def _load(self, records: list[tuple[str, Record]]) -> None:
         """Write *records* into the target and see that it has them."""
-        self.keep()
-        self.target.load(records, ())
+        self._into_target(records)
         found = self.target.get_many([key for key, _ in records])
         now = self.target.clock.time()
         for key, one in records:
@@ -99,6 +107,20 @@ class Copy:
                 raise MigrationIncomplete("the target does not hold what was written; repeat it")
             else:
                 self._have[key] = _mark(one)
+
+    def _into_target(
+        self,
+        records: Sequence[tuple[str, Record]] = (),
+        entries: Sequence[Entry] = (),
+        head: int = 0,
+        floor: int = 0,
+    ) -> None:
+        self.keep()
+        try:
+            self.target.load(records, entries, head=head, floor=floor, held=self.held)
+        except Conflict:
+            # Suspended after it had looked; what another one has copied since is newer.
+            raise MigrationIncomplete(TOO_LONG) from None
 
     def _walk_feed(self, what: str) -> int:
         # The head first: an entry that comes while we read belongs to the next round.
@@ -113,8 +135,7 @@ class Copy:
             page = [entry for entry in batch.entries if not _is_seal(entry)]
             new = [entry for entry in page if entry.seq not in have]
             if new:
-                self.keep()
-                self.target.load((), new)
+                self._into_target(entries=new)
             missing += len(new)
             self.entries += len(page)
             self._read_to = batch.seq
@@ -123,9 +144,8 @@ class Copy:
             raise StoreError("the feed could not be read to its end")
         behind = self.target.head() < head
         if behind or missing:
-            self.keep()
             # Up to the seal, which stays behind, something may be missing: the floor says so.
-            self.target.load((), (), head=head, floor=head)
+            self._into_target(head=head, floor=head)
         return missing + behind
 
 

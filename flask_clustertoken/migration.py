@@ -21,12 +21,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from .clock import SKEW, Clock
-from .copying import LEFT_BEHIND, Copy, MigrationIncomplete, Progress
+from .copying import LEFT_BEHIND, TOO_LONG, Copy, MigrationIncomplete, Progress
 from .departure import Departure, never_certain
 from .errors import ClusterTokenError, StoreError
 from .nodes import Node
 from .notices import Notice
-from .stores.base import FORMAT, ClusterStore, Root
+from .stores.base import FORMAT, ClusterStore, Held, Root
 
 #: Held in the target by the one migration that fills it. Judged by each operator's own clock:
 #: two that agree within what is tolerated never both hold it.
@@ -90,7 +90,7 @@ class _Move:
         self.clock = clock
         self.me = secrets.token_hex(8).encode()
         self.lease_looked = 0.0
-        self.copy = Copy(source, target, progress, self._keep)
+        self.copy = Copy(source, target, progress, self._keep, Held(LEASE, self.me))
 
     def run(
         self, whatever_accepts: bool, wait: Callable[[float], object] | None = None
@@ -233,5 +233,5 @@ class _Move:
             or held.value != self.me
             or not self.target.touch(LEASE, self.clock.time() + LEASE_FOR)
         ):
-            raise MigrationIncomplete("this took too long without a sign of life; repeat it")
+            raise MigrationIncomplete(TOO_LONG)
         self.lease_looked = now

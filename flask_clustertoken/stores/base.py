@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from ..clock import Clock, SystemClock
+from ..errors import Conflict
 
 #: The number of the layout that this version writes into :class:`Root`.
 FORMAT = 1
@@ -84,6 +85,19 @@ class Require:
 
 
 Change = Add | Put | Delete | Require
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What whoever loads must still hold: *key* is alive, with *value*."""
+
+    key: str
+    value: bytes
+
+    def check(self, found: Record | None, now: float) -> None:
+        """:class:`Conflict` unless *found*, which is under *key*, says so at *now*."""
+        if found is None or found.value != self.value or not found.alive(now):
+            raise Conflict(self.key)
 
 
 # -- feed ------------------------------------------------------------------------------
@@ -398,10 +412,13 @@ class ClusterStore(ABC):
         *,
         head: int = 0,
         floor: int = 0,
+        held: Held | None = None,
     ) -> None:
         """Write what another store held, numbers included. Only while ``preparing``; repeatable.
 
-        The feed's head and floor become at least *head* and *floor*.
+        The feed's head and floor become at least *head* and *floor*. Raises
+        :class:`~flask_clustertoken.errors.Conflict` once *held* is not held any more: what was
+        written until then stays, and nothing more is written.
         """
 
     # context manager

@@ -40,6 +40,7 @@ from .base import (
     Change,
     ClusterStore,
     Entry,
+    Held,
     NewEntry,
     Presence,
     Purged,
@@ -342,22 +343,31 @@ class DirectoryStore(ClusterStore):
         *,
         head: int = 0,
         floor: int = 0,
+        held: Held | None = None,
     ) -> None:
         # In pieces, so that the lock is not held while the other store is being read.
         rest = iter(records)
         while some := list(islice(rest, PAGE)):
-            self._load(some, [], 0, 0)
+            self._load(some, [], 0, 0, held)
         entries = iter(entries)
         while page := list(islice(entries, PAGE)):
-            self._load([], page, max(entry.seq for entry in page), 0)
-        self._load([], [], head, floor)
+            self._load([], page, max(entry.seq for entry in page), 0, held)
+        self._load([], [], head, floor, held)
 
     def _load(
-        self, records: list[tuple[str, Record]], entries: list[Entry], head: int, floor: int
+        self,
+        records: list[tuple[str, Record]],
+        entries: list[Entry],
+        head: int,
+        floor: int,
+        held: Held | None,
     ) -> None:
         def work(db: Connection) -> None:
             if said(db.execute(META).fetchall())[0].state != "preparing":
                 raise StoreNotOpen("only a store that is being prepared can be filled")
+            if held is not None:
+                now = self.clock.time()
+                held.check(alive(db, held.key, now), now)
             db.executemany(SAVE_RECORD, [(key, one.value, one.expires_at) for key, one in records])
             db.executemany(
                 "INSERT OR IGNORE" + SAVE_ENTRY,

@@ -25,6 +25,7 @@ from .base import (
     ClusterStore,
     Delete,
     Entry,
+    Held,
     NewEntry,
     Presence,
     Purged,
@@ -303,11 +304,14 @@ class MemoryStore(ClusterStore):
         *,
         head: int = 0,
         floor: int = 0,
+        held: Held | None = None,
     ) -> None:
         shelf = self._open()
         with shelf.lock:
             if self.root().state != "preparing":
                 raise StoreNotOpen("only a store that is being prepared can be filled")
+            if held is not None:
+                held.check(shelf.records.get(held.key), self.clock.time())
             shelf.records.update(records)
             have = {entry.seq for entry in shelf.entries}
             shelf.entries.extend(entry for entry in entries if entry.seq not in have)

@@ -43,6 +43,7 @@ from .base import (
     Change,
     ClusterStore,
     Entry,
+    Held,
     NewEntry,
     Presence,
     Purged,
@@ -393,16 +394,22 @@ class ZooKeeperStore(ClusterStore):
         *,
         head: int = 0,
         floor: int = 0,
+        held: Held | None = None,
     ) -> None:
-        """Every step of some hundred records or entries has a call's time for itself."""
+        """Every step of some hundred records or entries has a call's time for itself.
+
+        And looks within that time whether it may: who was suspended meanwhile has no time left.
+        """
         opened = self._open()
 
         def ready(deadline: Deadline) -> None:
             state = opened.site.again(deadline, lambda _: opened.root(deadline, anew=True)[0].state)
             if state != "preparing":
                 raise StoreNotOpen("only a store that is being prepared can be filled")
+            if held is not None:
+                found = opened.records.look(deadline, [held.key], behind=True)[held.key]
+                held.check(None if found is None else found.record, self.clock.time())
 
-        ready(Deadline(self.timeout))
         left = iter(records)
         while some := list(islice(left, 200)):
             deadline = Deadline(self.timeout)
@@ -413,7 +420,9 @@ class ZooKeeperStore(ClusterStore):
             deadline = Deadline(self.timeout)
             ready(deadline)
             opened.loader.load(deadline, page)
-        opened.loader.lift(Deadline(self.timeout), head, floor)
+        deadline = Deadline(self.timeout)
+        ready(deadline)
+        opened.loader.lift(deadline, head, floor)
 
 
 def _fits(value: bytes) -> None:

@@ -45,6 +45,7 @@ from ..stores.base import (
     ClusterStore,
     Delete,
     Entry,
+    Held,
     NewEntry,
     Put,
     Record,
@@ -902,6 +903,28 @@ class RootContract(StoreFixtures):
         with pytest.raises(StoreNotOpen):
             store.load(records, [])
         assert store.get("key") is None
+
+    def test_a_load_ends_where_its_maker_holds_the_store_no_more(
+        self, store: ClusterStore, other: ClusterStore, clock: ManualClock
+    ) -> None:
+        """Whoever was suspended meanwhile writes nothing over what another one brought since."""
+        held, records = Held("lease/x", b"me"), [("key", Record(b"old", None))]
+        root = store.root()
+        assert store.change_root(root, replace(root, state="preparing"))
+        with pytest.raises(Conflict):
+            store.load(records, [], held=held)
+        store.add("lease/x", b"me", clock.time() + 60)
+        store.load(records, [], held=held)
+        clock.advance(61)
+        with pytest.raises(Conflict):
+            store.load([("more", Record(b"", None))], [], held=held)
+        other.add("lease/x", b"somebody else", clock.time() + 60)
+        other.load([("key", Record(b"new", None))], [], held=Held("lease/x", b"somebody else"))
+        for late in (records, []):
+            with pytest.raises(Conflict):
+                store.load(late, [Entry(10, 0, "a", b"", None)], head=40, held=held)
+        assert store.get("key") == Record(b"new", None)
+        assert (store.get("more"), feed_of(store), store.head()) == (None, [], 0)
 
     def test_a_load_brings_records_entries_and_numbers(
         self, store: ClusterStore, other: ClusterStore, clock: ManualClock

@@ -16,6 +16,7 @@ from flask_clustertoken.clock import Clock, ManualClock, SystemClock
 from flask_clustertoken.errors import RevokedMeanwhile, StoreNotOpen
 from flask_clustertoken.keys import RING_KEY, ring_bytes
 from flask_clustertoken.migration import (
+    LEASE,
     LEASE_FOR,
     Migration,
     MigrationIncomplete,
@@ -409,6 +410,40 @@ def test_who_was_suspended_writes_nothing_more(tmp_path: Path) -> None:
         with pytest.raises(MigrationIncomplete, match="too long"):
             migrate(old, new, sleep)
         assert new.root().state == "preparing"
+
+
+class Suspended:
+    """*store*, and a call of its :meth:`load` begins after *meanwhile*."""
+
+    def __init__(self, store: ClusterStore, meanwhile: Callable[[], None]) -> None:
+        self._store = store
+        self._meanwhile = meanwhile
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def load(self, *args: Any, **kwargs: Any) -> None:
+        self._meanwhile()
+        self._store.load(*args, **kwargs)
+
+
+@both
+def test_who_was_suspended_before_its_write_writes_nothing(build: Builder, tmp_path: Path) -> None:
+    """It had looked whether it may; while it slept another one has begun, and may know better."""
+    clock = ManualClock()
+    source, target = build(tmp_path, clock)
+    Inhabitants().move_in(source.authority())
+    with source.open() as old, target.open() as new, target.open() as other:
+
+        def sleep() -> None:
+            clock.advance(LEASE_FOR + 1)
+            assert other.add(LEASE, b"somebody else", clock.time() + LEASE_FOR)
+
+        with pytest.raises(MigrationIncomplete, match="too long"):
+            migrate(old, Suspended(new, sleep))  # type: ignore[arg-type]
+        assert new.root().state == "preparing"
+        assert [key for key, _ in new.scan("")] == [LEASE]
+        assert new.get(LEASE).value == b"somebody else"  # type: ignore[union-attr]
 
 
 def test_the_command(line: Line, make_line: MakeLine, tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ class SimulatedStore(ClusterStore):
     def change_root(self, old: Root, new: Root, entry: NewEntry | None = None) -> bool:
         return self._write(lambda: self._inner.change_root(old, new, entry))
 
-    def load(self, records: Any, entries: Any, *, head: int = 0, floor: int = 0) -> None:
+    def load(self, *args: Any, **kwargs: Any) -> None:
         raise NotImplementedError
 
 
