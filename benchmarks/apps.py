@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -23,6 +24,9 @@ NAME = "alice"
 
 #: A cookie of the size of ours, for applications that know of none.
 COOKIE = {"Cookie": "__Host-clustertoken=" + "x" * 270}
+
+#: What the floor takes for a login, of the same size.
+FLOOR = "f" * 270
 
 Build = Callable[[], Flask]
 
@@ -54,6 +58,55 @@ def bare() -> Flask:
     def me() -> str:
         return NAME
 
+    return app
+
+
+def floor() -> Flask:
+    """The least that any such check can do: it knows of no revocation and trusts its clock.
+
+    The cookie is cut out by hand and looked up among those seen; caches are told that the answer
+    is one reader's.
+    """
+    app = _app()
+    seen: dict[str, tuple[str, float]] = {}
+    key = "__Host-floor="
+
+    @app.post("/login")
+    def login() -> Any:
+        return "", {"Set-Cookie": f"{key}{FLOOR}; Path=/; Secure; HttpOnly"}
+
+    def protected(view: Callable[[], str]) -> Callable[[], Any]:
+        @wraps(view)
+        def checked() -> Any:
+            header = request.environ.get("HTTP_COOKIE", "")
+            text = header.partition(key)[2].partition(";")[0]
+            found = seen.get(text)
+            if found is None:
+                # (Each worker has its own: whoever has logged in anywhere is known.)
+                if text != FLOOR:
+                    abort(401)
+                found = seen[text] = (NAME, time.time() + 86_400)
+            if time.time() >= found[1]:
+                abort(401)
+            return view()
+
+        return checked
+
+    @app.get("/me")
+    @protected
+    def me() -> str:
+        return NAME
+
+    inner = app.wsgi_app
+
+    def for_one_reader(environ: Any, start_response: Any) -> Any:
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+            told = [("Vary", "Cookie"), ("Cache-Control", "private")]
+            return start_response(status, headers + told, exc_info)
+
+        return inner(environ, start)
+
+    app.wsgi_app = for_one_reader  # type: ignore[method-assign]
     return app
 
 
@@ -268,6 +321,11 @@ PEERS: dict[str, Peer] = {
         "no token at all, and the client sends a cookie",
         "nothing; the server reads a cookie of the size of ours",
         sends=COOKIE,
+    ),
+    "floor": Peer(
+        floor,
+        "the least that any check can do",
+        "cuts the cookie, one dictionary, one clock, two headers; no revocation",
     ),
     "bare-secret": Peer(
         bare_with_secret,
