@@ -21,10 +21,12 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from statistics import median
 
+from tests.servers.ports import spare_ports
+
 from .apps import PEERS, Ask, check
 from .measure import wait_until
 from .run import Result, Run, markdown_table
-from .servers import CannotRun, spare_ports
+from .servers import CannotRun
 from .svg import bars
 
 TITLE = "Behind gunicorn, under load"

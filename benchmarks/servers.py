@@ -11,7 +11,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from tests.servers.zookeeper import CannotRun, Ensemble, spare_ports
+from tests.servers.ports import spare_ports
+from tests.servers.zookeeper import CannotRun, Ensemble
 
 from .measure import wait_until
 

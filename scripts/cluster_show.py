@@ -19,7 +19,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.servers.zookeeper import Ensemble, spare_ports
+from tests.servers.ports import spare_ports
+from tests.servers.zookeeper import Ensemble
 
 NODES = ("red", "green", "blue")
 WORKERS = 2
@@ -113,9 +114,18 @@ class Browser:
         return self.ask("/login", {"username": name, "password": name})[0]
 
 
-def until(done: Callable[[], bool], what: str, seconds: float = 60.0) -> float:
+def until(
+    done: Callable[[], bool],
+    what: str,
+    seconds: float = 60.0,
+    alive: tuple[subprocess.Popen[bytes], Path] | None = None,
+) -> float:
+    """Seconds until *done*; ends the show where that takes too long, or the process is gone."""
     start = time.monotonic()
     while not done():
+        if alive is not None and alive[0].poll() is not None:
+            said = alive[1].read_text(errors="replace").strip()
+            raise SystemExit(f"{what} ended at once. It said:\n{said}")
         if time.monotonic() - start > seconds:
             raise SystemExit(f"{what}: not within {seconds:.0f} s")
         time.sleep(0.05)
@@ -178,9 +188,10 @@ def start_parts(stack: ExitStack, folder: Path, port: int) -> tuple[Ensemble, st
     config = folder / "nginx.conf"
     config.write_text(_NGINX.format(folder=folder, servers=lines, port=port))
     nginx = shutil.which("nginx") or "nginx"
-    stack.enter_context(process([nginx, "-c", str(config), "-p", str(folder)], folder / "ng.log"))
+    log = folder / "ng.log"
+    proxy = stack.enter_context(process([nginx, "-c", str(config), "-p", str(folder)], log))
     base = f"http://127.0.0.1:{port}"
-    until(lambda: up(base), "nginx")
+    until(lambda: up(base), "nginx", alive=(proxy, log))
     say(f"nginx shares the requests among them at {base}, without stickiness.\n")
     return ensemble, base
 

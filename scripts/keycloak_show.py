@@ -65,9 +65,10 @@ def start_app(
     config = folder / "nginx.conf"
     config.write_text(_NGINX.format(folder=folder, servers=servers, port=port))
     nginx = shutil.which("nginx") or "nginx"
-    stack.enter_context(process([nginx, "-c", str(config), "-p", str(folder)], folder / "ng.log"))
+    log = folder / "ng.log"
+    proxy = stack.enter_context(process([nginx, "-c", str(config), "-p", str(folder)], log))
     base = f"http://127.0.0.1:{port}"
-    until(lambda: up(f"{base}/readyz"), "nginx")
+    until(lambda: up(f"{base}/readyz"), "nginx", alive=(proxy, log))
     return base
 
 

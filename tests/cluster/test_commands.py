@@ -17,7 +17,8 @@ from flask_clustertoken.diagnosis import diagnose
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.zookeeper import ZooKeeperStore
-from tests.servers.zookeeper import Ensemble, spare_ports
+from tests.servers.ports import spare_ports
+from tests.servers.zookeeper import Ensemble
 from tests.waiting import wait_until
 
 from .shell import SECRET, begin, host, tokens

@@ -12,7 +12,8 @@ from flask_clustertoken.stores.base import CALL_TIMEOUT
 from tests.conftest import Tell
 from tests.gunicorn.server import GunicornServer
 from tests.rounds import rounds
-from tests.servers.zookeeper import Ensemble, spare_ports
+from tests.servers.ports import spare_ports
+from tests.servers.zookeeper import Ensemble
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.zookeeper, pytest.mark.gunicorn]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.zookeeper import spare_ports
+from tests.servers.ports import spare_ports
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.zookeeper, pytest.mark.gunicorn]

@@ -19,7 +19,8 @@ from flask_clustertoken.errors import ConfigurationError, StoreUnavailable
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import Record
 from flask_clustertoken.stores.zookeeper import ZooKeeperStore
-from tests.servers.zookeeper import Ensemble, spare_ports
+from tests.servers.ports import spare_ports
+from tests.servers.zookeeper import Ensemble
 
 pytestmark = pytest.mark.zookeeper
 

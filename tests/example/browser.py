@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.servers.ports import spare_ports
 from tests.waiting import wait_until
 
 FLAGS = [
@@ -48,9 +49,7 @@ class Browser:
 
     def __init__(self, chromium: str, driver: str, *more: str) -> None:
         self._profile = tempfile.mkdtemp(prefix="chromium-")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port: int = probe.getsockname()[1]
+        (self._port,) = spare_ports(1)
         self._driver = subprocess.Popen(
             [driver, f"--port={self._port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

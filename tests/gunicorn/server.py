@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from urllib.parse import urlencode
 
 from flask_clustertoken.nodes import Node
 from flask_clustertoken.stores.base import Presence
+from tests.servers.ports import spare_ports
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -47,13 +47,6 @@ class Answer:
         return int(self.headers["x-answered-by"].rpartition("/")[2])
 
 
-def spare_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class GunicornServer:
     """Gunicorn, started in a context and always ended with it.
 
@@ -73,7 +66,7 @@ class GunicornServer:
         hooks: bool = True,
     ) -> None:
         self.folder = folder
-        self.port = spare_port()
+        self.port = spare_ports(1)[0]
         self.workers = workers
         self._hooks = hooks
         self.log = folder / f"gunicorn-{self.port}.log"

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.ports import spare_ports
 from tests.waiting import wait_until
 
-from .server import ROOT, spare_port
+from .server import ROOT
 
 pytestmark = [pytest.mark.processes, pytest.mark.gunicorn]
 
@@ -43,7 +44,7 @@ def group_of(leader: int) -> list[int]:
 @pytest.mark.parametrize("how", ["SIGHUP", "SIGINT", "SIGTERM"])
 def test_the_example_ends_with_its_terminal(how: str, tmp_path: Path) -> None:
     """Closed, Ctrl-C or told to end: gunicorn and its workers go, and it does not just reload."""
-    port = spare_port()
+    (port,) = spare_ports(1)
     # The script, but with the environment that these tests run in.
     script = (ROOT / "scripts" / "run-example").read_text()
     for words, instead in (

@@ -15,7 +15,8 @@ from typing import Any
 
 import requests
 
-from tests.servers.zookeeper import CannotRun, cache_folder, spare_ports
+from tests.servers.ports import spare_ports
+from tests.servers.zookeeper import CannotRun, cache_folder
 
 #: Pinned: what the tests say was seen on this version.
 VERSION = "26.6.4"

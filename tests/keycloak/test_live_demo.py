@@ -17,7 +17,7 @@ from scripts.keycloak_show import HOSTS, start_app
 from tests.example.browser import Browser, find_browser
 from tests.keycloak.nodes import ROOT, shared_port
 from tests.keycloak.server import Keycloak
-from tests.servers.zookeeper import spare_ports
+from tests.servers.ports import spare_ports
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.keycloak

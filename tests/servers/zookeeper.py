@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tests.servers.ports import spare_ports
+
 _POM = Path(__file__).with_name("pom.xml")
 _VERSION = "3.9.5"
 
@@ -56,18 +58,6 @@ def jars() -> Path:
             if not (folder / f"zookeeper-{_VERSION}.jar").exists():
                 raise
     return folder
-
-
-def spare_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on at the moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def _end_with_parent() -> None:
