@@ -21,6 +21,16 @@ def came_true(predicate: Callable[[], object], deadline: float) -> bool:
     return True
 
 
+def wait_past(moment: float, deadline: float = 30.0) -> None:
+    """Return once the wall clock is past *moment*: what another process has by then."""
+    wait_until(lambda: time.time() > moment, deadline)
+
+
+def next_second() -> None:
+    """Return in the next second of the wall clock: a renewal moves the expiry by whole ones."""
+    wait_past(int(time.time()) + 1)
+
+
 def holds_for(predicate: Callable[[], object], seconds: float) -> None:
     """Ask again and again for *seconds*; fail as soon as *predicate* does not hold."""
     end = time.monotonic() + seconds

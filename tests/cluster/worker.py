@@ -55,6 +55,7 @@ class Watch:
         self._last: dict[str, dict[str, Any] | None] = {}
         self._texts: dict[str, str] = {}
         self.count = 0
+        self._over = threading.Event()
         threading.Thread(target=self._run, daemon=True).start()
 
     def add(self, token: str, text: str) -> None:
@@ -66,10 +67,12 @@ class Watch:
             self._flush(token)
 
     def _run(self) -> None:
-        while True:
+        while not self._over.wait(ROUND):
             for token, text in list(self._texts.items()):
                 self._one(token, text)
-            time.sleep(ROUND)
+
+    def stop(self) -> None:
+        self._over.set()
 
     def _one(self, token: str, text: str) -> None:
         begin = now()
@@ -242,6 +245,7 @@ class Worker:
         return {"count": self.watch.count}
 
     def close(self) -> dict[str, Any]:
+        self.watch.stop()
         self.authority.close()
         return {}
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.conftest import Tell
 from tests.rounds import rounds
-from tests.waiting import wait_until
+from tests.waiting import next_second
 
 from .conftest import Serve
 from .server import Answer, GunicornServer
@@ -25,23 +24,21 @@ WAYS = {
 }
 
 
-def next_second() -> None:
-    """A renewal moves the expiry by whole seconds: wait for the next one."""
-    now = int(time.time())
-    wait_until(lambda: int(time.time()) > now)
-
-
 def stampede(server: GunicornServer, cookie: str) -> tuple[list[Answer], Answer]:
     """So many at a time with one token, each of them twice, and in the middle of it a logout."""
     start = threading.Barrier(PARALLEL + 1)
+    answered = threading.Semaphore(0)
 
     def look() -> list[Answer]:
         start.wait(30)
-        return [server.me(cookie), server.me(cookie)]
+        first = server.me(cookie)
+        answered.release()
+        return [first, server.me(cookie)]
 
     def leave() -> Answer:
         start.wait(30)
-        time.sleep(random.uniform(0, 0.05))
+        for _ in range(random.randrange(PARALLEL)):
+            assert answered.acquire(timeout=30)
         return server.ask("POST", "/logout", cookie=cookie)
 
     with ThreadPoolExecutor(PARALLEL + 1) as crowd:

@@ -18,6 +18,8 @@ from typing import Any
 
 import requests
 
+from tests.waiting import came_true
+
 ROOT = Path(__file__).resolve().parents[2]
 
 _UNEXPECTED = re.compile(
@@ -116,16 +118,14 @@ class Nodes:
                 env={**os.environ, "TEST_APP_CONFIG": json.dumps(config)},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        end = time.monotonic() + 60
-        while True:
-            try:
-                if requests.get(f"{self.url(number)}/ready", timeout=5).status_code == 200:
-                    return
-            except requests.RequestException:
-                pass
-            assert self._processes[host].poll() is None, self.log(number)
-            assert time.monotonic() < end, self.log(number)
-            time.sleep(0.05)
+        assert came_true(lambda: self._is_ready(number), 60), self.log(number)
+
+    def _is_ready(self, number: int) -> bool:
+        assert self._processes[self.hosts[number]].poll() is None, self.log(number)
+        try:
+            return requests.get(f"{self.url(number)}/ready", timeout=5).status_code == 200
+        except requests.RequestException:
+            return False
 
     def stop(self, number: int, how: signal.Signals = signal.SIGTERM) -> None:
         """End a host; with SIGKILL its workers too, at once."""

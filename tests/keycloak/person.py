@@ -6,13 +6,25 @@ Python's cookie jars do not. So cookies are kept by hand.
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from html import unescape
 from http.cookies import SimpleCookie
 from urllib.parse import urljoin, urlsplit
 
 import requests
+
+from flask_clustertoken.keycloak.vault import MARGIN
+from tests.waiting import wait_past
+
+
+def wait_until_due(token: str) -> None:
+    """Return once *token*, an access token, is so near its end that it is refreshed."""
+    body = token.split(".")[1]
+    said = json.loads(urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    wait_past(said["exp"] - MARGIN + 0.5)
 
 
 class Person:

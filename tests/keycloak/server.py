@@ -17,6 +17,7 @@ import requests
 
 from tests.servers.ports import spare_ports
 from tests.servers.zookeeper import CannotRun, cache_folder
+from tests.waiting import came_true
 
 #: Pinned: what the tests say was seen on this version.
 VERSION = "26.6.4"
@@ -152,11 +153,8 @@ class Keycloak:
             return False
 
     def _wait(self, done: Callable[[], bool], deadline: float) -> None:
-        end = time.monotonic() + deadline
-        while not done():
-            if time.monotonic() > end:
-                raise CannotRun(f"Keycloak was not ready in {deadline:g} s: {self.tail_of_log()}")
-            time.sleep(0.2)
+        if not came_true(done, deadline):
+            raise CannotRun(f"Keycloak was not ready in {deadline:g} s: {self.tail_of_log()}")
 
     def tail_of_log(self) -> str:
         try:

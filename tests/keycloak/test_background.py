@@ -19,7 +19,7 @@ from flask_clustertoken.keycloak.background import Background
 from tests.keycloak.app import create_app
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer
-from tests.waiting import wait_until
+from tests.waiting import came_true, holds_for, wait_until
 
 Make = Callable[..., dict[str, Any]]
 
@@ -57,14 +57,14 @@ def test_a_logout_overtakes_looks(config: Make, gate: threading.Event) -> None:
 
 
 @pytest.mark.processes
-def test_a_logout_waits_for_no_answer(config: Make) -> None:
+def test_a_logout_waits_for_no_answer(config: Make, gate: threading.Event) -> None:
     """Keycloak calls us back before it answers: the request is over by then. The process that
     ends waits a moment."""
     done = []
 
     def slowly(request: Request) -> Response:
         if request.path.endswith("/logout"):
-            time.sleep(1)
+            gate.wait(20)
             done.append(request.form["refresh_token"])
         issuer.mad = None
         try:
@@ -85,7 +85,11 @@ def test_a_logout_waits_for_no_answer(config: Make) -> None:
 
         assert time.monotonic() - began < 0.8
         assert done == []
-        state_of(app).authority.close()
+        closing = threading.Thread(target=state_of(app).authority.close)
+        closing.start()
+        holds_for(closing.is_alive, 0.2)
+        gate.set()
+        closing.join(5)
         assert done == ["a-refresh-token"]
 
 
@@ -102,8 +106,7 @@ def test_one_look_for_each_login(gate: threading.Event) -> None:
     runner.look("a", "a look", lambda: done.append(10))
 
     wait_until(lambda: len(done) == 3, 5)
-    time.sleep(0.1)
-    assert done == [0, 0, 10]
+    holds_for(lambda: done == [0, 0, 10], 0.1)
 
 
 def test_a_call_that_fails_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
@@ -179,8 +182,6 @@ def test_a_child_begins_anew(gate: threading.Event) -> None:
             done: list[int] = []
             runner.run("the child's", lambda: done.append(1))
             runner.look("a", "the child's", lambda: done.append(2))
-            end = time.monotonic() + 5
-            while len(done) < 2 and time.monotonic() < end:
-                time.sleep(0.01)
+            came_true(lambda: len(done) == 2, 5)
             os._exit(0 if sorted(done) == [1, 2] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

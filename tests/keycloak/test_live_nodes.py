@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import requests
 from tests.keycloak.nodes import ROOT, Nodes, shared_port
 from tests.keycloak.person import Person
 from tests.keycloak.server import Keycloak
-from tests.waiting import wait_until
+from tests.waiting import came_true, holds_for, wait_until
 
 pytestmark = [pytest.mark.keycloak, pytest.mark.gunicorn]
 
@@ -64,10 +63,8 @@ def nodes(settings: tuple[int, dict[str, Any]], server: Keycloak) -> Iterator[No
         wait_until(lambda: set(server.nodes("nodes")) == set(HOSTS))
         yield started
         assert started.exceptions() == []
-    gone_by = time.monotonic() + 10
-    while server.nodes("nodes"):
-        assert time.monotonic() < gone_by, (server.nodes("nodes"), started.logs)
-        time.sleep(0.1)
+    gone = came_true(lambda: not server.nodes("nodes"), 10)
+    assert gone, (server.nodes("nodes"), started.logs)
 
 
 def called(nodes: Nodes, name: str) -> list[str]:
@@ -160,10 +157,7 @@ def test_a_recycled_worker_unregisters_nobody(server: Keycloak, nodes: Nodes) ->
     pids = {line.pid for line in nodes.lines() if HOSTS[1] in line.base}
     for pid in pids:
         os.kill(pid, signal.SIGTERM)
-        end = time.monotonic() + 3
-        while time.monotonic() < end:
-            assert HOSTS[1] in server.nodes("nodes")
-            time.sleep(0.2)
+        holds_for(lambda: HOSTS[1] in server.nodes("nodes"), 3)
 
     nodes.stop(1)
 

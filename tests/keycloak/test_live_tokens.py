@@ -13,9 +13,9 @@ import pytest
 import requests
 
 from tests.keycloak.nodes import Nodes, shared_port
-from tests.keycloak.person import Person
+from tests.keycloak.person import Person, wait_until_due
 from tests.keycloak.server import Keycloak
-from tests.waiting import wait_until
+from tests.waiting import wait_past, wait_until
 
 pytestmark = [pytest.mark.keycloak, pytest.mark.gunicorn]
 
@@ -90,7 +90,7 @@ def test_many_requests_one_refresh(server: Keycloak, nodes: Nodes) -> None:
     refreshes(server)
     # The next one lives for long: however slow this machine is, one refresh is enough.
     server.change_realm(accessTokenLifespan=300)
-    time.sleep(LIFE - 4.5)
+    wait_until_due(first)
     carried = cookies(person)
 
     def ask(number: int) -> requests.Response:
@@ -126,7 +126,7 @@ def test_the_refreshed_token_is_genuine(server: Keycloak, nodes: Nodes) -> None:
     """What is handed out after a refresh is accepted by Keycloak and names the same session."""
     person = Person()
     person.log_in(nodes.url(), "alice")
-    time.sleep(LIFE - 4.5)
+    wait_until_due(person.get(f"{nodes.url()}/token").json()["token"])
 
     token = person.get(f"{nodes.url()}/token").json()["token"]
 
@@ -144,7 +144,8 @@ def test_an_expired_session_is_noticed(server: Keycloak, nodes: Nodes) -> None:
     try:
         person = Person()
         assert person.log_in(nodes.url(), "carol").status_code == 200
-        time.sleep(3)
+        # (Keycloak forgets the session two seconds after the login.)
+        wait_past(time.time() + 3)
         assert person.get(f"{nodes.url()}/me").status_code == 200
 
         answer = person.get(f"{nodes.url()}/token", headers=JSON)
@@ -166,7 +167,7 @@ def test_a_silent_keycloak_throws_nobody_out(server: Keycloak, nodes: Nodes) -> 
     """Who asks for a token that is over gets a clear error in time; logins go on."""
     person = Person()
     person.log_in(nodes.url(), "alice")
-    time.sleep(LIFE - 4.5)
+    wait_until_due(person.get(f"{nodes.url()}/token").json()["token"])
     server.pause()
     try:
         began = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -353,10 +354,10 @@ def test_a_slow_store(
     login = Login(app, issuer, "sid-1")
     changed = name not in ("k_test_available",)
     store = state_of(app).authority.store
+    gate = threading.Event()
     slow = {each: getattr(store, each) for each in ("append", "get_many")}
     for each, usual in slow.items():
-        delayed = functools.partial(_after, 0.4, usual)
-        monkeypatch.setattr(store, each, delayed)
+        monkeypatch.setattr(store, each, functools.partial(_behind, gate, usual))
     monkeypatch.setattr(messages, "ANSWER_WITHIN", 0.2)
     began = time.monotonic()
 
@@ -367,12 +368,13 @@ def test_a_slow_store(
         assert post(client, name, issuer.sign(issuer.admin_message(ADMIN[name]))) == 503
 
     assert time.monotonic() - began < 0.4
+    gate.set()
     if changed:
         wait_until(lambda: not login.stands(), 5)
 
 
-def _after(seconds: float, call: Callable[..., Any], *given: Any, **more: Any) -> Any:
-    time.sleep(seconds)
+def _behind(gate: threading.Event, call: Callable[..., Any], *given: Any, **more: Any) -> Any:
+    gate.wait(20)
     return call(*given, **more)
 
 
@@ -381,7 +383,8 @@ def test_keycloaks_keys_are_slow(
 ) -> None:
     """The same where its keys have to be fetched first; and not more of them wait than fit."""
     app = create_app(config(issuer.url))
-    monkeypatch.setattr(issuer, "mad", lambda request: _after(0.6, Response))
+    gate = threading.Event()
+    monkeypatch.setattr(issuer, "mad", lambda request: _behind(gate, Response))
     monkeypatch.setattr(messages, "ANSWER_WITHIN", 0.2)
     monkeypatch.setattr(deadline, "AT_ONCE", 2)
     began = time.monotonic()
@@ -391,6 +394,7 @@ def test_keycloaks_keys_are_slow(
 
     assert statuses == [503] * 6
     assert time.monotonic() - began < 0.6
+    gate.set()
     state_of(app).authority.close()
 
 

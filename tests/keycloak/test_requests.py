@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from flask_clustertoken.keycloak import adapter, labels
 from tests.keycloak.app import create_app
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer
-from tests.waiting import wait_until
+from tests.waiting import holds_for, wait_past, wait_until
 
 Make = Callable[..., dict[str, Any]]
 
@@ -35,8 +36,10 @@ class Refreshes:
         self.tokens = ["a-refresh-token"]
         self.over = False
         self.down = False
-        self.hangs = False
-        self.asked = 0
+        #: Cleared, it does not answer.
+        self.answers = threading.Event()
+        self.answers.set()
+        self.asked = self.answered = 0
         self.roles = ["editor"]
         issuer.token = self._answer
 
@@ -46,8 +49,8 @@ class Refreshes:
 
     def _answer(self, request: Request) -> Response:
         self.asked += 1
-        if self.hangs:
-            time.sleep(1.5)
+        self.answers.wait(20)
+        self.answered += 1
         if self.down:
             return Response("", 502)
         if self.over or request.form["refresh_token"] != self.tokens[-1]:
@@ -144,7 +147,7 @@ def renewing(request: pytest.FixtureRequest, issuer: Issuer, config: Make) -> It
 
 def later(app: Flask) -> Any:
     """Whoever renews a login a second later than it was made."""
-    time.sleep(1.1)
+    wait_past(time.time() + 1.1)
     return app
 
 
@@ -262,13 +265,14 @@ def test_a_hanging_keycloak_slows_no_page(issuer: Issuer, config: Make, store: s
     options = {"always-refresh-token": True, **SHORT}
     app = create_app(config(issuer.url, store=store, options=options))
     flow, refreshes = logged_in(app, issuer)
-    refreshes.hangs = True
+    refreshes.answers.clear()
 
     assert flow.client.get("/me").status_code == 200
     asked = refreshes.asked
     assert gets(flow, "/me", 5) == ({200}, pytest.approx(0, abs=0.4))
     assert gets(flow, "/token", 5) == ({200}, pytest.approx(0, abs=0.4))
     assert refreshes.asked == asked == 1
+    refreshes.answers.set()
     state_of(app).authority.close()
 
 
@@ -278,7 +282,7 @@ def test_a_hanging_keycloak_slows_no_renewal(issuer: Issuer, config: Make, store
     """Nobody wants the token that a renewal asks for. Who does want one, waits and is told."""
     app = create_app(config(issuer.url, store=store, options=SHORT, CLUSTERTOKEN_ALWAYS_RENEW=True))
     flow, refreshes = logged_in(app, issuer, expires_in=1)
-    refreshes.hangs = True
+    refreshes.answers.clear()
     later(app)
     assert flow.client.get("/me").status_code == 200
     wait_until(lambda: app.extensions["keycloak"].provider().silent, 5)
@@ -286,13 +290,12 @@ def test_a_hanging_keycloak_slows_no_renewal(issuer: Issuer, config: Make, store
     later(app)
 
     assert gets(flow, "/me", 5) == ({200}, pytest.approx(0, abs=0.4))
-    time.sleep(0.2)
-    assert refreshes.asked == asked
+    holds_for(lambda: refreshes.asked == asked, 0.2)
 
     assert flow.client.get("/token").status_code == 503
     assert refreshes.asked == asked + 1
-    refreshes.hangs = False
-    time.sleep(1.2)
+    refreshes.answers.set()
+    wait_until(lambda: refreshes.answered == refreshes.asked, 5)
     refreshes.tokens = [refreshes.tokens[0]]
     assert flow.client.get("/token").status_code == 200
     assert not app.extensions["keycloak"].provider().silent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import threading
@@ -20,6 +21,7 @@ from flask_clustertoken.keycloak import KeycloakUnavailable
 from flask_clustertoken.keycloak.options import Options
 from flask_clustertoken.keycloak.provider import Provider
 from tests.keycloak.issuer import Issuer
+from tests.waiting import holds_for
 
 #: Each waits for a limit to run out.
 pytestmark = pytest.mark.processes
@@ -80,8 +82,10 @@ def trickle(start: bytes) -> Serve:
     def answer(connection: socket.socket) -> None:
         connection.recv(65_536)
         connection.sendall(start)
+        # One each tenth of a second, until whoever asked hangs up.
         for _ in range(40):
-            time.sleep(0.1)
+            if select.select([connection], [], [], 0.1)[0]:
+                return
             connection.sendall(b"a")
 
     return answer
@@ -107,7 +111,8 @@ def test_a_silent_server(limits: tuple[float, float]) -> None:
     """The options' own limits hold."""
 
     def answer(connection: socket.socket) -> None:
-        time.sleep(4)
+        while connection.recv(65_536):
+            pass  # until whoever asked hangs up
 
     with serving(answer) as url:
         took = failing(provider(url, connect_timeout=limits[0], read_timeout=limits[1]))
@@ -118,7 +123,9 @@ def test_a_connection_is_used_again(issuer: Issuer) -> None:
     """The limit of one answer is not left behind for the next."""
     one = provider(issuer.url)
     one.endpoints()
-    time.sleep(1)
+    # The limit passes, and nothing is asked meanwhile.
+    asked = list(issuer.asked)
+    holds_for(lambda: issuer.asked == asked, 1)
     assert one._fetch_keys()["keys"]
 
 

@@ -20,6 +20,7 @@ from flask_clustertoken.stores.memory import MemoryStore
 from tests.keycloak.app import create_app
 from tests.keycloak.issuer import Issuer
 from tests.keycloak.refreshing import Refreshing
+from tests.waiting import holds_for, wait_until
 
 Make = Callable[..., dict[str, Any]]
 KEY = "keycloak/refreshing/a-login"
@@ -103,10 +104,9 @@ def test_who_slept_overwrites_nothing(
     newer = replace(refreshing.first, refresh_token="newer", number=7)
 
     def sleep() -> None:
-        time.sleep(0.3)
         store = state_of(refreshing.apps[1]).authority.store
         key = refreshing.vault(1)._keys.refreshing(refreshing.label)
-        assert Turn(store, key).take(time.time() + 30)
+        wait_until(lambda: Turn(store, key).take(time.time() + 30), 5)
         refreshing.vault(1).keep(refreshing.label, newer)
 
     refreshing.before = sleep
@@ -159,7 +159,7 @@ def test_many_wait_quietly(refreshing: Refreshing, monkeypatch: pytest.MonkeyPat
     counted("get_many")
     with ThreadPoolExecutor(17) as pool:
         asked = [pool.submit(refreshing.refresh) for _ in range(17)]
-        time.sleep(1.5)
+        holds_for(lambda: counts["append"] <= 20, 1.5)
         seen = dict(counts)
         go_on.set()
         assert {one.result().number for one in asked} == {2}

@@ -10,11 +10,11 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.servers.ports import spare_ports
+from tests.waiting import came_true
 
 _POM = Path(__file__).with_name("pom.xml")
 _VERSION = "3.9.5"
@@ -247,7 +247,7 @@ class Ensemble:
             modes = [server.mode for server in self.servers]
             return all(modes) and (len(modes) == 1 or modes.count("leader") == 1)
 
-        if not _until(ready, deadline):
+        if not came_true(ready, deadline):
             logs = "\n".join(server.tail_of_log() for server in self.servers)
             raise CannotRun(f"the ensemble was not ready within {deadline:g} s:\n{logs}")
 
@@ -259,7 +259,7 @@ class Ensemble:
             found[:] = [one for one in self.servers if one.mode in ("leader", "standalone")]
             return bool(found)
 
-        if not _until(look, deadline):
+        if not came_true(look, deadline):
             raise CannotRun(f"no leader within {deadline:g} s")
         return found[0]
 
@@ -279,12 +279,3 @@ class Ensemble:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-
-def _until(done: Callable[[], bool], deadline: float) -> bool:
-    end = time.monotonic() + deadline
-    while not done():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.1)
-    return True

@@ -126,7 +126,10 @@ def test_killed_processes_leave_a_clean_store(folder: Path) -> None:
             for process in (first, second):
                 assert process.stdout is not None
                 acknowledged.append(int(process.stdout.readline()))
-            time.sleep(moments.random() * 0.02)
+            # The other one's pace has nothing to do with what the first is just doing.
+            assert second.stdout is not None
+            for _ in range(moments.randrange(20)):
+                acknowledged.append(int(second.stdout.readline()))
             first.kill()
             assert first.stdout is not None
             acknowledged += [int(line) for line in first.stdout if line.endswith("\n")]
