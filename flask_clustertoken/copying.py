@@ -85,19 +85,19 @@ class Copy:
         for page in _pages(self.source):
             differing = [(key, one) for key, one in page if self._have.get(key) != _mark(one)]
             if differing:
-                self._load(differing)
+                self._bring(differing)
             changed += len(differing)
             met.update(key for key, _ in page)
             self.records.update(_area(key, one) for key, one in page)
             self.progress(f"{what}: records", len(met), max(len(met), self._totals[0]))
         gone = [key for key in self._have if key not in met]
         for start in range(0, len(gone), PAGE):
-            self._load([(key, OVER) for key in gone[start : start + PAGE]])
+            self._bring([(key, OVER) for key in gone[start : start + PAGE]])
         return changed + len(gone)
 
-    def _load(self, records: list[tuple[str, Record]]) -> None:
+    def _bring(self, records: list[tuple[str, Record]]) -> None:
         """Write *records* into the target and see that it has them."""
-        self._into_target(records)
+        self._load(records)
         found = self.target.get_many([key for key, _ in records])
         now = self.target.clock.time()
         for key, one in records:
@@ -108,7 +108,7 @@ class Copy:
             else:
                 self._have[key] = _mark(one)
 
-    def _into_target(
+    def _load(
         self,
         records: Sequence[tuple[str, Record]] = (),
         entries: Sequence[Entry] = (),
@@ -135,7 +135,7 @@ class Copy:
             page = [entry for entry in batch.entries if not _is_seal(entry)]
             new = [entry for entry in page if entry.seq not in have]
             if new:
-                self._into_target(entries=new)
+                self._load(entries=new)
             missing += len(new)
             self.entries += len(page)
             self._read_to = batch.seq
@@ -145,7 +145,7 @@ class Copy:
         behind = self.target.head() < head
         if behind or missing:
             # Up to the seal, which stays behind, something may be missing: the floor says so.
-            self._into_target(head=head, floor=head)
+            self._load(head=head, floor=head)
         return missing + behind
 
 

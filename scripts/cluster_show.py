@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -114,18 +114,9 @@ class Browser:
         return self.ask("/login", {"username": name, "password": name})[0]
 
 
-def until(
-    done: Callable[[], bool],
-    what: str,
-    seconds: float = 60.0,
-    alive: tuple[subprocess.Popen[bytes], Path] | None = None,
-) -> float:
-    """Seconds until *done*; ends the show where that takes too long, or the process is gone."""
+def until(done: Callable[[], bool], what: str, seconds: float = 60.0) -> float:
     start = time.monotonic()
     while not done():
-        if alive is not None and alive[0].poll() is not None:
-            said = alive[1].read_text(errors="replace").strip()
-            raise SystemExit(f"{what} ended at once. It said:\n{said}")
         if time.monotonic() - start > seconds:
             raise SystemExit(f"{what}: not within {seconds:.0f} s")
         time.sleep(0.05)
@@ -158,6 +149,24 @@ def refused(person: Browser, times: int = 30) -> bool:
     return all(person.ask("/api/me")[0] == 401 for _ in range(times))
 
 
+def share_requests(stack: ExitStack, folder: Path, hosts: Sequence[str], port: int) -> str:
+    """Nginx at *port* before *hosts*, without stickiness; gives its address."""
+    servers = "\n        ".join(f"server {one} max_fails=0;" for one in hosts)
+    config, log = folder / "nginx.conf", folder / "ng.log"
+    config.write_text(_NGINX.format(folder=folder, servers=servers, port=port))
+    nginx = shutil.which("nginx") or "nginx"
+    started = stack.enter_context(process([nginx, "-c", str(config), "-p", str(folder)], log))
+    base = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        if started.poll() is not None:
+            raise SystemExit(f"nginx ended at once. It said:\n{log.read_text(errors='replace')}")
+        return up(base)
+
+    until(answers, "nginx")
+    return base
+
+
 def start_parts(stack: ExitStack, folder: Path, port: int) -> tuple[Ensemble, str]:
     say("Starting three ZooKeeper servers …")
     ensemble = stack.enter_context(Ensemble(3))
@@ -184,14 +193,7 @@ def start_parts(stack: ExitStack, folder: Path, port: int) -> tuple[Ensemble, st
         )
     for name, one in zip(NODES, ports, strict=True):
         until(lambda base=f"http://127.0.0.1:{one}": up(base), f"gunicorn {name}")  # type: ignore[misc]
-    lines = "\n        ".join(f"server 127.0.0.1:{one} max_fails=0;" for one in ports)
-    config = folder / "nginx.conf"
-    config.write_text(_NGINX.format(folder=folder, servers=lines, port=port))
-    nginx = shutil.which("nginx") or "nginx"
-    log = folder / "ng.log"
-    proxy = stack.enter_context(process([nginx, "-c", str(config), "-p", str(folder)], log))
-    base = f"http://127.0.0.1:{port}"
-    until(lambda: up(base), "nginx", alive=(proxy, log))
+    base = share_requests(stack, folder, [f"127.0.0.1:{one}" for one in ports], port)
     say(f"nginx shares the requests among them at {base}, without stickiness.\n")
     return ensemble, base
 

@@ -8,25 +8,15 @@ import shutil
 import signal
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 
-from scripts.cluster_show import _NGINX, process, say, until
-from tests.keycloak.nodes import shared_port
+from scripts.cluster_show import process, say, share_requests, until, up
 from tests.keycloak.server import Keycloak
+from tests.servers.ports import spare_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 HOSTS = ("127.0.0.2", "127.0.0.3")
-
-
-def up(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def realm_file(folder: Path, port: int, node_port: int) -> Path:
@@ -60,23 +50,15 @@ def start_app(
             )
         )
     for host in HOSTS:
-        until(lambda one=host: up(f"http://{one}:{node_port}/readyz"), f"the app on {host}")  # type: ignore[misc]
-    servers = "\n        ".join(f"server {host}:{node_port} max_fails=0;" for host in HOSTS)
-    config = folder / "nginx.conf"
-    config.write_text(_NGINX.format(folder=folder, servers=servers, port=port))
-    nginx = shutil.which("nginx") or "nginx"
-    log = folder / "ng.log"
-    proxy = stack.enter_context(process([nginx, "-c", str(config), "-p", str(folder)], log))
-    base = f"http://127.0.0.1:{port}"
-    until(lambda: up(f"{base}/readyz"), "nginx", alive=(proxy, log))
-    return base
+        until(lambda one=host: up(f"http://{one}:{node_port}"), f"the app on {host}")  # type: ignore[misc]
+    return share_requests(stack, folder, [f"{host}:{node_port}" for host in HOSTS], port)
 
 
 def main() -> None:
     port = int(os.environ.get("PORT", "8000"))
     keycloak_port = int(os.environ.get("KEYCLOAK_PORT", "8180"))
     token_store = os.environ.get("TOKEN_STORE", "session")
-    node_port = shared_port(HOSTS)
+    node_port = spare_ports(1, HOSTS)[0]
     # A terminate, or a terminal that is closed, ends the blocks below as Ctrl-C does.
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, lambda number, _: sys.exit(128 + number))

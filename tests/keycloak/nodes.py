@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -34,22 +33,6 @@ threads = 8
 keepalive = 300
 graceful_timeout = 10
 """
-
-
-def shared_port(hosts: Sequence[str]) -> int:
-    """A port that is free on each of *hosts*."""
-    for _ in range(50):
-        with socket.socket() as probe:
-            probe.bind((hosts[0], 0))
-            port = int(probe.getsockname()[1])
-        try:
-            for host in hosts:
-                with socket.socket() as other:
-                    other.bind((host, port))
-        except OSError:
-            continue
-        return port
-    raise AssertionError("no port is free on all hosts")
 
 
 def unexpected(log: str) -> list[str]:

@@ -12,10 +12,11 @@ import pytest
 
 from flask_clustertoken.keycloak.bearer import unverified_claims
 from tests.conftest import Tell
-from tests.keycloak.nodes import Line, Nodes, shared_port, unexpected
+from tests.keycloak.nodes import Line, Nodes, unexpected
 from tests.keycloak.person import Person
 from tests.keycloak.server import Keycloak
 from tests.rounds import rounds
+from tests.servers.ports import spare_ports
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.keycloak, pytest.mark.gunicorn]
@@ -66,7 +67,7 @@ def nodes(
 ) -> Iterator[Nodes]:
     """The app on three hosts, registered as nodes of its client."""
     store, channel = request.param
-    port = shared_port(HOSTS)
+    port = spare_ports(1, HOSTS)[0]
     make_client(server, "app", port, channel)
     server.make_client("other")
     server.change_realm(notBefore=0)

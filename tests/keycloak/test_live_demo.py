@@ -15,7 +15,7 @@ import requests
 
 from scripts.keycloak_show import HOSTS, start_app
 from tests.example.browser import Browser, find_browser
-from tests.keycloak.nodes import ROOT, shared_port
+from tests.keycloak.nodes import ROOT
 from tests.keycloak.server import Keycloak
 from tests.servers.ports import spare_ports
 from tests.waiting import wait_until
@@ -29,7 +29,7 @@ def demo(
 ) -> Iterator[str]:
     """The demo's app on two hosts behind nginx, at its address."""
     (port,) = spare_ports(1)
-    node_port = shared_port(HOSTS)
+    node_port = spare_ports(1, HOSTS)[0]
     server.make_client(
         "demo-app",
         secret="demo-app-secret",

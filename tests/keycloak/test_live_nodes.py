@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import requests
 
-from tests.keycloak.nodes import ROOT, Nodes, shared_port
+from tests.keycloak.nodes import ROOT, Nodes
 from tests.keycloak.person import Person
 from tests.keycloak.server import Keycloak
+from tests.servers.ports import spare_ports
 from tests.waiting import came_true, holds_for, wait_until
 
 pytestmark = [pytest.mark.keycloak, pytest.mark.gunicorn]
@@ -29,7 +30,7 @@ JSON = {"Accept": "application/json"}
 def settings(
     server: Keycloak, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    port = shared_port(HOSTS)
+    port = spare_ports(1, HOSTS)[0]
     server.make_client(
         "nodes",
         adminUrl=f"http://${{application.session.host}}:{port}/keycloak",

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.keycloak.nodes import Nodes, shared_port
+from tests.keycloak.nodes import Nodes
 from tests.keycloak.person import Person
 from tests.keycloak.server import Keycloak
+from tests.servers.ports import spare_ports
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.keycloak, pytest.mark.gunicorn]
@@ -23,7 +24,7 @@ Make = Callable[..., dict[str, Any]]
 @pytest.mark.parametrize("path", ["/logout", "/logout-both"])
 def test_a_single_worker_logs_out(server: Keycloak, config: Make, store: str, path: str) -> None:
     """The logout is answered at once, Keycloak's session ends, and its call back is served."""
-    port = shared_port(HOSTS)
+    port = spare_ports(1, HOSTS)[0]
     server.make_client("single", adminUrl=f"http://127.0.0.1:{port}/keycloak")
     server.log_out("alice")
     more = ("--worker-class", "sync", "--access-logfile", "-")

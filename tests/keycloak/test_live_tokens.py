@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
-from tests.keycloak.nodes import Nodes, shared_port
+from tests.keycloak.nodes import Nodes
 from tests.keycloak.person import Person, wait_until_due
 from tests.keycloak.server import Keycloak
+from tests.servers.ports import spare_ports
 from tests.waiting import wait_past, wait_until
 
 pytestmark = [pytest.mark.keycloak, pytest.mark.gunicorn]
@@ -30,7 +31,7 @@ def nodes(
     request: pytest.FixtureRequest, server: Keycloak, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Nodes]:
     """Two hosts, a realm whose refresh tokens are used once, and access tokens of 8 seconds."""
-    port = shared_port(HOSTS)
+    port = spare_ports(1, HOSTS)[0]
     server.make_client("tokens", adminUrl=f"http://127.0.0.1:{port}/keycloak")
     server.change_realm(
         revokeRefreshToken=True,

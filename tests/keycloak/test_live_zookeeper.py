@@ -11,10 +11,11 @@ import pytest
 import requests
 
 from tests.conftest import Tell
-from tests.keycloak.nodes import Nodes, shared_port
+from tests.keycloak.nodes import Nodes
 from tests.keycloak.person import Person, wait_until_due
 from tests.keycloak.server import Keycloak
 from tests.rounds import rounds
+from tests.servers.ports import spare_ports
 from tests.servers.zookeeper import CannotRun, Ensemble
 
 pytestmark = [pytest.mark.keycloak, pytest.mark.zookeeper, pytest.mark.gunicorn]
@@ -39,7 +40,7 @@ def ensemble() -> Iterator[Ensemble]:
 @pytest.fixture(scope="module", params=["session", "cookie"])
 def nodes(request: pytest.FixtureRequest, server: Keycloak, ensemble: Ensemble) -> Iterator[Nodes]:
     """Three hosts that share nothing but ZooKeeper, behind one admin URL (the first host's)."""
-    port = shared_port(HOSTS)
+    port = spare_ports(1, HOSTS)[0]
     server.make_client("zk", adminUrl=f"http://127.0.0.1:{port}/keycloak")
     server.change_realm(
         revokeRefreshToken=True,
