@@ -1,6 +1,6 @@
 """Measures what a token costs, beside nothing and beside what else one could take.
 
-    python -m benchmarks                     everything; some twenty minutes
+    python -m benchmarks                     everything; some half an hour
     python -m benchmarks --quick             everything, roughly; some four minutes
     python -m benchmarks --only inprocess    one part (may be given several times)
     python -m benchmarks --out FOLDER        where the results go (default: docs/performance)
