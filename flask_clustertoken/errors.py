@@ -9,6 +9,7 @@
     │   ├── StoreNotOpen        sealed by a migration, or not filled yet
     │   └── NotAnnounced        this node has no presence entry (any more)
     ├── Conflict                a conditional change did not hold; nothing was written
+    │   └── HeadMoved           the feed went on meanwhile
     ├── ValueTooLarge           more bytes than the cookie or the store can carry
     ├── KeyMissing              this node cannot sign: the key is not here
     ├── NotMade                 no token was handed out
@@ -90,6 +91,17 @@ class Conflict(ClusterTokenError):
     def __init__(self, key: str) -> None:
         self.key = key
         super().__init__(f"the condition on {key!r} did not hold")
+
+
+class HeadMoved(Conflict):
+    """The feed's head was not the number that a transaction was made for; nothing was written.
+
+    No refusal: whoever reads on may judge and try again.
+    """
+
+    def __init__(self, seq: int) -> None:
+        self.seq = seq
+        super().__init__(f"head {seq}")
 
 
 class ValueTooLarge(ClusterTokenError):

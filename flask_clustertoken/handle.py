@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .authority import IssuedToken, TokenAuthority
 from .caching import Headers, for_one_reader
 from .confirmation import Revocation
-from .errors import ForeignOrigin, NotAllowed, StoreUnavailable
+from .errors import ForeignOrigin, NotAllowed, RevokedMeanwhile, StoreUnavailable
 from .events import LoginEnding, TokenRefused
 from .origin import ORIGIN_KEYS, is_cross_origin
 from .refusals import MISSING, Refusal
@@ -90,6 +92,44 @@ class Handle:
         if found is None:
             found = self._found = self._look()
         return found
+
+    def still(self, strict: bool = False) -> bool:
+        """Whether the token that was accepted is good now: after a long body, in a stream.
+
+        Asks the view; with *strict* the store. Where it is not, :attr:`token` says from here on
+        why. Never raises for a store.
+        """
+        if not isinstance(self.look(), Token):
+            return False
+        before, self._strict = self._strict, strict or self._strict
+        try:
+            self._found = self._look_again()
+        finally:
+            self._strict = before
+        return isinstance(self._found, Token)
+
+    def _look_again(self) -> Token | Refusal:
+        if self._text is None:
+            return self._look()
+        # (Of the request nothing may be left to ask: its answer has begun.)
+        return self._middleware.authority.authenticate(self._text, "login", strict=self._strict)
+
+    def asker(self) -> Token | None:
+        """The token on whose strength this request asks for something, if it has one."""
+        found = self.look()
+        return found if isinstance(found, Token) else None
+
+    @contextmanager
+    def on_its_strength(self) -> Iterator[Token | None]:
+        """The :meth:`asker` for whoever makes something out of it.
+
+        If it turns out to be ended, the rest of the request goes by that.
+        """
+        try:
+            yield self.asker()
+        except RevokedMeanwhile:
+            self.still(strict=True)
+            raise
 
     @property
     def looked(self) -> bool:
@@ -199,16 +239,18 @@ class Handle:
         self._refuse_others()
         if not current and current.reason == "stale" and current.token_id is not None:
             self._middleware.authority.revoke_ids([current.token_id])
-        issued = self._middleware.authority.issue_login(
-            subject,
-            claims,
-            since=since if since is not None else self._since,
-            persistent=remember is not False,
-            labels=labels,
-            authenticated_at=authenticated_at,
-            replaces=current if isinstance(current, Token) else None,
-            check=self._check_size,
-        )
+        with self.on_its_strength() as asker:
+            issued = self._middleware.authority.issue_login(
+                subject,
+                claims,
+                since=since if since is not None else self._since,
+                persistent=remember is not False,
+                labels=labels,
+                authenticated_at=authenticated_at,
+                replaces=current if isinstance(current, Token) else None,
+                on=asker,
+                check=self._check_size,
+            )
         self._send(issued)
         return issued.token
 
@@ -225,7 +267,7 @@ class Handle:
         if isinstance(current, Token):
             self._found = MISSING
             self._middleware.authority.events.announce(LoginEnding(current))
-            return self._middleware.authority.revoke_ids([current.id])
+            return self._middleware.authority.end(current)
         if current.reason == "stale":
             if current.token_id is None:
                 self._not_ended(current)
@@ -251,9 +293,16 @@ class Handle:
             self._found = MISSING
             self._middleware.authority.events.announce(LoginEnding(current))
             return self._middleware.authority.revoke_subject(current.subject)
-        revocation = self._middleware.authority.revoke_subject(current.subject)
-        self._send(
-            self._middleware.authority.issue_login(
+        return self._logout_others(current)
+
+    def _logout_others(self, current: Token) -> Revocation:
+        authority = self._middleware.authority
+        with self.on_its_strength() as asker:
+            revocation = authority.revoke_subject(current.subject, on=asker)
+            # The mark covers who asked for it, like all others. It was there when the mark was
+            # set, and counts here as one that was issued at the mark: by that one alone it is
+            # not covered.
+            issued = authority.issue_login(
                 current.subject,
                 current.claims,
                 since=revocation.seq,
@@ -261,9 +310,10 @@ class Handle:
                 labels=current.labels,
                 authenticated_at=current.authenticated_at,
                 carries_on=current,
+                on=None if asker is None else replace(asker, since=revocation.seq),
                 check=self._check_size,
             )
-        )
+        self._send(issued)
         return revocation
 
     def _refuse_others(self) -> None:

@@ -12,17 +12,27 @@ from typing import Any
 
 from . import arguments
 from .clock import SKEW
-from .errors import RevokedMeanwhile, StoreError, StoreUnavailable, TokenLimitReached
+from .errors import (
+    Conflict,
+    HeadMoved,
+    RevokedMeanwhile,
+    StoreError,
+    StoreUnavailable,
+    TokenLimitReached,
+)
 from .events import TokenIssued, TokenRenewed, TokenRevoked
-from .follower import Follower
 from .listing import Lister
 from .membership import logger
 from .recall import Seen
 from .records import to_record
 from .refusals import Refusal
 from .settings import Settings
-from .stores.base import Add, Delete
+from .standing import Standing
+from .stores.base import Add, Change, Delete, HeadIs
 from .tokens import Token, TokenKind, new_id
+
+#: Times that a token is written under the head before it is written first and looked at then.
+TRIES = 3
 
 #: Seconds within which logins of one subject count as simultaneous.
 SAME_MOMENT = 5.0
@@ -65,15 +75,19 @@ class Issuer(Lister):
         authenticated_at: float | None = None,
         replaces: Token | None = None,
         carries_on: Token | None = None,
+        on: Token | None = None,
         check: Callable[[IssuedToken], None] | None = None,
     ) -> IssuedToken:
         """A new login token; the one that it *replaces* ends in the same step.
 
         With *carries_on* it is no new login, but that token's under another id: its absolute
         lifetime goes on counting, or whoever stole one could keep it for ever.
+        *on* is the token on whose strength this is asked for: it stands in the very step that
+        issues, or nothing is issued.
         *check* may raise before anything is written (the text does not fit into a cookie).
-        Raises :class:`RevokedMeanwhile` if a revocation appended after *since* covers it,
-        :class:`TokenLimitReached`, or a :class:`StoreError`; then nothing was handed out.
+        Raises :class:`RevokedMeanwhile` if a revocation appended after *since* covers it, or any
+        covers *on*; :class:`TokenLimitReached`, or a :class:`StoreError`. Nothing was handed out
+        then.
         """
         subject, labels = arguments.subject(subject), arguments.labels(labels)
         fixed = arguments.claims(claims)
@@ -114,11 +128,7 @@ class Issuer(Lister):
         if check is not None:
             check(issued)
         recorded = self.settings.token_store == "session"
-        if recorded:
-            self._add(token, self._record_ends(token), replaces)
-        elif replaces is not None:
-            self.revoke_ids([replaces.id])
-        self._still_wanted(token, follower, recorded)
+        self._write(lambda _: issued, self._record_ends(token), recorded, on, replaces)
         if recorded and self.settings.token_limit is not None:
             try:
                 self._enforce_limit(token)
@@ -136,8 +146,13 @@ class Issuer(Lister):
         scopes: Sequence[str] = (),
         lifetime: float | None = None,
         created_by: str = "",
+        on: Token | None = None,
     ) -> IssuedToken:
-        """A new API token; it never expires unless *lifetime* (seconds) is given."""
+        """A new API token; it never expires unless *lifetime* (seconds) is given.
+
+        *on* is the token on whose strength it is asked for: that one stands in the very step
+        that issues, or :class:`RevokedMeanwhile` is raised.
+        """
         subject, name, scopes = (
             arguments.subject(subject),
             arguments.name(name),
@@ -148,7 +163,6 @@ class Issuer(Lister):
         follower = self.follower()
         if lifetime is not None and not follower.clock_steady:
             raise StoreUnavailable("this node's clock differs from the store's")
-        since = self.begin()
         now = int(self.clock.time())
         token = Token(
             id=new_id(subject),
@@ -160,14 +174,19 @@ class Issuer(Lister):
             scopes=scopes,
             name=name,
             created_by=created_by or subject,
-            since=since,
             epoch=self._known_epoch(),
             key_id=self.keys.signing()[0],
         )
         generation = self.keys.generation
-        issued = IssuedToken(token, self.wire.write(token))
-        self._add(token, None if token.expires_at is None else token.expires_at + SKEW)
-        self._still_wanted(token, follower, recorded=True)
+
+        def make(number: int) -> IssuedToken:
+            # No credentials are checked here: the number is that of the step itself.
+            numbered = replace(token, since=number)
+            return IssuedToken(numbered, self.wire.write(numbered))
+
+        issued = self._write(
+            make, None if lifetime is None else now + int(lifetime) + SKEW, True, on
+        )
         self._handed_out(issued, True, generation)
         return issued
 
@@ -183,38 +202,80 @@ class Issuer(Lister):
             return None
         return token.expires_at + self.settings.renew_after / 4 + SKEW
 
-    def _add(self, token: Token, expires_at: float | None, replaces: Token | None = None) -> None:
-        key = token.record_key
-        if replaces is None:
-            if not self.store.add(key, to_record(token), expires_at):
-                raise StoreUnavailable("the store already has a token of this random id")
-            return
-        notice = self._ids_notice([replaces.id], recorded=True)
-        seq = self._append(
-            notice, [Add(key, to_record(token), expires_at), Delete(replaces.record_key)]
-        )
-        self.events.announce(TokenRevoked(seq, notice))
+    def _write(
+        self,
+        make: Callable[[int], IssuedToken],
+        ends: float | None,
+        recorded: bool,
+        on: Token | None,
+        replaces: Token | None = None,
+    ) -> IssuedToken:
+        """Issue what *make* makes at a number of the feed, where neither it nor *on* is ended.
 
-    def _still_wanted(self, token: Token, follower: Follower, recorded: bool) -> None:
+        What is written is written on condition that the feed's head is the number at which
+        both were judged. If others append all the time, it is written first and then looked at:
+        its text has not left yet, and it can be withdrawn.
+        """
+        standing = Standing(self, on)
+        number = standing.first_number(make(0).token.since)
+        issued = make(number)
+        for _ in range(TRIES if recorded or replaces is not None else 0):
+            if number < issued.token.since or self.follower().view.broken:
+                break
+            self._refuse_ended(issued.token, standing)
+            try:
+                self._add(issued.token, ends, recorded, replaces, standing, [HeadIs(number)])
+                return issued
+            except HeadMoved:
+                number = standing.look(issued.token.since)
+                issued = make(number)
+        self._add(issued.token, ends, recorded, replaces, standing)
+        self._still_wanted(issued.token, standing, recorded)
+        return issued
+
+    def _refuse_ended(self, token: Token, standing: Standing) -> None:
+        standing.refuse_ended()
+        if self.follower().view.covers(token):
+            raise RevokedMeanwhile("a revocation arrived while this token was being made")
+
+    def _add(
+        self,
+        token: Token,
+        ends: float | None,
+        recorded: bool,
+        replaces: Token | None,
+        standing: Standing,
+        conditions: Sequence[Change] = (),
+    ) -> None:
+        """In one step: the record of *token*, if it is to have one, and the end of *replaces*."""
+        changes = [*conditions, *standing.needed()]
+        if recorded:
+            changes.append(Add(token.record_key, to_record(token), ends))
+        try:
+            if replaces is not None:
+                notice = self._ids_notice([replaces.id], recorded=recorded)
+                if recorded:
+                    changes.append(Delete(replaces.record_key))
+                seq = self._append(notice, changes)
+                self.events.announce(TokenRevoked(seq, notice))
+            elif changes:
+                self.store.append([], changes)
+        except HeadMoved:
+            raise
+        except Conflict as error:
+            if error.key == token.record_key:
+                raise StoreUnavailable("the store already has a token of this random id") from error
+            raise standing.ended() from error
+
+    def _still_wanted(self, token: Token, standing: Standing, recorded: bool) -> None:
         """The end of an issue is a validation: after the record is acknowledged, look again."""
         try:
-            head = self.store.head()
-            caught_up = follower.reach(head)
-            covered = follower.view.covers(token)
-        except StoreError:
+            standing.look(token.since)
+            self._refuse_ended(token, standing)
+        except (StoreError, RevokedMeanwhile, ValueError):
             if recorded:
                 self._withdraw_record(token)
             raise
-        if token.since > head:
-            if recorded:
-                self._withdraw_record(token)
-            raise ValueError("since is not what login_begins() of this store returned")
-        if covered or not caught_up:
-            if recorded:
-                self._withdraw_record(token)
-            if covered:
-                raise RevokedMeanwhile("a revocation arrived while this token was being made")
-            raise StoreUnavailable("this node could not catch up with the revocations")
 
     def _withdraw_record(self, token: Token) -> None:
         try:

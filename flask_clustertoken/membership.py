@@ -32,6 +32,7 @@ from .revocations import View
 from .settings import PREFIX, Settings
 from .stores import open_store
 from .stores.base import Change, ClusterStore, Entry
+from .tokens import Token
 from .wire import Wire
 
 logger = logging.getLogger("flask_clustertoken")
@@ -349,6 +350,11 @@ class Membership:
             return self.store.position() if self.store.embedded else follower.view.applied
         except StoreError:
             return None
+
+    def keeps_record(self, token: Token) -> bool:
+        """Whether *token*, if it stands, has a record in the store: not one that others made."""
+        kept = token.kind == "api" or self.settings.token_store == "session"
+        return kept and token.epoch != ""
 
     def _append(
         self,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from . import arguments
 from .clock import SKEW
 from .confirmation import Revocation
+from .errors import Conflict
 from .events import TokenRevoked
 from .membership import Membership
 from .nodes import Node
 from .notices import Notice, digests
-from .stores.base import Change, Delete
-from .tokens import TokenKind, record_key
+from .standing import Standing
+from .stores.base import Change, Delete, Require
+from .tokens import Token, TokenKind, record_key
 
 #: What ``restored`` stands above the highest number known, in the feed's microseconds.
 AHEAD = int(2 * SKEW * 1e6)
@@ -33,6 +36,20 @@ class Revoker(Membership):
         found = self.store.get_many(list(keys.values()))
         notice = self._ids_notice(token_ids, recorded=len(found) == len(keys))
         return self._revoke(notice, [Delete(key) for key in keys.values()])
+
+    def end(self, token: Token) -> Revocation:
+        """End *token*, which is at hand: entry, record and head in one step, and no look before.
+
+        Where the store never had a record of it, or has none any more, its id is remembered
+        for as long as a copy of it may live.
+        """
+        key = token.record_key
+        if not self.keeps_record(token):
+            return self._revoke(self._ids_notice([token.id], recorded=False))
+        with suppress(Conflict):
+            notice = self._ids_notice([token.id], recorded=True)
+            return self._revoke(notice, [Require(key), Delete(key)])
+        return self._revoke(self._ids_notice([token.id], recorded=False), [Delete(key)])
 
     def _ids_notice(self, token_ids: Sequence[str], *, recorded: bool) -> Notice:
         return Notice("ids", self.clock.time(), digests=digests("id", token_ids), recorded=recorded)
@@ -56,12 +73,22 @@ class Revoker(Membership):
         *,
         changes: Sequence[Change] = (),
         entry_id: str | None = None,
+        on: Token | None = None,
     ) -> Revocation:
-        """End every token of *subject* issued before now, of these kinds."""
+        """End every token of *subject* issued before now, of these kinds.
+
+        Where it was asked for with a token, *on*, from which something is to be made afterwards:
+        :class:`~flask_clustertoken.errors.RevokedMeanwhile`, and nothing is ended, unless that
+        token stands in this very step.
+        """
         kinds, subject = arguments.kinds(kinds), arguments.subject(subject)
         marks = tuple(digests(f"subject:{kind}", [subject])[0] for kind in kinds)
         notice = Notice("subject", self.clock.time(), digests=marks, kinds=kinds)
-        return self._revoke(notice, changes, entry_id)
+        if on is None:
+            return self._revoke(notice, changes, entry_id)
+        return Standing(self, on).under_head(
+            lambda conditions: self._revoke(notice, [*changes, *conditions], entry_id)
+        )
 
     def revoke_all(
         self,

@@ -45,6 +45,7 @@ FLOORS: dict[str, list[str]] = {
     "house-keeping": ["housekeeping"],
     "what came of a revocation": ["confirmation"],
     "membership": ["membership"],
+    "standing": ["standing"],
     "revoking": ["revoking"],
     "judging": ["judging"],
     "listing": ["listing"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -34,6 +34,7 @@ from .state import (
     UnauthorizedHandler,
     UserLoader,
     acting,
+    current_handle,
     current_state,
     own_handle,
 )
@@ -186,20 +187,24 @@ class ClusterToken:
         """A token for programs; its text is shown once. It never expires unless *lifetime* is set.
 
         Raises :class:`~flask_clustertoken.errors.NotAllowed` in a request that was itself made
-        with an API token.
+        with an API token, and :class:`~flask_clustertoken.errors.RevokedMeanwhile` where the
+        request's own login was ended since it was looked at.
         """
         scopes = checked_scopes(scopes)
         maker = current()
         if isinstance(maker, Token) and maker.kind == "api":
             raise NotAllowed("an API token cannot make tokens")
         seconds = lifetime.total_seconds() if isinstance(lifetime, timedelta) else lifetime
-        return current_state().authority.issue_api_token(
-            subject,
-            name,
-            scopes,
-            seconds,
-            created_by=maker.subject if isinstance(maker, Token) else subject,
-        )
+        handle = current_handle()
+        with nullcontext(None) if handle is None else handle.on_its_strength() as asker:
+            return current_state().authority.issue_api_token(
+                subject,
+                name,
+                scopes,
+                seconds,
+                created_by=maker.subject if isinstance(maker, Token) else subject,
+                on=asker,
+            )
 
     # the rest
 

@@ -54,6 +54,19 @@ class CurrentToken:
         found = current()
         return found if isinstance(found, Refusal) else None
 
+    def still(self, strict: bool = False) -> bool:
+        """Whether the token is good now: asks the view once more, with *strict* the store.
+
+        For what an app does long after its first look: behind a body that came slowly, between
+        the pieces of a stream. Once it is not good any more, ``current_token`` is falsy for the
+        rest of the request. Never raises for a store in trouble (:attr:`refusal`: ``stale``).
+        """
+        try:
+            handle = this_request().environ.get(ENVIRON_KEY)
+        except RuntimeError:
+            handle = None
+        return handle.still(strict) if isinstance(handle, Handle) else bool(self)
+
     @property
     def id(self) -> str | None:
         return token.id if isinstance(token := current(), Token) else None

@@ -108,6 +108,11 @@ class HandMade(Handle):
             self._actor = actor
         return super().look()
 
+    def asker(self) -> Token | None:
+        # (No store knows who acts, so nothing can have ended it.)
+        found = super().asker()
+        return None if found is self._actor else found
+
     def _look(self) -> Token | Refusal:
         actor = acting.get()
         return actor if actor is not None else super()._look()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import Conflict, StoreNotOpen
+from ..errors import Conflict, HeadMoved, StoreNotOpen
 from ._database import Connection
-from .base import FORMAT, Add, Change, Delete, NewEntry, Put, Record, Require, Root
+from .base import FORMAT, Add, Change, Delete, HeadIs, NewEntry, Put, Record, Require, Root
 
 META = "SELECT epoch, state, moved_to, format, head, floor FROM meta"
 ENTRY = "seq, prev, id, body, keep_until"
@@ -40,8 +40,16 @@ def alive(db: Connection, key: str, now: float) -> Record | None:
     return record if record is not None and record.alive(now) else None
 
 
+def head_of(db: Connection) -> int:
+    head: int = db.execute("SELECT head FROM meta").fetchall()[0][0]
+    return head
+
+
 def make(db: Connection, changes: Sequence[Change], now: float) -> None:
     """Make *changes*; :class:`Conflict` if a condition did not hold before the first of them."""
+    for change in changes:
+        if isinstance(change, HeadIs) and head_of(db) != change.seq:
+            raise HeadMoved(change.seq)
     for change in changes:
         if isinstance(change, Add | Require):
             there = alive(db, change.key, now) is not None
@@ -74,7 +82,7 @@ def add_entries(db: Connection, entries: Sequence[NewEntry], at_least: int) -> l
     """
     if not entries:
         return []
-    head: int = db.execute("SELECT head FROM meta").fetchall()[0][0]
+    head = head_of(db)
     first = max(head + 1, at_least, db.counted + 1)
     seqs = list(range(first, first + len(entries)))
     db.executemany(

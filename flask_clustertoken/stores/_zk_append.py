@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 
-from ..errors import StoreUnavailable
+from ..errors import HeadMoved, StoreUnavailable
 from ._zk_client import Deadline, Late, LineLost, Op
-from ._zk_feed import Feed
+from ._zk_feed import Feed, Seen
 from ._zk_queue import Queue, Turns
-from ._zk_records import Records
-from ._zk_site import Beaten, Site
-from .base import Change, NewEntry
+from ._zk_records import RecordChange, Records
+from ._zk_site import Beaten, Raced, Site
+from .base import Add, Change, HeadIs, NewEntry
 
 
 class Appender:
@@ -36,6 +37,7 @@ class Appender:
         """The numbers of *entries*, appended now or by an earlier try."""
         feed, queue = self._feed, self._queue
         ids = [one.id for one in entries]
+        heads, on_records = _sorted(changes)
         beaten = False
 
         def step(sure: bool) -> list[int]:
@@ -50,11 +52,12 @@ class Appender:
             if beaten or queue.others_first(names):
                 queue.stand(deadline)
                 seen = feed.look(deadline)
+            _stands_at(seen, heads, sure)
             numbered = feed.number(seen.head, entries, above)
             ops = [
                 *feed.plan(deadline, seen, numbered),
                 check,
-                *self._records.plan(deadline, changes, sure),
+                *self._records.plan(deadline, on_records, sure),
             ]
             try:
                 self._site.commit(deadline, ops)
@@ -76,14 +79,48 @@ class Appender:
 
     def transact(self, deadline: Deadline, changes: Sequence[Change]) -> None:
         """Make *changes* alone."""
+        feed, records = self._feed, self._records
+        heads, on_records = _sorted(changes)
+        # Whether a try whose answer was lost was carried out, the maker of what it added tells.
+        maker = secrets.token_bytes(8)
+        tells = any(isinstance(change, Add) for change in on_records)
+        lost = False
 
         def step(sure: bool) -> None:
-            check = self._unsealed(deadline, sure)
-            ops = self._records.plan(deadline, changes, sure)
+            nonlocal lost
+            if lost and records.made_by(deadline, maker, on_records):
+                return
+            ops = [self._unsealed(deadline, sure)]
+            if heads:
+                seen = feed.seen(deadline, heads[0], anew=sure)
+                _stands_at(seen, heads, sure)
+                ops.append(Op("check", self._site.head, version=seen.version))
+            ops += records.plan(deadline, on_records, sure, maker)
             try:
-                self._site.commit(deadline, [check, *ops])
+                self._site.commit(deadline, ops)
+            except Beaten:
+                feed.unsure()
+                raise
             except LineLost as error:
-                # Nothing here tells whether it was carried out, so it is not tried again.
-                raise StoreUnavailable(str(error)) from error.__cause__
+                if not tells:
+                    # Nothing here tells whether it was carried out, so it is not tried again.
+                    raise StoreUnavailable(str(error)) from error.__cause__
+                lost = True
+                raise
 
         self._site.again(deadline, step)
+
+
+def _sorted(changes: Sequence[Change]) -> tuple[list[int], list[RecordChange]]:
+    """The numbers at which the head has to stand, and the changes of records."""
+    heads = [change.seq for change in changes if isinstance(change, HeadIs)]
+    return heads, [change for change in changes if not isinstance(change, HeadIs)]
+
+
+def _stands_at(seen: Seen, heads: Sequence[int], sure: bool) -> None:
+    """:class:`HeadMoved` where the head is another one; a lower one only where that is *sure*."""
+    for seq in heads:
+        if seen.head.seq < seq and not sure:
+            raise Raced("a head that lags")
+        if seen.head.seq != seq:
+            raise HeadMoved(seq)

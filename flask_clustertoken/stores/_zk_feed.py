@@ -80,6 +80,16 @@ class Feed:
         (answer,) = self._site.line.ask(deadline, get(self._site.head, self.watch))
         return self._took(answer)
 
+    def seen(self, deadline: Deadline, seq: int, *, anew: bool) -> Seen:
+        """The head as it was seen last where that was number *seq*, else read.
+
+        For whoever has it checked by the servers afterwards.
+        """
+        known = self._seen
+        if known is not None and known.head.seq == seq and not anew:
+            return known
+        return self.look(deadline)
+
     def look_and_queue(self, deadline: Deadline) -> tuple[Seen, Any]:
         """The head, and who stands in line for it."""
         answer, names = self._site.line.ask(

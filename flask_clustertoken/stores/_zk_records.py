@@ -13,7 +13,10 @@ from ..errors import Conflict
 from ._zk_client import Deadline, Op, Refused
 from ._zk_codec import escape, key_names, names_key, pack_record, unpack_record
 from ._zk_site import Raced, Site, children, create, delete, get, write
-from .base import Add, Change, Purged, Put, Record, Require
+from .base import Add, Delete, Purged, Put, Record, Require
+
+#: A change of a record, or a condition on one.
+RecordChange = Add | Put | Delete | Require
 
 #: Bytes of a record so many of which fit into one transaction.
 _SMALL = 4096
@@ -132,7 +135,13 @@ class Records:
 
     # -- changes within a transaction --------------------------------------------------
 
-    def plan(self, deadline: Deadline, changes: Sequence[Change], sure: bool) -> list[Op]:
+    def plan(
+        self,
+        deadline: Deadline,
+        changes: Sequence[RecordChange],
+        sure: bool,
+        maker: bytes = bytes(8),
+    ) -> list[Op]:
         """The operations that make *changes* if they may be made, else :class:`Conflict`.
 
         Conditions are judged by what was there before the first change, and every operation
@@ -144,7 +153,7 @@ class Records:
         found = self.look(deadline, [change.key for change in changes])
         alive = {key: one is not None and one.record.alive(now) for key, one in found.items()}
         conditional: set[str] = set()
-        last: dict[str, Change] = {}
+        last: dict[str, RecordChange] = {}
         for change in changes:
             if isinstance(change, Add | Require):
                 if alive[change.key] is isinstance(change, Add):
@@ -156,16 +165,29 @@ class Records:
                 last[change.key] = change
         ops: list[Op] = []
         for key, change in last.items():
-            ops += self._ops(key, change, found[key], key in conditional)
+            ops += self._ops(key, change, found[key], key in conditional, maker)
         return ops
 
-    def _ops(self, key: str, change: Change, one: Found | None, conditional: bool) -> list[Op]:
+    def made_by(self, deadline: Deadline, maker: bytes, changes: Sequence[RecordChange]) -> bool:
+        """Whether an earlier try of *maker*'s added what *changes* add. (Ask a sure question.)"""
+        keys = [change.key for change in changes if isinstance(change, Add)]
+        found = self.look(deadline, keys).values()
+        return any(one is not None and one.maker == maker for one in found)
+
+    def _ops(
+        self,
+        key: str,
+        change: RecordChange,
+        one: Found | None,
+        conditional: bool,
+        maker: bytes,
+    ) -> list[Op]:
         path = self._site.record(key)
         version = one.version if one is not None and conditional else -1
         if isinstance(change, Require):
             return [Op("check", path, version=version)]
         if isinstance(change, Add | Put):
-            data = pack_record(Record(change.value, change.expires_at), bytes(8))
+            data = pack_record(Record(change.value, change.expires_at), maker)
             return [Op("create" if one is None else "set", path, data, version)]
         if one is not None:
             return [Op("delete", path, version=version)]

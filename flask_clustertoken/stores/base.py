@@ -84,7 +84,18 @@ class Require:
     key: str
 
 
-Change = Add | Put | Delete | Require
+@dataclass(frozen=True, slots=True)
+class HeadIs:
+    """Part of a transaction: the feed's last number is still *seq*, else :class:`HeadMoved`.
+
+    Judged before the entries of the same transaction are appended. So what was judged by a view
+    that stands at *seq* is true in this very step.
+    """
+
+    seq: int
+
+
+Change = Add | Put | Delete | Require | HeadIs
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +317,8 @@ class ClusterStore(ABC):
         is restored (unless a clock had run ahead: readers compare the entry's id as well). If
         the id of the first entry is known already, nothing is done and the numbers of then are
         returned. With no entries it is a plain transaction on records.
-        Raises :class:`Conflict` when an :class:`Add` or :class:`Require` does not hold, and
+        Raises :class:`Conflict` when an :class:`Add` or :class:`Require` does not hold,
+        :class:`HeadMoved` (whatever else does not hold) when a :class:`HeadIs` does not, and
         :class:`StoreNotOpen` when the store is sealed; so do add, put and touch.
         """
 

@@ -15,7 +15,14 @@ from threading import RLock
 from typing import Any, ClassVar
 
 from ..clock import Clock
-from ..errors import ClusterTokenError, ConfigurationError, Conflict, NotAnnounced, StoreNotOpen
+from ..errors import (
+    ClusterTokenError,
+    ConfigurationError,
+    Conflict,
+    HeadMoved,
+    NotAnnounced,
+    StoreNotOpen,
+)
 from .base import (
     CALL_TIMEOUT,
     PAGE,
@@ -25,12 +32,14 @@ from .base import (
     ClusterStore,
     Delete,
     Entry,
+    HeadIs,
     Held,
     NewEntry,
     Presence,
     Purged,
     Put,
     Record,
+    Require,
     Root,
     Vouched,
 )
@@ -191,9 +200,12 @@ class MemoryStore(ClusterStore):
 
     def _change(self, changes: Sequence[Change]) -> None:
         for change in changes:
+            if isinstance(change, HeadIs) and self._shelf.head != change.seq:
+                raise HeadMoved(change.seq)
+        for change in changes:
             if isinstance(change, Add) and self._alive(change.key):
                 raise Conflict(change.key)
-            if not isinstance(change, Add | Put | Delete) and not self._alive(change.key):
+            if isinstance(change, Require) and not self._alive(change.key):
                 raise Conflict(change.key)
         for change in changes:
             if isinstance(change, Add | Put):

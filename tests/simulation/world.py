@@ -27,6 +27,7 @@ from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores.base import (
     Batch,
     ClusterStore,
+    HeadIs,
     NewEntry,
     Presence,
     Purged,
@@ -164,6 +165,8 @@ class SimulatedStore(ClusterStore):
     ) -> list[int]:
         def work() -> list[int]:
             for change in changes:
+                if isinstance(change, HeadIs):
+                    continue
                 record = self._world.shelf.records.get(change.key)
                 if record is not None:
                     self._world.deleted[change.key] = (self._world.now, record)
