@@ -52,9 +52,12 @@ class Standing:
 
     def first_number(self, since: int = 0) -> int:
         """Where the view stands; read on where that is before *since*. Asks no server to write."""
-        if self._follower.view.applied < since:
-            self._follower.follow()
-        return self._follower.view.applied
+        follower = self._follower
+        if follower.view.applied < since:
+            follower.follow()
+        if follower.view.broken:
+            raise StoreUnavailable(follower.view.broken)
+        return follower.view.applied
 
     def look(self, since: int = 0) -> int:
         """The head, up to which the view was read; :class:`StoreUnavailable` where it cannot be."""
@@ -72,8 +75,6 @@ class Standing:
         """
         number = self.first_number()
         for _ in range(TRIES):
-            if self._follower.view.broken:
-                raise StoreUnavailable(self._follower.view.broken)
             self.refuse_ended()
             try:
                 return step([HeadIs(number), *self.needed()])

@@ -52,7 +52,14 @@ class Appender:
             if beaten or queue.others_first(names):
                 queue.stand(deadline)
                 seen = feed.look(deadline)
-            _stands_at(seen, heads, sure)
+            try:
+                _stands_at(seen, heads, sure)
+            except HeadMoved:
+                # By an earlier call of ours, perhaps. (Read behind the head that it moved.)
+                known = feed.known(deadline, ids)
+                if known is not None:
+                    return known
+                raise
             numbered = feed.number(seen.head, entries, above)
             ops = [
                 *feed.plan(deadline, seen, numbered),

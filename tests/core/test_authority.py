@@ -384,10 +384,10 @@ def test_a_mark_between_the_password_and_the_login_wins(cluster: Cluster, token_
 
 
 def test_a_mark_while_the_record_is_written_wins(cluster: Cluster) -> None:
-    """An issue ends like a validation: after the record was acknowledged it looks again."""
+    """An issue ends like a validation: the record is written where nothing came in between."""
     node, other = cluster.node(), cluster.node()
     node.follower()
-    store_of(node).after["add"] = lambda: other.revoke_subject("alice") and None
+    store_of(node).before["append"] = lambda: other.revoke_subject("alice") and None
     with pytest.raises(RevokedMeanwhile):
         node.issue_login("alice")
     assert not [key for key in cluster.shelf.records if key.startswith("token/")]

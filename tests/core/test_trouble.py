@@ -88,7 +88,7 @@ def test_the_cause_is_kept(cluster: Cluster) -> None:
     assert issued.text not in repr(found)
 
 
-@pytest.mark.parametrize("call", ["add", "head"])
+@pytest.mark.parametrize("call", ["append", "head"])
 def test_a_login_that_met_trouble_is_not_handed_out(cluster: Cluster, call: str) -> None:
     """Whatever fails on the way, the caller gets the error and no token."""
     node = cluster.node()

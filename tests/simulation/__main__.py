@@ -1,6 +1,6 @@
 """Run one schedule again and say what happened.
 
-``python -m tests.simulation SEED [--restores] [-v]``
+``python -m tests.simulation SEED [--restores] [--asks] [-v]``
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from .world import World, problems
 
 if __name__ == "__main__":
     World.restores = "--restores" in sys.argv
+    World.asks = "--asks" in sys.argv
     world = World(int(sys.argv[1]))
     world.run(ACTIONS)
     if "-v" in sys.argv:

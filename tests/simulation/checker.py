@@ -5,7 +5,8 @@ clock for all (``time.monotonic()`` of one machine does, also over several proce
 checker knows nothing of the code under test, so a run of real processes can be judged too.
 
 ``issued``       token, subject, labels, kind (``login`` | ``api``), since_read (when the number
-                 that the token carries had been read), begin, end
+                 that the token carries had been read), begin, end; asked: the token on whose
+                 strength it was made, if any
 ``revoked``      rev, what (``id`` | ``label`` | ``subject`` | ``realm``), target, kinds, begin,
                  acknowledged, and ``remembered_for`` (seconds; labels alone need it)
 ``confirmed``    rev, at: whoever asked was told "in force everywhere"
@@ -93,6 +94,14 @@ def check(history: Iterable[Event], margin: float = 0.0) -> list[Violation]:
             if event["begin"] >= lost.get(revocation["rev"], float("inf")):
                 continue
             found += _accepted(event, revocation, confirmed.get(revocation["rev"]), margin)
+    for event in by_type["issued"]:
+        asked = event.get("asked")
+        for revocation in covering[asked] if asked is not None else ():
+            if event["end"] >= lost.get(revocation["rev"], float("inf")):
+                continue
+            if revocation["acknowledged"] < event["begin"]:
+                says = "issued on the strength of a token that was revoked before"
+                found.append(Violation("6 what stands on a token", says, event, revocation))
     for event in by_type["record"]:
         for revocation in covering[event["token"]]:
             if revocation["what"] != "id" or revocation["rev"] in lost:

@@ -48,3 +48,26 @@ def test_no_restored_backup_hides_what_is_revoked_afterwards(
         world.run(ACTIONS)
         found = problems(world)
         assert not found, f"python -m tests.simulation {seed} --restores\n" + "\n".join(found[:3])
+
+
+#: Seeds of schedules in which much is made of tokens that are just being revoked.
+ASKS = [
+    pytest.param(range(60)),
+    pytest.param(range(60, rounds(400, 6000)), marks=[pytest.mark.processes]),
+]
+
+
+@pytest.mark.parametrize("seeds", ASKS, ids=str)
+def test_nothing_is_made_of_a_token_that_is_revoked(
+    seeds: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slowly the body comes, whatever is revoked meanwhile and wherever."""
+    monkeypatch.setattr(World, "asks", True)
+    made = 0
+    for seed in seeds:
+        world = World(seed)
+        world.run(ACTIONS)
+        found = problems(world)
+        assert not found, f"python -m tests.simulation {seed} --asks\n" + "\n".join(found[:3])
+        made += sum(one["type"] == "issued" and bool(one["asked"]) for one in world.history)
+    assert made > len(seeds)

@@ -14,13 +14,14 @@ import heapq
 import logging
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any, ClassVar, TypeVar
 
 import flask_clustertoken.confirmation as confirmation_module
 import flask_clustertoken.housekeeping as housekeeping_module
 import flask_clustertoken.membership as membership_module
-from flask_clustertoken.authority import TokenAuthority
+from flask_clustertoken.authority import IssuedToken, TokenAuthority
 from flask_clustertoken.confirmation import Revocation
 from flask_clustertoken.errors import ClusterTokenError, StoreUnavailable
 from flask_clustertoken.settings import Settings
@@ -36,6 +37,7 @@ from flask_clustertoken.stores.base import (
     Vouched,
 )
 from flask_clustertoken.stores.memory import MemoryStore, Shelf
+from flask_clustertoken.tokens import Token
 
 T = TypeVar("T")
 
@@ -315,6 +317,8 @@ class World:
 
     #: Much is revoked, and old backups are put back again and again.
     restores: ClassVar[bool] = False
+    #: Much is made on the strength of tokens that are being revoked.
+    asks: ClassVar[bool] = False
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -455,6 +459,8 @@ class World:
                 self.drive(self.rng.choice((0.005, 0.05, 0.5, 2.0)))
                 if self.restores:
                     self.restore_often(number)
+                if self.asks:
+                    self.ask_often()
                 self.act()
             self.settle()
         return self.history
@@ -630,19 +636,78 @@ class World:
                 issued = authority.issue_login(subject, since=since, labels=labels)
         except ClusterTokenError:
             return
+        self._issued(issued, node, begin, since_read, labels)
+
+    def _issued(
+        self,
+        issued: IssuedToken,
+        node: SimulatedNode,
+        begin: float,
+        since_read: float,
+        labels: Sequence[str],
+        *,
+        asked: str | None = None,
+    ) -> None:
         event = {
             "type": "issued",
             "token": issued.token.id,
-            "subject": subject,
-            "labels": labels,
-            "kind": kind,
+            "subject": issued.token.subject,
+            "labels": list(labels),
+            "kind": issued.token.kind,
             "since_read": since_read,
             "begin": begin,
             "end": self.now,
             "node": node.instance,
+            "asked": asked,
         }
         self.tokens[issued.token.id] = ([issued.text], event)
         self.history.append(event)
+
+    def ask_often(self) -> None:
+        """A login, and at once it is ended on one node and used on another to make something."""
+        self.issue(self.rng.choice(self.nodes))
+        self.ask(self.rng.choice(self.nodes))
+
+    def ask(self, node: SimulatedNode) -> None:
+        """A request whose body comes slowly makes something on the strength of its token."""
+        picked = self._pick()
+        if picked is None or picked[1]["kind"] == "api" or not self.ready(node):
+            return
+        texts, issued = picked
+        asked = self.validate_one(node, self.rng.choice(texts), issued)
+        if not asked:
+            return
+        for _ in range(self.rng.randrange(3)):
+            self.revoke(self.rng.choice(self.nodes))
+        self._meanwhile()
+        begin = self.now
+        what = self.rng.choice(("carry on", "log in again", "api token"))
+        try:
+            made, since_read = self._make(node, asked, what)
+        except ClusterTokenError:
+            return
+        self._issued(made, node, begin, since_read, [], asked=issued["token"])
+
+    def _make(self, node: SimulatedNode, asked: Token, what: str) -> tuple[IssuedToken, float]:
+        authority = node.authority
+        if what == "api token":
+            return authority.issue_api_token(asked.subject, "ci", on=asked), self.now
+        if what == "log in again":
+            since = authority.begin()
+            since_read = self.now
+            self._meanwhile()
+            made = authority.issue_login(asked.subject, since=since, replaces=asked, on=asked)
+            return made, since_read
+        event = self.revoked("subject", asked.subject, ("login",), node)
+        self.attempts.append(event)
+        self.history.append(event)
+        revocation = authority.revoke_subject(asked.subject, on=asked)
+        self.acknowledged(event, revocation)
+        since_read = self.now
+        self._meanwhile()
+        on = replace(asked, since=revocation.seq)
+        made = authority.issue_login(asked.subject, since=revocation.seq, carries_on=asked, on=on)
+        return made, since_read
 
     def _pick(self) -> tuple[list[str], dict[str, Any]] | None:
         if not self.tokens:
