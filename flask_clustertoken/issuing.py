@@ -217,11 +217,12 @@ class Issuer(Lister):
         its text has not left yet, and it can be withdrawn.
         """
         standing = Standing(self, on)
-        number = standing.first_number(make(0).token.since)
+        since = make(0).token.since
+        number = standing.first_number(since)
         issued = make(number)
-        if self.follower().view.covers(issued.token) or number < issued.token.since:
+        if number < since or self.follower().view.covers(issued.token):
             # By a mark that this node set itself, perhaps: known before its place is reached.
-            number = standing.look(issued.token.since)
+            number = standing.look(since)
             issued = make(number)
         for _ in range(TRIES if recorded or replaces is not None else 0):
             self._refuse_ended(issued.token, standing)
@@ -229,10 +230,10 @@ class Issuer(Lister):
                 self._add(issued.token, ends, recorded, replaces, standing, [HeadIs(number)])
                 return issued
             except HeadMoved:
-                number = standing.look(issued.token.since)
+                number = standing.look(since)
                 issued = make(number)
         self._add(issued.token, ends, recorded, None, standing)
-        self._still_wanted(issued.token, standing, recorded)
+        self._still_wanted(issued.token, since, standing, recorded)
         if replaces is not None:
             # Not in one step with the record: the look behind it would find who asked ended.
             try:
@@ -276,10 +277,10 @@ class Issuer(Lister):
                 raise StoreUnavailable("the store already has a token of this random id") from error
             raise standing.ended() from error
 
-    def _still_wanted(self, token: Token, standing: Standing, recorded: bool) -> None:
+    def _still_wanted(self, token: Token, since: int, standing: Standing, recorded: bool) -> None:
         """The end of an issue is a validation: after the record is acknowledged, look again."""
         try:
-            standing.look(token.since)
+            standing.look(since)
             self._refuse_ended(token, standing)
         except (StoreError, RevokedMeanwhile, ValueError):
             if recorded:

@@ -99,3 +99,14 @@ def test_a_token_that_the_backup_does_not_know_ends_with_the_restore_that_is_sai
     assert promises(lost, mark, late) == []
     assert promises(lost, REVOKED, late) == ["2"]
     assert promises(lost, mark | {"restored": True}, late) == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "begin", "broken"), [("t", 12.0, ["6"]), ("t", 10.5, []), (None, 12.0, [])]
+)
+def test_what_is_made_of_a_token_that_was_revoked_is_named(
+    asked: str | None, begin: float, broken: list[str]
+) -> None:
+    """From the acknowledgement on, whatever is begun on that token's strength is a violation."""
+    made = ISSUED | {"token": "t2", "labels": [], "begin": begin, "end": 13.0, "asked": asked}
+    assert promises(REVOKED, made) == broken

@@ -696,6 +696,10 @@ class World:
             since = authority.begin()
             since_read = self.now
             self._meanwhile()
+            # Whatever comes back, the token that asked may be ended by this.
+            event = self.revoked("id", asked.id, ("login",), node)
+            self.attempts.append(event)
+            self.history.append(event)
             made = authority.issue_login(asked.subject, since=since, replaces=asked, on=asked)
             return made, since_read
         event = self.revoked("subject", asked.subject, ("login",), node)

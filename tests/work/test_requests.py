@@ -19,6 +19,7 @@ from flask_clustertoken import cookies
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.cookies import Cookie
 from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.tokens import Token
 from flask_clustertoken.wire import Wire
 from tests.extension.parts import DAY, MakeApp, api_text, bearer, cookie, login_text, watch
 
@@ -148,3 +149,53 @@ def test_renewal(work: Work, text: str, token_store: str, clock: ManualClock) ->
 
     assert done.pop("touch", 0) == (1 if token_store == "session" else 0)
     assert done == {"cookie cut": 1, "signature": 1, "cookie written": 1}
+
+
+#: Calls that write: on a cluster each is a round of a majority of its servers. (A look at the
+#: head is one there too: it stands behind a write of its own.)
+WRITES = {"add", "put", "touch", "delete", "append", "head", "announce", "vouch"}
+
+
+def writes(done: dict[str, int]) -> int:
+    return sum(number for name, number in done.items() if name in WRITES)
+
+
+def test_login(app: Flask, work: Work, text: str, token_store: str) -> None:
+    """A login is two writes: its number, and one step with its record and the feed's head."""
+    authority = state_of(app).authority
+    with work.during() as done:
+        authority.issue_login("alice", since=authority.begin())
+
+    assert writes(done) == 2
+    assert done.get("append", 0) == (1 if token_store == "session" else 0)
+
+
+def test_login_that_replaces_another(app: Flask, work: Work, text: str, token_store: str) -> None:
+    """The end of the login that it stands on is in the same step."""
+    authority = state_of(app).authority
+    old = authority.issue_login("alice").token
+    with work.during() as done:
+        authority.issue_login("alice", since=authority.begin(), replaces=old, on=old)
+
+    assert writes(done) == 2
+
+
+def test_api_token(app: Flask, work: Work, text: str, token_store: str) -> None:
+    """An API token is one write, also where it stands on a login."""
+    authority = state_of(app).authority
+    asked = authority.authenticate(text)
+    assert isinstance(asked, Token)
+    with work.during() as done:
+        authority.issue_api_token("alice", "ci", on=asked)
+
+    assert writes(done) == 1
+
+
+def test_logout(work: Work, text: str, token_store: str) -> None:
+    """A log-out is one write, and nothing is read before it."""
+    work.of("/me", cookie(text))
+    with work.during() as done:
+        assert work.client.post("/logout", headers=cookie(text)).status_code == 200
+
+    assert writes(done) == done["append"] == 1
+    assert not {"get_many", "get", "read"} & set(done)
