@@ -18,7 +18,7 @@ from .caching import Headers, for_one_reader
 from .confirmation import Revocation
 from .errors import ForeignOrigin, NotAllowed, RevokedMeanwhile, StoreUnavailable
 from .events import LoginEnding, TokenRefused
-from .origin import ORIGIN_KEYS, is_cross_origin
+from .origin import ORIGIN_KEYS, SAFE_METHODS, is_cross_origin
 from .refusals import MISSING, Refusal
 from .tokens import Token
 
@@ -72,7 +72,11 @@ class Handle:
         self._found: Token | Refusal | None = None
         #: The cookie's text that was accepted.
         self._text: str | None = None
+        #: The feed's number that a login of this request carries. Whatever may log in by asking
+        #: for a password is taken down as it comes, before anybody can have checked one.
         self._since: int | None = None
+        if environ.get("REQUEST_METHOD") not in SAFE_METHODS:
+            self._since = middleware.authority.glimpse()
         self._slide = True
         self._strict = False
         self._set_cookie: str | None = None

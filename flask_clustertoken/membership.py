@@ -19,7 +19,7 @@ from pathlib import Path
 from . import nodes as _nodes
 from . import notices
 from .clock import Clock, SystemClock
-from .errors import ClusterTokenError, ConfigurationError, StoreError
+from .errors import ClusterTokenError, ConfigurationError
 from .events import Events, NodeLeaving
 from .follower import Follower
 from .heart import FollowerThread
@@ -348,7 +348,8 @@ class Membership:
             return None
         try:
             return self.store.position() if self.store.embedded else follower.view.applied
-        except StoreError:
+        except ClusterTokenError:
+            # (In trouble, or closed: whoever logs in asks the store itself and is told.)
             return None
 
     def keeps_record(self, token: Token) -> bool:

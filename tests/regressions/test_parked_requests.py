@@ -148,3 +148,19 @@ def test_an_app_can_ask_again_behind_a_long_body(
 
     parked.meanwhile = meanwhile
     assert client.post("/still" + query).json == {"still": False, "there": False}
+
+
+def test_a_password_that_was_changed_meanwhile_logs_nobody_in(tmp_path: Path) -> None:
+    """Without ``login_begins()`` the request's beginning counts, before anything was checked."""
+    parked = Parked(tmp_path, "session")
+
+    @parked.app.post("/slow-login")
+    def slow_login() -> str:
+        # The old password is right; then it is changed, and everything logged out.
+        parked.tokens.revoke_subject("alice")
+        return parked.tokens.login("alice").id
+
+    parked.thief()
+    client = parked.app.test_client()
+    assert client.post("/slow-login").status_code == 401
+    assert client.post("/login").status_code == 200
