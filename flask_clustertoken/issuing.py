@@ -18,7 +18,7 @@ from .follower import Follower
 from .listing import Lister
 from .membership import logger
 from .recall import Seen
-from .records import to_record
+from .records import record_end, spare_of, to_record
 from .refusals import Refusal
 from .settings import Settings
 from .stores.base import Add, Delete
@@ -115,7 +115,7 @@ class Issuer(Lister):
             check(issued)
         recorded = self.settings.token_store == "session"
         if recorded:
-            self._add(token, self._record_ends(token), replaces)
+            self._add(token, record_end(token, self._usual_spare), replaces)
         elif replaces is not None:
             self.revoke_ids([replaces.id])
         self._still_wanted(token, follower, recorded)
@@ -166,7 +166,7 @@ class Issuer(Lister):
         )
         generation = self.keys.generation
         issued = IssuedToken(token, self.wire.write(token))
-        self._add(token, None if token.expires_at is None else token.expires_at + SKEW)
+        self._add(token, record_end(token, 0.0))
         self._still_wanted(token, follower, recorded=True)
         self._handed_out(issued, True, generation)
         return issued
@@ -177,23 +177,20 @@ class Issuer(Lister):
             raise StoreUnavailable("this node had no contact with the store yet")
         return self._epoch
 
-    def _record_ends(self, token: Token) -> float | None:
-        """A record lives a little longer than its token, so that few renewals write to it."""
-        if token.expires_at is None:
-            return None
-        return token.expires_at + self.settings.renew_after / 4 + SKEW
-
     def _add(self, token: Token, expires_at: float | None, replaces: Token | None = None) -> None:
         key = token.record_key
         if replaces is None:
-            if not self.store.add(key, to_record(token), expires_at):
+            if not self.store.add(key, self._to_record(token), expires_at):
                 raise StoreUnavailable("the store already has a token of this random id")
             return
         notice = self._ids_notice([replaces.id], recorded=True)
         seq = self._append(
-            notice, [Add(key, to_record(token), expires_at), Delete(replaces.record_key)]
+            notice, [Add(key, self._to_record(token), expires_at), Delete(replaces.record_key)]
         )
         self.events.announce(TokenRevoked(seq, notice))
+
+    def _to_record(self, token: Token) -> bytes:
+        return to_record(token, self._usual_spare if token.kind == "login" else 0.0)
 
     def _still_wanted(self, token: Token, follower: Follower, recorded: bool) -> None:
         """The end of an issue is a validation: after the record is acknowledged, look again."""
@@ -283,7 +280,13 @@ class Issuer(Lister):
         seen = self._recall.get(text, generation)
         record_ends = seen.record_ends if seen is not None else None
         if recorded and (record_ends is None or (renewed.expires_at or 0) + SKEW > record_ends):
-            record_ends = self._record_ends(renewed)
+            # By the record's own spare: whoever of the realm lists it goes by that. (Whether the
+            # record is still there the touch says, in one step.)
+            record = self.store.get(renewed.record_key)
+            spare = self._usual_spare
+            if record is not None:
+                spare = spare_of(record.value, spare)
+            record_ends = record_end(renewed, spare)
             if not self.store.touch(renewed.record_key, record_ends):
                 return None
         renewed = replace(renewed, key_id=self.keys.signing()[0])

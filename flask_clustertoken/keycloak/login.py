@@ -30,6 +30,9 @@ logger = logging.getLogger("flask_clustertoken.keycloak")
 PATIENCE = 1800
 #: Logins under way in one browser (tabs), and characters of their cookies together.
 TABS, ROOM = 6, 2800
+#: The same where Keycloak's tokens come into the browser afterwards, up to 4000 characters of
+#: them and 2000 of the login's own cookie.
+ROOM_BESIDE_TOKENS = 1800
 #: Characters of all cookies together: servers and proxies read some 8 KB, and those of a login
 #: that was ended elsewhere are still there.
 ALL_COOKIES = 7800
@@ -65,18 +68,27 @@ class PendingCookie:
         bare = settings.cookie.name.removeprefix("__Host-").removeprefix("__Secure-")
         # Lax, whatever the login's cookie is: the browser comes back from another site.
         lax: SameSite = "None" if settings.cookie_samesite == "None" else "Lax"
-        # (Any path but "/", which would put __Host- into the name.)
+        #: As well guarded as the login's own: whoever can plant a login under way in somebody's
+        #: browser logs that browser in as somebody else. So where that one is for this host alone
+        #: this one is, too, which takes the path "/". (Any other would not put __Host- there.)
+        self._of_host = settings.cookie.name.startswith("__Host-")
         self._cookie = Cookie(
-            name=f"{bare}_kclogin_0", path="/-", secure=settings.cookie_secure, samesite=lax
+            name=f"{bare}_kclogin_0",
+            path="/" if self._of_host else "/-",
+            secure=settings.cookie_secure,
+            samesite=lax,
         )
         #: Where the app stands is known with a request: a proxy may put a prefix in front.
         self._path = path
+        # Under "/" they go with each request, beside what a login brings: see companion.LIMIT.
+        self._room = ROOM if settings.token_store == "session" else ROOM_BESIDE_TOKENS
         self._sealer = sealer
         self._clock = clock
 
     def _for(self, state: str) -> Cookie:
         name = self._cookie.name[:-1] + state[:8]
-        return replace(self._cookie, name=name, path=self._path())
+        path = "/" if self._of_host else self._path()
+        return replace(self._cookie, name=name, path=path)
 
     def header(self, pending: Pending) -> str:
         text = self._sealer.seal(asdict(pending), _PURPOSE, pending.state)
@@ -105,7 +117,7 @@ class PendingCookie:
     def surplus(self, cookies: Mapping[str, str], new: str) -> list[str]:
         """Headers that remove the oldest logins under way until there is room for *new*."""
         there, others = self._sizes(cookies)
-        room = min(ROOM, ALL_COOKIES - others) - _size(new)
+        room = min(self._room, ALL_COOKIES - others) - _size(new)
         kept = 0
         # A browser sends the oldest first (RFC 6265, 5.4).
         for _, size in reversed(there[1 - TABS :]):
