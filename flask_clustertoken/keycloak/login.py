@@ -30,12 +30,11 @@ logger = logging.getLogger("flask_clustertoken.keycloak")
 PATIENCE = 1800
 #: Logins under way in one browser (tabs), and characters of their cookies together.
 TABS, ROOM = 6, 2800
-#: The same where Keycloak's tokens come into the browser afterwards, up to 4000 characters of
-#: them and 2000 of the login's own cookie.
-ROOM_BESIDE_TOKENS = 1800
 #: Characters of all cookies together: servers and proxies read some 8 KB, and those of a login
 #: that was ended elsewhere are still there.
 ALL_COOKIES = 7800
+#: Characters of the login's own cookie, at most: its claims have a limit (companion.CLAIMS_LIMIT).
+LOGIN_COOKIE = 2000
 #: Characters of the page to come back to; from a longer one the login leads to the start.
 TARGET_LIMIT = 800
 _PURPOSE = "login"
@@ -80,8 +79,7 @@ class PendingCookie:
         )
         #: Where the app stands is known with a request: a proxy may put a prefix in front.
         self._path = path
-        # Under "/" they go with each request, beside what a login brings: see companion.LIMIT.
-        self._room = ROOM if settings.token_store == "session" else ROOM_BESIDE_TOKENS
+        self._login_name = settings.cookie.name
         self._sealer = sealer
         self._clock = clock
 
@@ -117,10 +115,32 @@ class PendingCookie:
     def surplus(self, cookies: Mapping[str, str], new: str) -> list[str]:
         """Headers that remove the oldest logins under way until there is room for *new*."""
         there, others = self._sizes(cookies)
-        room = min(self._room, ALL_COOKIES - others) - _size(new)
+        room = min(ROOM, ALL_COOKIES - others) - _size(new)
+        return self._oldest(there, there[1 - TABS :], room)
+
+    def crowded_out(self, cookies: Mapping[str, str], state: str, coming: list[str]) -> list[str]:
+        """Headers that remove the oldest logins under way which have no room beside a new login.
+
+        *state* has just become one, and *coming* are the headers of what it brings. Under the
+        path "/" all of it goes with each request.
+        """
+        if not self._of_host:
+            return []
+        then = {name: value for name, value in cookies.items() if name != self._for(state).name}
+        then[self._login_name] = "x" * LOGIN_COOKIE
+        for header in coming:
+            name, _, value = header.partition(";")[0].partition("=")
+            then[name] = value
+        there, others = self._sizes(then)
+        return self._oldest(there, there, ALL_COOKIES - others)
+
+    def _oldest(
+        self, there: list[tuple[str, int]], candidates: list[tuple[str, int]], room: int
+    ) -> list[str]:
+        """Headers that remove all but the newest *candidates* that have *room* together."""
         kept = 0
         # A browser sends the oldest first (RFC 6265, 5.4).
-        for _, size in reversed(there[1 - TABS :]):
+        for _, size in reversed(candidates):
             if size > room:
                 break
             room -= size

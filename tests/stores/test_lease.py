@@ -152,9 +152,7 @@ def test_clocks_that_agree_to_the_margin_never_both_hold_it(tmp_path: Path) -> N
     assert not stands(behind, first)
 
 
-def test_a_lost_answer_leaves_nobody_waiting(
-    opened: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lost_answer_leaves_nobody_waiting(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was taken and only the answer was lost: it is given back, and was not ours."""
     store = opened()
     lease, other = Lease(store, KEY), Lease(opened(), KEY)
