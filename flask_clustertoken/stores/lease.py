@@ -39,36 +39,36 @@ class Lease:
         self._margin = margin
         self._clock = clock or store.clock
         self._until = _NEVER
-        self._name_ours()
+        self._nonce, self._mine = self._names()
 
-    def _name_ours(self) -> None:
-        self._nonce = secrets.token_hex(8)
-        self._mine = f"{self.key}/{self._nonce}"
+    def _names(self) -> tuple[str, str]:
+        nonce = secrets.token_hex(8)
+        return nonce, f"{self.key}/{nonce}"
 
     def take(self, seconds: float) -> bool:
-        """Whether it is ours now, for *seconds*; ``False``: somebody has it (perhaps we do).
+        """Whether it is ours now, for *seconds*; ``False``: somebody has it (perhaps we do,
+        and go on having it).
 
-        Raises a :class:`~flask_clustertoken.errors.StoreError` in trouble; then it is not ours.
+        Raises a :class:`~flask_clustertoken.errors.StoreError` in trouble; then nothing was taken.
         """
         # A new name each time: what was sent for the last one and arrives late finds nothing.
-        self._name_ours()
-        self._until = _NEVER
+        nonce, mine = self._names()
         began, now = self._clock.monotonic(), self._clock.time()
         try:
             self._store.append(
                 [],
                 [
-                    Add(self.key, self._nonce.encode(), now + seconds + self._margin),
-                    Add(self._mine, b"", now + seconds),
+                    Add(self.key, nonce.encode(), now + seconds + self._margin),
+                    Add(mine, b"", now + seconds),
                 ],
             )
         except Conflict:
             return False
         except StoreError:
             # Perhaps it was done, and only the answer is lost.
-            self.give()
+            self._let_go(mine)
             raise
-        self._until = began + seconds
+        self._nonce, self._mine, self._until = nonce, mine, began + seconds
         return True
 
     def hold(self, seconds: float) -> bool:
@@ -97,9 +97,12 @@ class Lease:
         """Let the next one have it, if it is still ours: in one step, so that a sleeper takes
         nothing away. In trouble it is free at its end."""
         self._until = _NEVER
+        self._let_go(self._mine)
+
+    def _let_go(self, mine: str) -> None:
         try:
             with suppress(Conflict):
-                self._store.append([], [Require(self._mine), Delete(self._mine), Delete(self.key)])
+                self._store.append([], [Require(mine), Delete(mine), Delete(self.key)])
         except StoreError as error:
             logger.info("others wait until the lease %s has ended: %s", self.key, error)
 

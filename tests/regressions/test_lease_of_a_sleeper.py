@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 import pytest
 
 from flask_clustertoken import migration, rotation
+from flask_clustertoken.housekeeping import ELECTED_FOR, EVERY, STEADY, SWEPT
+from flask_clustertoken.keys import RING_KEY
 from flask_clustertoken.stores.memory import Shelf
 from tests.core.parts import CALLS, Cluster, WatchedStore, store_of
 
@@ -52,3 +54,41 @@ def test_a_release_takes_nobody_elses_lease(
     held = store.get(key)
     assert held is not None
     assert held.value == b"somebody else"
+
+
+def test_a_rotation_that_slept_changes_no_keys(cluster: Cluster) -> None:
+    """Another one has begun meanwhile; that it has not written yet makes no difference."""
+    node = cluster.node()
+    mine = rotation.Rotation(node)
+    with mine._alone():
+        ring = mine._begun()
+        ring.mark("0" * 12, "staged", cluster.clock.time())
+        cluster.clock.advance(600)
+        assert node.store.add(rotation.LEASE, b"somebody else", cluster.clock.time() + 60)
+
+        with pytest.raises(rotation.RotationRefused, match="somebody else"):
+            mine._write(ring)
+
+    assert node.store.get(RING_KEY) is None
+
+
+def test_a_sweeper_that_slept_moves_nothing_on(cluster: Cluster) -> None:
+    """How far was swept is written by the one that is elected, at the moment of writing."""
+    sleeper, other = cluster.node(), cluster.node()
+    for _ in range(3):
+        cluster.step()
+        cluster.clock.advance(STEADY)
+    cluster.step()
+    written = []
+
+    def sleep() -> None:
+        cluster.clock.advance(ELECTED_FOR + 1)
+        cluster.step(other)
+        written.append(cluster.shelf.records[SWEPT].value)
+
+    cluster.clock.advance(ELECTED_FOR + EVERY)
+    store_of(sleeper).before["get_many"] = sleep
+    cluster.step(sleeper)
+
+    assert written
+    assert cluster.shelf.records[SWEPT].value == written[0]
