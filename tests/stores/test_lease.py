@@ -19,11 +19,6 @@ KEY = "lease/what-many-want"
 Open = Callable[[], ClusterStore]
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
 def leases(opened: Open, count: int, *, margin: float = 0.0) -> list[Lease]:
     """Of one key, each through a handle of its own."""
     return [Lease(opened(), KEY, margin=margin) for _ in range(count)]
@@ -40,6 +35,10 @@ def stands(store: ClusterStore, lease: Lease) -> bool:
 
 class LeaseContract:
     """What a lease promises over any store; ``opened`` opens one more handle on the same one."""
+
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        return ManualClock()
 
     def test_one_has_it_at_a_time(self, opened: Open, clock: ManualClock) -> None:
         """The next one may when the first lets go, or when its time is over."""
