@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import inf
 
 from .clock import SKEW, Clock
+from .errors import Conflict
 from .follower import Follower
 from .nodes import Node
 from .notices import STALENESS_LIMIT, Notice
 from .records import NewerForm, from_record
 from .revocations import mark_covers
-from .stores.base import PAGE, ClusterStore, Delete, Entry, Purged, Record
+from .stores.base import PAGE, Change, ClusterStore, Delete, Entry, Purged, Put, Record
+from .stores.lease import Lease
 
 DAY = 86_400.0
 
@@ -56,6 +58,10 @@ class Housekeeping:
         self._store = store
         self._follower = follower
         self._clock = clock
+        # (No margin: two that both sweep do no harm, and a day lies between end and deletion.)
+        self._lease = Lease(store, LEASE, margin=0.0, clock=clock)
+        #: What must hold where it is noted how far was swept. A command line is not elected.
+        self._guard: list[Change] = []
         self._next = clock.monotonic() + EVERY
         self._stood: dict[str, tuple[int, float]] = {}
         self._sweeping: dict[int, Notice] = {}
@@ -84,17 +90,24 @@ class Housekeeping:
         for _ in range(len(chores)):
             # In turns: where one takes all the time, the next round begins with the others.
             self._turn = (self._turn + 1) % len(chores)
-            chores[self._turn]()
+            try:
+                chores[self._turn]()
+            except Conflict:
+                return  # it took longer than the lease, and another one is at it
             if self._late():
                 break
+        if self._sweeping:
+            self._next = self._clock.monotonic()
 
     def _elected(self) -> bool:
-        me = self._follower.node_id.encode()
-        until = self._clock.time() + ELECTED_FOR
-        if self._store.add(LEASE, me, until):
+        lease = self._lease
+        if lease.left > ELECTED_FOR / 2:
             return True
-        held = self._store.get(LEASE)
-        return held is not None and held.value == me and self._store.touch(LEASE, until)
+        if lease.held:
+            return lease.hold(ELECTED_FOR)
+        elected = lease.take(ELECTED_FOR)
+        self._guard = lease.needed()
+        return elected
 
     def over(self) -> float:
         """What ended before this time of day may be deleted: a day ago, by what time has passed.
@@ -109,7 +122,8 @@ class Housekeeping:
             passed = max(0.0, now - self._measured) * CATCH_UP
             said = min(said, float(record.value) + passed)
         self._measured = now
-        self._store.put(SWEPT, repr(said).encode(), None)
+        # (A put under our lease: two sweepers would let it move on twice as fast as it may.)
+        self._store.append([], [*self._guard, Put(SWEPT, repr(said).encode(), None)])
         return said - DAY
 
     def sweep_records(self, limit: int = PAGE) -> Purged:
@@ -170,7 +184,6 @@ class Housekeeping:
             # Only now: what could not be deleted is met again.
             self._cursor = page[-1][0]
             if self._late():
-                self._next = self._clock.monotonic()
                 return
         self._sweeping = {}
         if self._unread:

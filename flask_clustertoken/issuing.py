@@ -24,7 +24,7 @@ from .events import TokenIssued, TokenRenewed, TokenRevoked
 from .listing import Lister
 from .membership import logger
 from .recall import Seen
-from .records import to_record
+from .records import record_end, spare_of, to_record
 from .refusals import Refusal
 from .settings import Settings
 from .standing import Standing
@@ -128,7 +128,7 @@ class Issuer(Lister):
         if check is not None:
             check(issued)
         recorded = self.settings.token_store == "session"
-        self._write(lambda _: issued, self._record_ends(token), recorded, on, replaces)
+        self._write(lambda _: issued, self._usual_spare, recorded, on, replaces)
         if recorded and self.settings.token_limit is not None:
             try:
                 self._enforce_limit(token)
@@ -184,9 +184,7 @@ class Issuer(Lister):
             numbered = replace(token, since=number)
             return IssuedToken(numbered, self.wire.write(numbered))
 
-        issued = self._write(
-            make, None if lifetime is None else now + int(lifetime) + SKEW, True, on
-        )
+        issued = self._write(make, 0.0, True, on)
         self._handed_out(issued, True, generation)
         return issued
 
@@ -196,16 +194,10 @@ class Issuer(Lister):
             raise StoreUnavailable("this node had no contact with the store yet")
         return self._epoch
 
-    def _record_ends(self, token: Token) -> float | None:
-        """A record lives a little longer than its token, so that few renewals write to it."""
-        if token.expires_at is None:
-            return None
-        return token.expires_at + self.settings.renew_after / 4 + SKEW
-
     def _write(
         self,
         make: Callable[[int], IssuedToken],
-        ends: float | None,
+        spare: float,
         recorded: bool,
         on: Token | None,
         replaces: Token | None = None,
@@ -227,12 +219,12 @@ class Issuer(Lister):
         for _ in range(TRIES if recorded or replaces is not None else 0):
             self._refuse_ended(issued.token, standing)
             try:
-                self._add(issued.token, ends, recorded, replaces, standing, [HeadIs(number)])
+                self._add(issued.token, spare, recorded, replaces, standing, [HeadIs(number)])
                 return issued
             except HeadMoved:
                 number = standing.look(since)
                 issued = make(number)
-        self._add(issued.token, ends, recorded, None, standing)
+        self._add(issued.token, spare, recorded, None, standing)
         self._still_wanted(issued.token, since, standing, recorded)
         if replaces is not None:
             # Not in one step with the record: the look behind it would find who asked ended.
@@ -251,7 +243,7 @@ class Issuer(Lister):
     def _add(
         self,
         token: Token,
-        ends: float | None,
+        spare: float,
         recorded: bool,
         replaces: Token | None,
         standing: Standing,
@@ -260,7 +252,7 @@ class Issuer(Lister):
         """In one step: the record of *token*, if it is to have one, and the end of *replaces*."""
         changes = [*conditions, *standing.needed()]
         if recorded:
-            changes.append(Add(token.record_key, to_record(token), ends))
+            changes.append(Add(token.record_key, to_record(token, spare), record_end(token, spare)))
         try:
             if replaces is not None:
                 notice = self._ids_notice([replaces.id], recorded=recorded)
@@ -354,7 +346,13 @@ class Issuer(Lister):
         seen = self._recall.get(text, generation)
         record_ends = seen.record_ends if seen is not None else None
         if recorded and (record_ends is None or (renewed.expires_at or 0) + SKEW > record_ends):
-            record_ends = self._record_ends(renewed)
+            # By the record's own spare: whoever of the realm lists it goes by that. (Whether the
+            # record is still there the touch says, in one step.)
+            record = self.store.get(renewed.record_key)
+            spare = self._usual_spare
+            if record is not None:
+                spare = spare_of(record.value, spare)
+            record_ends = record_end(renewed, spare)
             if not self.store.touch(renewed.record_key, record_ends):
                 return None
         renewed = replace(renewed, key_id=self.keys.signing()[0])

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
-from .clock import SKEW
 from .judging import Judge, read_use, use_key
-from .records import from_record
+from .records import from_list
 from .stores.base import Record
 from .tokens import Token, record_key, records_of
 
@@ -18,6 +16,8 @@ class Lister(Judge):
     def tokens_of(self, subject: str) -> Iterator[Token]:
         """The live recorded tokens of *subject*, API and login; pages are read as needed.
 
+        A login's ``expires_at`` is the last that the store was told: it lives at least until
+        then, and up to a quarter of ``RENEW_AFTER`` longer where it was renewed since.
         With the token store ``cookie`` logins are not recorded: :attr:`records_logins`.
         """
         return (one for one in self._walk(records_of(subject)) if one.subject == subject)
@@ -30,6 +30,11 @@ class Lister(Judge):
     def records_logins(self) -> bool:
         """Whether lists show login tokens at all."""
         return self.settings.token_store == "session"
+
+    @property
+    def _usual_spare(self) -> float:
+        """Seconds that the records of our own logins have for renewals that write nothing."""
+        return self.settings.renew_after / 4
 
     def token(self, token_id: str) -> Token | None:
         """The live recorded token with this id, if there is one."""
@@ -49,14 +54,10 @@ class Lister(Judge):
                     yield token
 
     def _listed(self, record: Record) -> Token | None:
-        ends = record.expires_at
         try:
-            token = from_record(record.value, None)
+            token = from_list(record, self._usual_spare)
         except ValueError:
             return None
-        if ends is not None:
-            spare = SKEW + (self.settings.renew_after / 4 if token.kind == "login" else 0.0)
-            token = replace(token, expires_at=int(ends - spare))
         view = self.follower().view
         return None if token.epoch != self._epoch or view.covers(token) else token
 

@@ -15,24 +15,25 @@ and keep their cookies.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from .clock import SKEW, Clock
 from .copying import LEFT_BEHIND, TOO_LONG, Copy, MigrationIncomplete, Progress
 from .departure import Departure, never_certain
-from .errors import ClusterTokenError, StoreError
+from .errors import ClusterTokenError
 from .nodes import Node
 from .notices import Notice
-from .stores.base import FORMAT, ClusterStore, Held, Root
+from .stores.base import FORMAT, ClusterStore, Root
+from .stores.lease import Lease
 
-#: Held in the target by the one migration that fills it. Judged by each operator's own clock:
-#: two that agree within what is tolerated never both hold it.
+#: Held in the target by the one migration that fills it, each time for so many seconds.
 LEASE = "lease/migration"
-LEASE_FOR = SKEW + 60.0
+HOLD_FOR = 60.0
 HOLD_EVERY = 10.0
+#: Seconds for which one that was cut off holds up the next one.
+LEASE_FOR = HOLD_FOR + SKEW
 
 #: Walks after the seal; the second one finds nothing unless somebody still deletes.
 COMPARISONS = 10
@@ -88,9 +89,8 @@ class _Move:
         self.target = target
         self.progress = progress
         self.clock = clock
-        self.me = secrets.token_hex(8).encode()
+        self.lease = Lease(target, LEASE, clock=clock)
         self.lease_looked = 0.0
-        self.copy = Copy(source, target, progress, self._keep, Held(LEASE, self.me))
 
     def run(
         self, whatever_accepts: bool, wait: Callable[[float], object] | None = None
@@ -100,6 +100,9 @@ class _Move:
         if not whatever_accepts:
             self._check_certainty()
         with self._alone():
+            self.copy = Copy(
+                self.source, self.target, self.progress, self._keep, self.lease.as_held
+            )
             prepared = self._prepare()
             self.copy.count()
             if self.source.root().state == "open":
@@ -208,7 +211,7 @@ class _Move:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        if not self.target.add(LEASE, self.me, self.clock.time() + LEASE_FOR):
+        if not self.lease.take(HOLD_FOR):
             raise MigrationIncomplete(
                 "another migration into this target is running, or was cut off less than "
                 f"{LEASE_FOR:.0f} s ago; repeat this in two minutes"
@@ -217,21 +220,13 @@ class _Move:
         try:
             yield
         finally:
-            with suppress(StoreError):
-                held = self.target.get(LEASE)
-                if held is not None and held.value == self.me:
-                    self.target.delete(LEASE)
+            self.lease.give()
 
     def _keep(self) -> None:
         """Hold the lease on; whoever lost it must not write into what may be in use by now."""
         now = self.clock.monotonic()
         if now - self.lease_looked < HOLD_EVERY:
             return
-        held = self.target.get(LEASE)
-        if (
-            held is None
-            or held.value != self.me
-            or not self.target.touch(LEASE, self.clock.time() + LEASE_FOR)
-        ):
+        if not self.lease.hold(HOLD_FOR):
             raise MigrationIncomplete(TOO_LONG)
         self.lease_looked = now

@@ -1,10 +1,19 @@
-"""Record: a token in the store. It never changes after it was added."""
+"""Record: a token in the store. It never changes after it was added, only its end moves.
+
+A record lives longer than its token: by :data:`~flask_clustertoken.clock.SKEW`, and a login's by
+the *spare* as well, so that few renewals write to it. Who made it chose the spare by its own
+settings, and others of the realm have other ones; so the record says what it is, every renewal
+prolongs by the same, and what a list shows is the inverse on every node.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
+from .clock import SKEW
+from .stores.base import Record
 from .tokens import Claims, Token
 
 #: The number of the record's form.
@@ -15,8 +24,23 @@ class NewerForm(ValueError):
     """Written by a newer version of this library."""
 
 
-def to_record(token: Token) -> bytes:
-    """What the store keeps of *token*; its end lies beside it."""
+def record_end(token: Token, spare: float) -> float | None:
+    """When the record of *token* ends (wall clock), with *spare* seconds for renewals."""
+    return None if token.expires_at is None else token.expires_at + spare + SKEW
+
+
+def listed_expiry(end: float | None, spare: float) -> int | None:
+    """The expiry for which a record with this *end* was written: the inverse of
+    :func:`record_end`.
+
+    The token lives at least until then. A renewal that found enough of the spare left has written
+    nothing, and the token lives longer: at most until *spare* seconds later.
+    """
+    return None if end is None else round(end - spare - SKEW)
+
+
+def to_record(token: Token, spare: float) -> bytes:
+    """What the store keeps of *token*; its end, :func:`record_end`, lies beside it."""
     body = {
         "format": FORMAT,
         "id": token.id,
@@ -35,17 +59,51 @@ def to_record(token: Token) -> bytes:
         "key": token.key_id,
         "made_at": token.made_at,
         "first_issued_at": token.first_issued_at,
+        "spare": spare,
     }
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def from_record(value: bytes, expires_at: int | None) -> Token:
     """Raises :class:`NewerForm` or :class:`ValueError` for what this version cannot read."""
+    return _token(_body(value), expires_at)
+
+
+def from_list(record: Record, usual_spare: float) -> Token:
+    """The token of *record*, with its :func:`listed_expiry`. Raises as :func:`from_record`.
+
+    *usual_spare*: of records of before it was written down. The expiry is then right where their
+    writer had the reader's ``RENEW_AFTER``.
+    """
+    data = _body(record.value)
+    return _token(data, listed_expiry(record.expires_at, _spare(data, usual_spare)))
+
+
+def spare_of(value: bytes, usual: float) -> float:
+    """The spare that a record names; *usual* for one of before it was written down.
+
+    Raises as :func:`from_record`.
+    """
+    return _spare(_body(value), usual)
+
+
+def _body(value: bytes) -> dict[str, Any]:
     data = json.loads(value)
     if not isinstance(data, dict) or not isinstance(data.get("format"), int):
         raise ValueError("not a token's record")
     if data["format"] > FORMAT:
         raise NewerForm(f"a record of form {data['format']}")
+    return data
+
+
+def _spare(data: dict[str, Any], usual: float) -> float:
+    found = data.get("spare")
+    if found is None and data.get("kind") != "login":
+        return 0.0
+    return float(found) if isinstance(found, int | float) else usual
+
+
+def _token(data: dict[str, Any], expires_at: int | None) -> Token:
     try:
         return Token(
             id=data["id"],

@@ -7,15 +7,14 @@ tokens: ``drop`` ends them too. Each stage refuses, and says why, while it would
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from .authority import TokenAuthority
 from .clock import SKEW
-from .errors import ClusterTokenError, ConfigurationError, Conflict, StoreError
+from .errors import ClusterTokenError, ConfigurationError, Conflict
 from .keys import (
     RING_KEY,
     KeyFile,
@@ -31,6 +30,7 @@ from .nodes import Node, present
 from .notices import STALENESS_LIMIT, Notice
 from .settings import PREFIX
 from .stores.base import Add, ClusterStore, Put
+from .stores.lease import Lease
 
 #: Held by whoever is changing keys, for at most so many seconds.
 LEASE = "lease/keys"
@@ -135,6 +135,7 @@ class Rotation:
         self._clock = authority.clock
         self._store = authority.store
         self._keys = authority.keys
+        self._lease = Lease(self._store, LEASE, clock=self._clock)
 
     # -- looking -----------------------------------------------------------------------
 
@@ -351,7 +352,7 @@ class Rotation:
         once = Add(f"lease/keys-{ring.change}", b"", now + CHANGE_KEPT)
         put = Put(RING_KEY, ring_bytes(ring.states, ring.since, ring.change), None)
         try:
-            self._authority.announce_notice(Notice("keys", now), [once, put])
+            self._authority.announce_notice(Notice("keys", now), [*self._lease.needed(), once, put])
         except Conflict as error:
             raise RotationRefused(
                 "somebody else changed the keys at this moment; look at 'keys list' and repeat"
@@ -362,20 +363,15 @@ class Rotation:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        me = secrets.token_hex(8).encode()
         self._authority.follower()
-        if not self._store.add(LEASE, me, self._clock.time() + LEASE_FOR):
+        if not self._lease.take(LEASE_FOR):
             raise RotationRefused(
-                "somebody else is changing the keys at this moment; repeat it in a minute"
+                "somebody else is changing the keys at this moment; repeat it in a minute or two"
             )
         try:
             yield
         finally:
-            # It ends by itself if the store is in trouble now.
-            with suppress(StoreError):
-                held = self._store.get(LEASE)
-                if held is not None and held.value == me:
-                    self._store.delete(LEASE)
+            self._lease.give()
 
 
 def _named(names: Sequence[str], most: int = 5) -> str:

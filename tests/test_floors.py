@@ -25,7 +25,7 @@ FOLDER = Path(__file__).resolve().parent.parent / PACKAGE
 FLOORS: dict[str, list[str]] = {
     "ground": ["errors", "clock", "refusals", "origin", "caching"],
     "first words": ["events", "cookies", "stores.base"],
-    "what the feed says": ["notices"],
+    "what the feed says": ["notices", "stores.lease"],
     "tokens": ["tokens"],
     "forms of a token": ["records", "wire"],
     "keys and settings": ["arguments", "keys", "settings"],

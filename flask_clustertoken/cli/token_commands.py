@@ -9,7 +9,7 @@ import click
 from ..authority import TokenAuthority
 from ..errors import ConfigurationError
 from ..settings import PREFIX
-from ..tokens import TokenKind
+from ..tokens import Token, TokenKind
 from .asking import be_sure, json_option, kinds_option, wait_options, yes_option
 from .door import Door, explained, with_door
 from .failures import Failure
@@ -52,7 +52,8 @@ def list_command(
 ) -> None:
     """List live tokens. Their texts are nowhere; ids are enough to end them.
 
-    With the token store "cookie" logins are not recorded: only API tokens are listed.
+    With the token store "cookie" logins are not recorded: only API tokens are listed. A login
+    lives at least until what EXPIRES says, or longer where it was renewed since.
 
     \b
     Examples:
@@ -90,6 +91,12 @@ def list_command(
         click.echo("Logins are not recorded (TOKEN_STORE is cookie): API tokens only.", err=True)
 
 
+def _expires(token: Token) -> str:
+    shown = moment(token.expires_at)
+    # (A renewal that finds enough of its record left tells the store nothing.)
+    return f"{shown}, or later if it was renewed since" if token.kind == "login" else shown
+
+
 @click.command("show", context_settings=MAY_BEGIN_WITH_A_DASH)
 @click.argument("token_id", type=TokenId())
 @json_option
@@ -117,7 +124,7 @@ def show_command(door: Door, token_id: str, json_too: bool) -> None:
         ("subject", token.subject),
         ("issued", moment(token.issued_at)),
         ("authenticated", moment(token.authenticated_at)),
-        ("expires", moment(token.expires_at)),
+        ("expires", _expires(token)),
         ("labels", ", ".join(token.labels) or "none"),
     ]
     if token.kind == "api":

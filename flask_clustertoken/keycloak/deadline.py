@@ -19,14 +19,15 @@ logger = logging.getLogger("flask_clustertoken.keycloak")
 
 #: Seconds within which a message of Keycloak's is answered.
 ANSWER_WITHIN = 3.5
-#: Messages under way in one process; beyond that something is wrong with what they wait for.
+#: Messages of one kind under way in one process: of those that a key at hand has signed, and of
+#: those that nobody may have signed. Beyond that something is wrong with what they wait for.
 AT_ONCE = 64
 
 Result = TypeVar("Result")
 
 
 class Deadline:
-    """Does work in a thread of its own and waits for it, but not for ever."""
+    """Does work in a thread of its own and waits for it, but not for ever; so many at once."""
 
     def __init__(self) -> None:
         self._places = threading.BoundedSemaphore(AT_ONCE)

@@ -98,15 +98,21 @@ class SigningKeys:
         the keys once a second, whatever bearer tokens with unknown keys have come before.
         Raises :class:`NotGenuine`, or :class:`KeycloakUnavailable` where no key is at hand.
         """
-        keys = self._current(_key_id(text), urgent)
-        from joserfc import jwt
-        from joserfc.errors import JoseError
+        return _decode(text, self._current(_key_id(text), urgent))
 
+    def signed_by_held(self, text: str) -> bool:
+        """Whether *text* was signed by a key that is at hand; nothing is waited for.
+
+        That says who sent it and not that it is to be obeyed: the key may have been withdrawn.
+        """
+        keys = self._keys.held
         try:
-            found = jwt.decode(text, keys, registry=_registry())
-        except (JoseError, ValueError, TypeError) as error:
-            raise NotGenuine(f"the signature does not hold ({type(error).__name__})") from None
-        return dict(found.header), found.claims
+            if keys is None or not _lists(keys, _key_id(text)):
+                return False
+            _decode(text, keys)
+        except NotGenuine:
+            return False
+        return True
 
     def at_hand(self, text: str) -> bool:
         """Whether *text* can be verified without asking Keycloak for a key."""
@@ -135,6 +141,17 @@ class SigningKeys:
 
 def _lists(keys: KeySet, key_id: str) -> bool:
     return any(one.kid == key_id for one in keys.keys)
+
+
+def _decode(text: str, keys: KeySet) -> tuple[dict[str, Any], dict[str, Any]]:
+    from joserfc import jwt
+    from joserfc.errors import JoseError
+
+    try:
+        found = jwt.decode(text, keys, registry=_registry())
+    except (JoseError, ValueError, TypeError) as error:
+        raise NotGenuine(f"the signature does not hold ({type(error).__name__})") from None
+    return dict(found.header), found.claims
 
 
 def _key_id(text: str) -> str:

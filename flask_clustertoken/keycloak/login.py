@@ -33,6 +33,8 @@ TABS, ROOM = 6, 2800
 #: Characters of all cookies together: servers and proxies read some 8 KB, and those of a login
 #: that was ended elsewhere are still there.
 ALL_COOKIES = 7800
+#: Characters of the login's own cookie, at most: its claims have a limit (companion.CLAIMS_LIMIT).
+LOGIN_COOKIE = 2000
 #: Characters of the page to come back to; from a longer one the login leads to the start.
 TARGET_LIMIT = 800
 _PURPOSE = "login"
@@ -65,18 +67,26 @@ class PendingCookie:
         bare = settings.cookie.name.removeprefix("__Host-").removeprefix("__Secure-")
         # Lax, whatever the login's cookie is: the browser comes back from another site.
         lax: SameSite = "None" if settings.cookie_samesite == "None" else "Lax"
-        # (Any path but "/", which would put __Host- into the name.)
+        #: As well guarded as the login's own: whoever can plant a login under way in somebody's
+        #: browser logs that browser in as somebody else. So where that one is for this host alone
+        #: this one is, too, which takes the path "/". (Any other would not put __Host- there.)
+        self._of_host = settings.cookie.name.startswith("__Host-")
         self._cookie = Cookie(
-            name=f"{bare}_kclogin_0", path="/-", secure=settings.cookie_secure, samesite=lax
+            name=f"{bare}_kclogin_0",
+            path="/" if self._of_host else "/-",
+            secure=settings.cookie_secure,
+            samesite=lax,
         )
         #: Where the app stands is known with a request: a proxy may put a prefix in front.
         self._path = path
+        self._login_name = settings.cookie.name
         self._sealer = sealer
         self._clock = clock
 
     def _for(self, state: str) -> Cookie:
         name = self._cookie.name[:-1] + state[:8]
-        return replace(self._cookie, name=name, path=self._path())
+        path = "/" if self._of_host else self._path()
+        return replace(self._cookie, name=name, path=path)
 
     def header(self, pending: Pending) -> str:
         text = self._sealer.seal(asdict(pending), _PURPOSE, pending.state)
@@ -106,9 +116,31 @@ class PendingCookie:
         """Headers that remove the oldest logins under way until there is room for *new*."""
         there, others = self._sizes(cookies)
         room = min(ROOM, ALL_COOKIES - others) - _size(new)
+        return self._oldest(there, there[1 - TABS :], room)
+
+    def crowded_out(self, cookies: Mapping[str, str], state: str, coming: list[str]) -> list[str]:
+        """Headers that remove the oldest logins under way which have no room beside a new login.
+
+        *state* has just become one, and *coming* are the headers of what it brings. Under the
+        path "/" all of it goes with each request.
+        """
+        if not self._of_host:
+            return []
+        then = {name: value for name, value in cookies.items() if name != self._for(state).name}
+        then[self._login_name] = "x" * LOGIN_COOKIE
+        for header in coming:
+            name, _, value = header.partition(";")[0].partition("=")
+            then[name] = value
+        there, others = self._sizes(then)
+        return self._oldest(there, there, ALL_COOKIES - others)
+
+    def _oldest(
+        self, there: list[tuple[str, int]], candidates: list[tuple[str, int]], room: int
+    ) -> list[str]:
+        """Headers that remove all but the newest *candidates* that have *room* together."""
         kept = 0
         # A browser sends the oldest first (RFC 6265, 5.4).
-        for _, size in reversed(there[1 - TABS :]):
+        for _, size in reversed(candidates):
             if size > room:
                 break
             room -= size

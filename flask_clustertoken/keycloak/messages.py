@@ -32,7 +32,9 @@ class ServersViews:
 
     def __init__(self, adapter: Adapter) -> None:
         self._adapter = adapter
-        self._deadline = Deadline()
+        # Two, since anybody can send what looks signed: however many of those wait for keys, what
+        # a key at hand has signed finds a place.
+        self._known, self._strangers = Deadline(), Deadline()
 
     def admin(self, action: str) -> ResponseReturnValue:
         """``k_logout``, ``k_push_not_before``, ``k_test_available``: 200, 400, 403 or 503."""
@@ -40,7 +42,7 @@ class ServersViews:
         text = _body()
         try:
             provider = adapter.origins.for_messages()
-            self._in_time(lambda: self._obey(action, text, provider))
+            self._in_time(text, provider, lambda: self._obey(action, text, provider))
         except _NotSigned as error:
             return _answer(action, 403, str(error))
         except NotGenuine as error:
@@ -73,7 +75,7 @@ class ServersViews:
             if text.count(".") == 4:
                 raise NotGenuine("it is encrypted, and this client has no key for that")
             provider = adapter.origins.for_messages()
-            self._in_time(lambda: self._obey_logout_token(text, provider))
+            self._in_time(text, provider, lambda: self._obey_logout_token(text, provider))
         except NotGenuine as error:
             return _answer("logout token", 400, str(error), oauth="invalid_request")
         except (StoreError, KeycloakError) as error:
@@ -93,15 +95,16 @@ class ServersViews:
         )
         adapter.receiver.obey_logout_token(token, text, provider.issuer)
 
-    def _in_time(self, work: Callable[[], None]) -> None:
+    def _in_time(self, text: str, provider: Provider, work: Callable[[], None]) -> None:
         app = self._adapter.app
+        places = self._known if provider.keys.signed_by_held(text) else self._strangers
 
         def in_context() -> None:
             # (Receivers of the app's signals are called in there.)
             with app.app_context():
                 work()
 
-        self._deadline.within(ANSWER_WITHIN, in_context)
+        places.within(ANSWER_WITHIN, in_context)
 
 
 class _NotSigned(NotGenuine):

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 
 from ..errors import Conflict, StoreUnavailable
 from ..stores.base import Change, Require
+from ..stores.lease import Lease
 from ..tokens import Token
 from . import labels
 from .entries import HANDOVER, Entries, ProviderTokens
 from .errors import KeycloakUnavailable, NoProviderTokens, NotGenuine, SessionEnded
 from .provider import Provider
-from .turn import Turn
 
 __all__ = ["HANDOVER", "ProviderTokens", "Vault"]
 
@@ -93,8 +93,8 @@ class Vault(Entries):
                 if voluntary:
                     raise KeycloakUnavailable("Keycloak did not answer a moment ago")
             if not busy or lock not in found:
-                turn = Turn(store, lock)
-                if turn.take(clock.time() + self._turn_lasts()):
+                turn = Lease(store, lock, margin=0.0, clock=clock)
+                if turn.take(self._turn_lasts()):
                     try:
                         return self._refresh_alone(wish, first, turn)
                     finally:
@@ -134,7 +134,7 @@ class Vault(Entries):
             return stored
         return wish.cookie
 
-    def _refresh_alone(self, wish: _Wish, first: ProviderTokens, turn: Turn) -> ProviderTokens:
+    def _refresh_alone(self, wish: _Wish, first: ProviderTokens, turn: Lease) -> ProviderTokens:
         # Whoever had the turn before us may have been done between our look and our turn.
         current = self._latest(wish, self.read(wish.label))
         if current is not None and self._good(wish, current, first):
@@ -178,7 +178,7 @@ class Vault(Entries):
             self.drop(wish.label)
             raise NoProviderTokens("the login has ended meanwhile")
 
-    def _write(self, wish: _Wish, turn: Turn, tokens: ProviderTokens, *, brief: bool) -> None:
+    def _write(self, wish: _Wish, turn: Lease, tokens: ProviderTokens, *, brief: bool) -> None:
         needed: list[Change] = turn.needed()
         if self.where == "session":
             needed.append(Require(wish.token.record_key))
@@ -189,7 +189,7 @@ class Vault(Entries):
             self._authority.store.append([], [*needed, put])
         except Conflict:
             self._still_wanted(wish)
-            if turn.is_over(self._authority.clock.time()):
+            if not turn.held:
                 raise KeycloakUnavailable("the refresh took longer than its turn") from None
             raise NoProviderTokens("the login has ended meanwhile") from None
         self._still_wanted(wish)

@@ -138,7 +138,10 @@ class PeoplesViews:
             answer = make_response(self._arrived(pending))
         except HTTPException as error:
             answer = make_response(current_app.handle_user_exception(error))
-        answer.headers.add("Set-Cookie", self._adapter.pending.clearing(state))
+        ours = self._adapter.pending
+        crowded_out = ours.crowded_out(request.cookies, state, scratch().cookies or [])
+        for header in [ours.clearing(state), *crowded_out]:
+            answer.headers.add("Set-Cookie", header)
         answer.headers["Cache-Control"] = "no-store"
         return answer
 

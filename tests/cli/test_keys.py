@@ -299,7 +299,7 @@ def test_two_operators_do_not_overwrite_each_other(site: Site) -> None:
     stale = rotation._begun()
     key_id = site.rotation().stage().key_id
     stale.mark("0" * 12, "staged", site.clock.time())
-    with pytest.raises(RotationRefused, match="somebody else"):
+    with rotation._alone(), pytest.raises(RotationRefused, match="somebody else"):
         rotation._write(stale)
 
     record = store.get(RING_KEY)

@@ -26,8 +26,8 @@ def test_records_round_trip_and_newer_ones_are_named() -> None:
         since=7,
         epoch="e",
     )
-    assert from_record(to_record(token), None) == token
-    newer = json.loads(to_record(token)) | {"format": 2}
+    assert from_record(to_record(token, 900.0), None) == token
+    newer = json.loads(to_record(token, 900.0)) | {"format": 2}
     with pytest.raises(NewerForm):
         from_record(json.dumps(newer).encode(), None)
     for damaged in (b"", b"[]", b"{}", b'{"format":1}', b"\xff"):

@@ -11,30 +11,15 @@ from typing import Any
 
 import pytest
 
-from flask_clustertoken.clock import ManualClock
-from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.extension.state import state_of
 from flask_clustertoken.keycloak import KeycloakUnavailable
-from flask_clustertoken.keycloak.turn import Turn
-from flask_clustertoken.stores.memory import MemoryStore
+from flask_clustertoken.stores.lease import Lease
 from tests.keycloak.app import create_app
 from tests.keycloak.issuer import Issuer
 from tests.keycloak.refreshing import Refreshing
 from tests.waiting import holds_for, wait_until
 
 Make = Callable[..., dict[str, Any]]
-KEY = "keycloak/refreshing/a-login"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def store(clock: ManualClock) -> Iterator[MemoryStore]:
-    with MemoryStore(clock=clock) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -53,49 +38,6 @@ def refreshing(
         state_of(app).authority.close()
 
 
-def test_one_at_a_time(store: MemoryStore, clock: ManualClock) -> None:
-    """The next one may when the first lets go, or when its time is over."""
-    first, second, third = (Turn(store, KEY) for _ in range(3))
-    ends = clock.time() + 30
-    assert [one.take(ends) for one in (first, second)] == [True, False]
-
-    first.give()
-    assert second.take(ends)
-
-    clock.advance(30)
-    assert third.take(clock.time() + 30)
-
-
-def test_who_slept_takes_nothing_away(store: MemoryStore, clock: ManualClock) -> None:
-    """Its time was over and another has the turn: that one keeps it."""
-    first, second = Turn(store, KEY), Turn(store, KEY)
-    assert first.take(clock.time() + 30)
-    clock.advance(31)
-    assert second.take(clock.time() + 30)
-
-    first.give()
-
-    store.append([], second.needed())
-    assert not Turn(store, KEY).take(clock.time() + 30)
-
-
-def test_trouble_while_letting_go_is_no_trouble(
-    store: MemoryStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was refreshed is handed out all the same."""
-    turn = Turn(store, KEY)
-    assert turn.take(clock.time() + 30)
-
-    def fail(*_: object) -> list[int]:
-        raise StoreUnavailable("no")
-
-    monkeypatch.setattr(store, "append", fail)
-    turn.give()
-
-    with pytest.raises(StoreUnavailable):
-        Turn(store, KEY).take(clock.time() + 30)
-
-
 def test_who_slept_overwrites_nothing(
     refreshing: Refreshing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,7 +48,7 @@ def test_who_slept_overwrites_nothing(
     def sleep() -> None:
         store = state_of(refreshing.apps[1]).authority.store
         key = refreshing.vault(1)._keys.refreshing(refreshing.label)
-        wait_until(lambda: Turn(store, key).take(time.time() + 30), 5)
+        wait_until(lambda: Lease(store, key, margin=0.0).take(30), 5)
         refreshing.vault(1).keep(refreshing.label, newer)
 
     refreshing.before = sleep

@@ -1,0 +1,237 @@
+"""The lease, over each store: held by one, prolonged and given in one step, lost in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flask_clustertoken.clock import SKEW, ManualClock
+from flask_clustertoken.errors import Conflict, StoreUnavailable
+from flask_clustertoken.stores.base import ClusterStore, Put, Record, Root
+from flask_clustertoken.stores.directory import DirectoryStore
+from flask_clustertoken.stores.lease import Lease
+from flask_clustertoken.stores.memory import MemoryStore, Shelf
+
+KEY = "lease/what-many-want"
+
+Open = Callable[[], ClusterStore]
+
+
+def leases(opened: Open, count: int, *, margin: float = 0.0) -> list[Lease]:
+    """Of one key, each through a handle of its own."""
+    return [Lease(opened(), KEY, margin=margin) for _ in range(count)]
+
+
+def stands(store: ClusterStore, lease: Lease) -> bool:
+    """Whether a transaction that needs *lease* is made."""
+    try:
+        store.append([], [*lease.needed(), Put("data/x", b"", None)])
+    except Conflict:
+        return False
+    return True
+
+
+class LeaseContract:
+    """What a lease promises over any store; ``opened`` opens one more handle on the same one."""
+
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        return ManualClock()
+
+    def test_one_has_it_at_a_time(self, opened: Open, clock: ManualClock) -> None:
+        """The next one may when the first lets go, or when its time is over."""
+        first, second, third = leases(opened, 3)
+        assert [first.take(30), second.take(30), first.take(30)] == [True, False, False]
+        assert [first.held, second.held] == [True, False]
+
+        first.give()
+        assert second.take(30)
+
+        clock.advance(30)
+        assert third.take(30)
+        assert [first.held, second.held, third.held] == [False, False, True]
+
+    def test_it_is_prolonged_while_it_is_held(self, opened: Open, clock: ManualClock) -> None:
+        """From the moment of asking, however long; nobody else has it in between."""
+        first, second = leases(opened, 2)
+        assert first.take(30)
+        for _ in range(5):
+            clock.advance(29)
+            assert first.hold(30)
+            assert first.held
+            assert not second.take(30)
+        clock.advance(30)
+        assert not first.held
+        assert second.take(30)
+
+    def test_what_is_over_is_not_prolonged(self, opened: Open, clock: ManualClock) -> None:
+        """Not even where nobody else has asked meanwhile: its holder has to take it."""
+        (lease,) = leases(opened, 1)
+        assert lease.take(30)
+        clock.advance(30)
+        assert not lease.hold(30)
+        assert not lease.held
+        assert lease.take(30)
+
+    @pytest.mark.parametrize("margin", [0.0, SKEW])
+    def test_who_slept_does_nothing_to_the_next_holder(
+        self, opened: Open, clock: ManualClock, margin: float
+    ) -> None:
+        """It wakes when another has it: it neither writes, nor prolongs, nor takes it away."""
+        store = opened()
+        sleeper, other, third = leases(opened, 3, margin=margin)
+        assert sleeper.take(30)
+        assert stands(store, sleeper)
+        clock.advance(30 + margin)
+        assert other.take(30)
+
+        assert not sleeper.held
+        assert not stands(store, sleeper)
+        sleeper.give()
+        assert not sleeper.hold(30)
+        assert not sleeper.take(30)
+
+        assert stands(store, other)
+        assert other.held
+        assert not third.take(30)
+
+    def test_what_was_sent_for_an_earlier_holding_ends_no_later_one(self, opened: Open) -> None:
+        """A release whose answer was lost, and that arrives late, finds nothing under its name."""
+        store = opened()
+        lease, other = leases(opened, 2)
+        assert lease.take(30)
+        late = lease.needed()
+        lease.give()
+        assert lease.take(30)
+
+        with pytest.raises(Conflict):
+            store.append([], late)
+        assert not other.take(30)
+
+    def test_a_lost_answer_leaves_nobody_waiting(
+        self, opened: Open, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It was taken and only the answer was lost: it is given back, and was not ours."""
+        store = opened()
+        lease, other = Lease(store, KEY), Lease(opened(), KEY)
+        usual, lost = store.append, [True]
+
+        def lose(*given: object) -> list[int]:
+            found: list[int] = usual(*given)  # type: ignore[arg-type]
+            if lost:
+                lost.pop()
+                raise StoreUnavailable("no answer")
+            return found
+
+        monkeypatch.setattr(store, "append", lose)
+        with pytest.raises(StoreUnavailable):
+            lease.take(30)
+
+        assert not lease.held
+        assert other.take(30)
+
+    def test_trouble_while_letting_go_is_no_trouble(
+        self, opened: Open, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What was done under it is done; the next one waits for its end."""
+        store = opened()
+        lease, other = Lease(store, KEY, margin=0.0), Lease(opened(), KEY)
+        assert lease.take(30)
+
+        def fail(*_: object) -> list[int]:
+            raise StoreUnavailable("no")
+
+        monkeypatch.setattr(store, "append", fail)
+        lease.give()
+
+        assert not lease.held
+        assert not other.take(30)
+        clock.advance(30)
+        assert other.take(30)
+
+    def test_trouble_while_holding_leaves_what_there_was(
+        self, opened: Open, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A store that is away for a moment takes no lease away; it ends when it would have."""
+        store = opened()
+        lease = Lease(store, KEY)
+        assert lease.take(30)
+
+        def fail(*_: object) -> list[int]:
+            raise StoreUnavailable("no")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "append", fail)
+            clock.advance(20)
+            with pytest.raises(StoreUnavailable):
+                lease.hold(30)
+        assert lease.held
+        clock.advance(10)
+        assert not lease.held
+
+    def test_a_clock_that_is_set_back_makes_no_lease_longer(
+        self, opened: Open, clock: ManualClock
+    ) -> None:
+        """Whether it is held is measured by the clock that nobody can set."""
+        (lease,) = leases(opened, 1)
+        assert lease.take(30)
+        clock.set_wall(-3600)
+        clock.advance(30)
+        assert not lease.held
+
+    def test_whoever_loads_under_it_stops_with_it(self, opened: Open, clock: ManualClock) -> None:
+        """A copy into another store goes on only while its lease is the one it was begun under."""
+        store = opened()
+        root = store.root()
+        assert store.change_root(root, Root(root.epoch, "preparing"))
+        sleeper, other = leases(opened, 2)
+        assert sleeper.take(30)
+        store.load([("data/x", Record(b"1", None))], [], held=sleeper.as_held)
+        clock.advance(31)
+        assert other.take(30)
+
+        with pytest.raises(Conflict):
+            store.load([("data/x", Record(b"2", None))], [], held=sleeper.as_held)
+        store.load([("data/x", Record(b"3", None))], [], held=other.as_held)
+
+
+class TestOverMemory(LeaseContract):
+    @pytest.fixture
+    def opened(self, clock: ManualClock) -> Open:
+        shelf = Shelf()
+        return lambda: MemoryStore(shelf, clock=clock)
+
+
+class TestOverADirectory(LeaseContract):
+    @pytest.fixture
+    def opened(self, clock: ManualClock, tmp_path: Path) -> Iterator[Open]:
+        handles: list[ClusterStore] = []
+
+        def make() -> ClusterStore:
+            handles.append(DirectoryStore(tmp_path / "shared", clock=clock))
+            return handles[-1]
+
+        yield make
+        for handle in handles:
+            handle.close()
+
+
+def test_clocks_that_agree_to_the_margin_never_both_hold_it(tmp_path: Path) -> None:
+    """One clock is behind by almost the margin: when the other may take it, it is over."""
+    fast, slow = ManualClock(), ManualClock()
+    slow.set_wall(-(SKEW - 1))
+    shelf = Shelf()
+    ahead, behind = MemoryStore(shelf, clock=fast), MemoryStore(shelf, clock=slow)
+    first, second = Lease(behind, KEY), Lease(ahead, KEY)
+    assert first.take(30)
+    for _ in range(200):
+        fast.advance(1)
+        slow.advance(1)
+        if second.take(30):
+            break
+        assert not second.held
+    assert second.held
+    assert not first.held
+    assert not stands(behind, first)
