@@ -118,7 +118,9 @@ class Judge(Revoker):
             refusal = self._ask(seen, follower)
             if refusal is not None:
                 return refusal
-            token = seen.token
+            if seen.token is not token:
+                token = seen.token
+                recall.put(text, seen)  # with its claims it is heavier
         # (an embedded store: nothing was appended that this node has not read)
         view = follower.view
         if self.store.embedded and self.store.position() != view.applied:
@@ -200,7 +202,8 @@ class Judge(Revoker):
             known = None
         if known is None:
             return Refusal("invalid", "the record is another token's", token.id, token.subject)
-        seen.token = known
+        if known != token:
+            seen.token = known
         seen.record_ends = record.expires_at
         if generation == follower.view.generation:
             # (Else a revocation was learnt between the read and here.)

@@ -148,7 +148,7 @@ class Membership:
         self._thread: FollowerThread | None = None
         self._chores: Housekeeping | None = None
         self._compared = False
-        self._recall = Recall()
+        self._recall = Recall(self.settings.token_cache)
         self.closed = False
         _members.add(self)
 
@@ -212,7 +212,7 @@ class Membership:
             max_staleness=self.settings.max_staleness,
             lifetime=self.settings.lifetime,
         )
-        self._recall = Recall()
+        self._recall = Recall(self.settings.token_cache)
         self._chores = Housekeeping(self.store, follower, self.clock)
         self._started_at = self.clock.time()
         return Joining(follower, threading.get_ident(), threading.Event())
@@ -288,17 +288,21 @@ class Membership:
         if self.store.embedded and self.active:
             # Only now that the store is open: who may not open it leaves no key file either.
             self.keys.create()
-        record = self.store.get(RING_KEY)
-        self.keys.load_states(record.value if record else None)
+        while True:
+            loads = self.keys.loads
+            record = self.store.get(RING_KEY)
+            if self.keys.load_states(record.value if record else None, loads):
+                return
 
     def forget(self) -> None:
         """In a fork's child: the parent's lease and answers are not ours."""
         if self._follower is not None:
             self._follower.disown()
+        self.keys.forget_locks()
         self._follower = self._joining = self._thread = self._chores = self.view = None
         self._epoch = ""
         self._compared = False
-        self._recall = Recall()
+        self._recall = Recall(self.settings.token_cache)
 
     def close(self) -> None:
         """Give the lease up, leave the list of nodes, close the store. Twice is fine."""
