@@ -35,7 +35,9 @@ class Judge(Revoker):
             found = self._judge(text, kind, strict)
             if isinstance(found, Token):
                 return found
-            if found.token_id and found.reason == "stale" and self.store.embedded:
+            if found.unknown_key or found.unknown_form:
+                found = self._strangers.judge(found, self.follower())
+            elif found.token_id and found.reason == "stale" and self.store.embedded:
                 # One host: whoever can look at the database can vouch for itself. (Only for a
                 # text whose signature held: nobody else makes us ask the store.)
                 self.follower().step_now()

@@ -292,7 +292,8 @@ class KeyRing:
         """The secret to check a text with, or why such texts are refused.
 
         An unknown key makes this node read its file again, at most once a second; a key that
-        stays unknown is ``stale``, since it may be one that has not been copied here yet.
+        stays unknown is ``stale``, since it may be one that has not been copied here yet. (What
+        nobody knows is found out by :mod:`~flask_clustertoken.strangers`.)
         """
         secret = self._keys.get(key_id)
         if secret is None and self._may_look():
@@ -302,7 +303,8 @@ class KeyRing:
         if state == "dropped":
             return Refusal("invalid", f"key {key_id} was dropped")
         if secret is None:
-            return Refusal("stale", f"key {key_id} is not on this node")
+            why = f"key {key_id} is not on this node"
+            return Refusal("stale", why, unknown_key=key_id)
         if state == "api" and kind != "api":
             return Refusal("invalid", f"key {key_id} verifies API tokens only")
         return secret
