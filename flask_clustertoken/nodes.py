@@ -151,9 +151,7 @@ def _keys_remedy(nodes: Sequence[Node]) -> str:
     return "All hosts need the same keys: copy the key file, or set SECRET alike."
 
 
-def _differing(
-    setting: str, values: Sequence[tuple[str, str]], remedy: str = AGREE
-) -> list[Drift]:
+def _differing(setting: str, values: Sequence[tuple[str, str]], remedy: str = AGREE) -> list[Drift]:
     counts = Counter(value for _, value in values)
     if len(counts) < 2:
         return []
