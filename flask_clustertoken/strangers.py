@@ -125,7 +125,7 @@ class Strangers:
             else:
                 known[key_id] = "the store"
         for node in nodes:
-            known |= {key_id: node.name for key_id in node.keys}
+            known |= dict.fromkeys(node.keys, node.name)
         return Known(known, max((node.reads_tokens for node in nodes), default=0), len(nodes))
 
     def _say(self, subject: str, what: str, remedy: str) -> None:

@@ -119,10 +119,10 @@ def look_for_lost_keys(store: ClusterStore, held: list[str], live: list[Node]) -
         yield Finding(
             "warning",
             "keys",
-            f"a node had key {key_id} within the last minutes, and none has it now: its logins get "
-            "503 for some ten minutes, then have to sign in again",
-            "If SECRET was replaced, put the old key behind the new one; if it is made anew by each "
-            "worker, make it once.",
+            f"a node had key {key_id} within the last minutes, and none has it now: its logins "
+            "get 503 for some ten minutes, then have to sign in again",
+            "If SECRET was replaced, put the old key behind the new one; if it is made anew by "
+            "each worker, make it once.",
         )
 
 

@@ -127,6 +127,6 @@ def test_claims_that_come_with_the_record_are_counted() -> None:
 @pytest.mark.parametrize("value", [0, -1, 1000, True, 1e9, "64M"])
 def test_the_setting_is_checked(value: Any) -> None:
     """What is no number of bytes, or holds no token, stops the start and says what to set."""
-    with pytest.raises(ConfigurationError, match="CLUSTERTOKEN_TOKEN_CACHE.*whole number"):
+    with pytest.raises(ConfigurationError, match=r"CLUSTERTOKEN_TOKEN_CACHE.*whole number"):
         Settings.from_mapping({"CLUSTERTOKEN_TOKEN_CACHE": value})
     assert Settings.from_mapping({"CLUSTERTOKEN_TOKEN_CACHE": 2**24}).token_cache == 2**24
