@@ -14,13 +14,14 @@ import pytest
 
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.diagnosis.keys import look_for_lost_keys
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.keys import RING_KEY, fingerprint, ring_bytes
 from flask_clustertoken.nodes import Node, drift
 from flask_clustertoken.refusals import Refusal
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores.memory import MemoryStore, Shelf
-from tests.core.parts import Cluster, reason, store_of
+from tests.core.parts import SECRET, Cluster, reason, store_of
 from tests.extension.parts import COOKIE, MakeApp, cookie
 
 OTHER = "another secret, long enough to sign with"
@@ -277,3 +278,21 @@ def test_workers_of_one_host_with_a_key_each_are_told_so() -> None:
 
     assert "is it made anew by each worker?" in torn[0].remedy
     assert "copy the key file" in apart[0].remedy
+
+
+def test_doctor_names_keys_that_no_node_has(remote: Cluster) -> None:
+    """What is kept in the store's states, or was seen lately, with what to do about it."""
+    node, gone = remote.node(), remote.node(SECRET=OTHER)
+    remote.step()
+    gone.close()
+    remote.members.remove(gone)
+    store = store_of(node)
+    store.put(RING_KEY, ring_bytes({"b" * 12: "verifying", fingerprint(SECRET): "signing"}), None)
+    live = [one.node for one in node.nodes()]
+
+    lost, lately = look_for_lost_keys(store, [fingerprint(SECRET)], live)
+
+    assert "b" * 12 in lost.what
+    assert f"keys drop {'b' * 12}" in lost.remedy
+    assert fingerprint(OTHER) in lately.what
+    assert "behind the new one" in lately.remedy
