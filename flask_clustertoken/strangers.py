@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from .clock import Clock
 from .follower import Follower
 from .keys import RING_KEY, ring_states
-from .nodes import Node
+from .nodes import Node, this_host
 from .refusals import Refusal
 from .sightings import seen_lately
 from .stores.base import ClusterStore
@@ -80,6 +80,8 @@ class Strangers:
             what = f"key {refusal.unknown_key}"
             who = known.keys.get(refusal.unknown_key, "")
             remedy = "All nodes need the same keys: copy the key file, or set SECRET alike"
+            if who.startswith(f"{this_host()}:"):
+                remedy = "Workers of one host differ: is it made anew by each worker? Make it once"
         if who:
             what += f" came, which {who} knows and this node does not"
             self._say("stale", f"a token of {what}", remedy)

@@ -271,6 +271,32 @@ def test_the_log_says_what_to_do(cluster: Cluster, caplog: pytest.LogCaptureFixt
     assert "A" * 43 not in line
 
 
+@pytest.mark.parametrize(
+    ("host", "said"), [("", "is it made anew by each worker?"), ("web2", "copy the key file")]
+)
+def test_the_log_says_who_has_the_key(
+    cluster: Cluster,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    said: str,
+) -> None:
+    """A worker of this very host that has another key is asked about; another host is named."""
+    node, other = cluster.node(), cluster.node(SECRET=OTHER)
+    cluster.step(node)
+    with monkeypatch.context() as there:
+        if host:
+            there.setattr("flask_clustertoken.nodes.this_host", lambda: host)
+        text = other.issue_login("alice").text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "flask_clustertoken"):
+        assert reason(node.authenticate(text)) == "stale"
+
+    (line,) = [one.getMessage() for one in caplog.records]
+    assert said in line
+    assert host in line
+
+
 def test_workers_of_one_host_with_a_key_each_are_told_so() -> None:
     """A key made anew by each worker shows as workers of one host that differ."""
     torn = drift([Node("a", "web1", 1, keys=("k1",)), Node("b", "web1", 2, keys=("k2",))])
