@@ -405,7 +405,10 @@ class Follower(Reader):
         fresh = self.fresh
         if fresh == self._was_fresh:
             return
-        self._was_fresh = fresh
+        with self._lease_lock:  # (of two threads that see it, one says it)
+            if fresh == self._was_fresh:
+                return
+            self._was_fresh = fresh
         if fresh:
             logger.info("this node is fresh at %d", self.view.applied)
             self._events.announce(NodeFresh(self.view.applied))

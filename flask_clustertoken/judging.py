@@ -35,7 +35,9 @@ class Judge(Revoker):
             found = self._judge(text, kind, strict)
             if isinstance(found, Token):
                 return found
-            if found.token_id and found.reason == "stale" and self.store.embedded:
+            if found.unknown_key or found.unknown_form:
+                found = self._strangers.judge(found, self.follower())
+            elif found.token_id and found.reason == "stale" and self.store.embedded:
                 # One host: whoever can look at the database can vouch for itself. (Only for a
                 # text whose signature held: nobody else makes us ask the store.)
                 self.follower().step_now()
@@ -118,7 +120,9 @@ class Judge(Revoker):
             refusal = self._ask(seen, follower)
             if refusal is not None:
                 return refusal
-            token = seen.token
+            if seen.token is not token:
+                token = seen.token
+                recall.put(text, seen)  # with its claims it is heavier
         # (an embedded store: nothing was appended that this node has not read)
         view = follower.view
         if self.store.embedded and self.store.position() != view.applied:
@@ -200,7 +204,8 @@ class Judge(Revoker):
             known = None
         if known is None:
             return Refusal("invalid", "the record is another token's", token.id, token.subject)
-        seen.token = known
+        if known != token:
+            seen.token = known
         seen.record_ends = record.expires_at
         if generation == follower.view.generation:
             # (Else a revocation was learnt between the read and here.)

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import secrets
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -173,7 +174,10 @@ class KeyRing:
     """The keys of one node and what the cluster says of them.
 
     :attr:`generation` moves whenever the set of keys or their states change: whatever was
-    remembered of a verified text is worth nothing then.
+    remembered of a verified text is worth nothing then. No generation comes again, however many
+    threads change something at once: it would bring back what was verified before a key was
+    dropped. So a change is one step, under a lock that nobody holds while a file or the store is
+    read; the dictionaries are replaced and never changed in place, so that readers need none.
     """
 
     def __init__(
@@ -182,6 +186,9 @@ class KeyRing:
         self.file = file
         self.generation = 0
         self._clock = clock
+        self._lock = threading.Lock()
+        #: How often states were taken over.
+        self.loads = 0
         self._states: dict[str, KeyState] = {}
         self._stamp: tuple[int, ...] = ()
         self._looked = clock.monotonic() - LOOK_AGAIN
@@ -189,10 +196,16 @@ class KeyRing:
         self._take(secrets_)
         self.reread()
 
-    def _take(self, keys: tuple[str, ...]) -> None:
+    def _take(self, keys: tuple[str, ...], stamp: tuple[int, ...] = ()) -> None:
+        """*keys* are those of the file that bore *stamp*: both become known in one step, else the
+        slower of two threads would put an older content under the newer stamp."""
         found = {fingerprint(one): one.encode() for one in keys}
-        if list(found) == list(self._keys):
-            return
+        with self._lock:
+            self._stamp = stamp
+            if list(found) == list(self._keys):
+                return
+            self._keys = found
+            self.generation += 1
         for key_id, secret in found.items():
             if len(secret) < ADVISED_LENGTH:
                 logger.warning(
@@ -201,8 +214,6 @@ class KeyRing:
                     key_id,
                     ADVISED_LENGTH,
                 )
-        self._keys = found
-        self.generation += 1
 
     def reread(self) -> None:
         """Read the file again if it changed. What is unreadable leaves the keys as they are."""
@@ -216,24 +227,39 @@ class KeyRing:
             logger.error("the keys stay as they were: %s", error)
             found = ()
         if found or not self._keys:
-            self._take(found)
-        self._stamp = stamp
+            self._take(found, stamp)
+        else:
+            self._stamp = stamp
 
     def create(self) -> None:
         """First start on an embedded store: write a key if there is none."""
         if not self._keys:
             if self.file is not None:
+                # (The stamp of before: if it was changed meanwhile, it is read again.)
                 self._take(self.file.create())
-                self._stamp = self.file.stamp()
             else:
                 self._take((new_secret(),))
 
-    def load_states(self, ring: bytes | None) -> None:
-        """Take over the states that the store holds (``None``: it holds none)."""
+    def load_states(self, ring: bytes | None, since: int | None = None) -> bool:
+        """Take over the states that the store holds (``None``: it holds none).
+
+        *since* is what :attr:`loads` was before they were read. ``False``, and nothing is done,
+        where another thread has taken over some meanwhile: these may be older, and a key that
+        was dropped would verify again. Whoever is told so reads once more.
+        """
         states = ring_states(ring)
-        if states != self._states:
-            self._states = states
-            self.generation += 1
+        with self._lock:
+            if since is not None and since != self.loads:
+                return False
+            self.loads += 1
+            if states != self._states:
+                self._states = states
+                self.generation += 1
+        return True
+
+    def forget_locks(self) -> None:
+        """In a fork's child: a thread of the parent may have held the lock."""
+        self._lock = threading.Lock()
 
     @property
     def states(self) -> Mapping[str, KeyState]:
@@ -246,25 +272,28 @@ class KeyRing:
 
     def signing(self) -> tuple[str, bytes]:
         """Id and secret of the signing key; :class:`KeyMissing` where it is not here."""
-        marked = [key_id for key_id, state in self._states.items() if state == "signing"]
-        usable = marked or [one for one in self._keys if one not in self._states] or [""]
+        states, keys = self._states, self._keys
+        marked = [key_id for key_id, state in states.items() if state == "signing"]
+        usable = marked or [one for one in keys if one not in states] or [""]
         key_id = usable[0]
-        if key_id not in self._keys:
+        if key_id not in keys:
             self.reread()
-        if key_id not in self._keys:
+            keys = self._keys
+        if key_id not in keys:
             raise KeyMissing(
                 f"the signing key {key_id} is not on this node; copy the key file from a host "
                 "that has it"
                 if key_id
                 else "this node has no key; set SECRET or SECRET_FILE"
             )
-        return key_id, self._keys[key_id]
+        return key_id, keys[key_id]
 
     def verifying(self, key_id: str, kind: TokenKind) -> bytes | Refusal:
         """The secret to check a text with, or why such texts are refused.
 
         An unknown key makes this node read its file again, at most once a second; a key that
-        stays unknown is ``stale``, since it may be one that has not been copied here yet.
+        stays unknown is ``stale``, since it may be one that has not been copied here yet. (What
+        nobody knows is found out by :mod:`~flask_clustertoken.strangers`.)
         """
         secret = self._keys.get(key_id)
         if secret is None and self._may_look():
@@ -274,7 +303,8 @@ class KeyRing:
         if state == "dropped":
             return Refusal("invalid", f"key {key_id} was dropped")
         if secret is None:
-            return Refusal("stale", f"key {key_id} is not on this node")
+            why = f"key {key_id} is not on this node"
+            return Refusal("stale", why, unknown_key=key_id)
         if state == "api" and kind != "api":
             return Refusal("invalid", f"key {key_id} verifies API tokens only")
         return secret

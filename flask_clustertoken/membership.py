@@ -30,10 +30,12 @@ from .reader import Hooks
 from .recall import Recall
 from .revocations import View
 from .settings import PREFIX, Settings
+from .sightings import Sightings
 from .stores import open_store
 from .stores.base import Change, ClusterStore, Entry
+from .strangers import Strangers
 from .tokens import Token
-from .wire import Wire
+from .wire import VERSION, Wire
 
 logger = logging.getLogger("flask_clustertoken")
 
@@ -149,7 +151,7 @@ class Membership:
         self._thread: FollowerThread | None = None
         self._chores: Housekeeping | None = None
         self._compared = False
-        self._recall = Recall()
+        self._begin_to_remember()
         self.closed = False
         _members.add(self)
 
@@ -213,10 +215,15 @@ class Membership:
             max_staleness=self.settings.max_staleness,
             lifetime=self.settings.lifetime,
         )
-        self._recall = Recall()
+        self._begin_to_remember()
         self._chores = Housekeeping(self.store, follower, self.clock)
         self._started_at = self.clock.time()
         return Joining(follower, threading.get_ident(), threading.Event())
+
+    def _begin_to_remember(self) -> None:
+        self._recall = Recall(self.settings.token_cache)
+        self._strangers = Strangers(self.store, self.clock)
+        self._sightings = Sightings(self.store, self.clock)
 
     def _first_round(self, joining: Joining) -> Follower:
         """No lock is held meanwhile: the store may be slow, and listeners may ask for us."""
@@ -244,6 +251,8 @@ class Membership:
             signing = self.keys.signing()[0]
         except ClusterTokenError:
             signing = ""
+        held = self.keys.held
+        self._sightings.note(held)
         return _nodes.Node(
             id=follower.node_id,
             host=_nodes.this_host(),
@@ -255,11 +264,12 @@ class Membership:
             max_staleness=settings.max_staleness,
             accepts_when_stale=settings.when_stale == "accept",
             deployment=settings.deployment,
-            keys=tuple(self.keys.held),
+            keys=tuple(held),
             signing=signing,
             realm_settings=settings.to_agree_in_realm(),
             settings=settings.to_agree_in_deployment(),
             reads=notices.FORMAT,
+            reads_tokens=VERSION,
         ).encode()
 
     def _do_chores(self) -> None:
@@ -274,7 +284,7 @@ class Membership:
         """Once, at the start: say loudly where this node and the others differ."""
         present = _nodes.present(self.store)
         for one in _nodes.drift([node.node for node in present if not node.silent]):
-            logger.warning("nodes of one realm must agree, but %s", one)
+            logger.warning("nodes of one realm must agree, but %s. %s", one, one.remedy)
 
     def _take_epoch(self, epoch: str) -> None:
         if epoch != self._epoch:
@@ -289,17 +299,21 @@ class Membership:
         if self.store.embedded and self.active:
             # Only now that the store is open: who may not open it leaves no key file either.
             self.keys.create()
-        record = self.store.get(RING_KEY)
-        self.keys.load_states(record.value if record else None)
+        while True:
+            loads = self.keys.loads
+            record = self.store.get(RING_KEY)
+            if self.keys.load_states(record.value if record else None, loads):
+                return
 
     def forget(self) -> None:
         """In a fork's child: the parent's lease and answers are not ours."""
         if self._follower is not None:
             self._follower.disown()
+        self.keys.forget_locks()
         self._follower = self._joining = self._thread = self._chores = self.view = None
         self._epoch = ""
         self._compared = False
-        self._recall = Recall()
+        self._begin_to_remember()
 
     def close(self) -> None:
         """Give the lease up, leave the list of nodes, close the store. Twice is fine."""

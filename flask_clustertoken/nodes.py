@@ -20,6 +20,9 @@ FORMAT = 1
 #: A node that has been silent for this many times its ``MAX_STALENESS`` is shown as gone.
 SILENT_AFTER = 2.0
 
+#: What to do where settings differ.
+AGREE = "Make the settings agree, and restart."
+
 
 @cache
 def library_version() -> str:
@@ -56,6 +59,8 @@ class Node:
     settings: Mapping[str, str] = field(default_factory=dict)
     #: The highest form of feed entries that it reads.
     reads: int = OLDEST_FORMAT
+    #: The highest form of tokens that it reads. (Not said: it is of before there was a second.)
+    reads_tokens: int = 1
     format: int = FORMAT
 
     def encode(self) -> bytes:
@@ -68,7 +73,8 @@ class Node:
         try:
             data = json.loads(presence.info)
             known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
-            known["keys"] = tuple(known.get("keys", ()))
+            known["keys"] = tuple(map(str, known.get("keys", ())))
+            known["reads_tokens"] = int(known.get("reads_tokens", 1))
             known["applied"] = int(known.get("applied", 0))
             known["seen"] = int(known.get("seen", 0))
             known["max_staleness"] = float(known.get("max_staleness", STALENESS_LIMIT))
@@ -125,19 +131,33 @@ class Drift:
     nodes: tuple[str, ...]
     theirs: str
     usual: str
+    remedy: str = AGREE
 
     def __str__(self) -> str:
         who = ", ".join(self.nodes)
         return f"{self.setting} is {self.theirs} on {who}, but {self.usual} elsewhere"
 
 
-def _differing(setting: str, values: Sequence[tuple[str, str]]) -> list[Drift]:
+def _keys_remedy(nodes: Sequence[Node]) -> str:
+    of_host: dict[str, set[tuple[str, ...]]] = {}
+    for node in nodes:
+        of_host.setdefault(node.host, set()).add(node.keys)
+    torn = sorted(host for host, sets in of_host.items() if len(sets) > 1)
+    if torn:
+        return (
+            f"The workers of {', '.join(torn)} differ among themselves: is it made anew by each "
+            "worker? Make the key once, and set SECRET to it or keep it in SECRET_FILE."
+        )
+    return "All hosts need the same keys: copy the key file, or set SECRET alike."
+
+
+def _differing(setting: str, values: Sequence[tuple[str, str]], remedy: str = AGREE) -> list[Drift]:
     counts = Counter(value for _, value in values)
     if len(counts) < 2:
         return []
     usual = counts.most_common(1)[0][0]
     return [
-        Drift(setting, tuple(name for name, one in values if one == value), value, usual)
+        Drift(setting, tuple(name for name, one in values if one == value), value, usual, remedy)
         for value in sorted(counts)
         if value != usual
     ]
@@ -145,7 +165,8 @@ def _differing(setting: str, values: Sequence[tuple[str, str]]) -> list[Drift]:
 
 def drift(nodes: Sequence[Node]) -> list[Drift]:
     """Where nodes differ in what must agree: keys, realm settings, deployment settings."""
-    found = _differing("SECRET (fingerprints)", [(n.name, ", ".join(n.keys)) for n in nodes])
+    keys = [(node.name, ", ".join(node.keys)) for node in nodes]
+    found = _differing("SECRET (fingerprints)", keys, _keys_remedy(nodes))
     for setting in sorted({name for node in nodes for name in node.realm_settings}):
         found += _differing(
             setting, [(node.name, node.realm_settings.get(setting, "?")) for node in nodes]

@@ -92,7 +92,9 @@ class Reader:
 
     def met(self, seq: int) -> None:
         """A token carries number *seq*: it may be ahead of this node."""
-        self.seen = max(self.seen, seq)
+        if seq > self.seen:  # (mostly not: no lock is taken then)
+            with self.view.lock:
+                self.seen = max(self.seen, seq)
 
     def meet(self, epoch: str) -> None:
         """Take notice of the store's epoch: at the start, and where it is not the one known."""
@@ -105,7 +107,8 @@ class Reader:
                 "the cluster store was replaced by another one; tokens of the old one are refused"
             )
             self._begin_anew()
-            self._rolled_back = 0
+            with self.view.lock:
+                self._rolled_back = 0
             self._replaced()
         self._hooks.forget()
         self._hooks.keys()
@@ -240,7 +243,7 @@ class Reader:
                 self._ahead = {one for one in self._ahead if one > self._told}
             else:
                 self._ahead.update(one[0] for one in new)
-        self.seen = max(self.seen, seq)
+        self.met(seq)
         for one in new:
             self._tell(*one)
 
@@ -279,16 +282,17 @@ class Reader:
             self._tell(entry.seq, notice)
 
     def _lost(self, seq: int, era: int) -> None:
-        if era != self._era:
-            return  # what lacks it is another store than the one it was read from
-        if seq > self._rolled_back:
+        with self.view.lock:
+            if era != self._era:
+                return  # what lacks it is another store than the one it was read from
+            known, self._rolled_back = self._rolled_back, max(self._rolled_back, seq)
+        if seq > known:
             logger.error(
                 "the cluster store was rolled back: it does not know number %d any more; this "
                 "node refuses until 'flask tokens restored' was run",
                 seq,
             )
-        self._rolled_back = max(self._rolled_back, seq)
-        self.seen = max(self.seen, seq)
+        self.met(seq)
         self._replaced()
         self._void(ROLLED_BACK)
 

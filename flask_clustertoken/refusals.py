@@ -25,6 +25,10 @@ class Refusal:
     cause: BaseException | None = None
     #: The text is no token at all: the only one whose cookie a refusal clears.
     garbled: bool = False
+    #: The fingerprint of a key, or the number of a form, that this node does not know: whether
+    #: anybody does is to be asked.
+    unknown_key: str = ""
+    unknown_form: int = 0
 
     def __bool__(self) -> Literal[False]:
         return False

@@ -98,7 +98,9 @@ class DigestTable:
 class View:
     """What one node knows of the feed, up to :attr:`applied`.
 
-    Readers call :meth:`covers` without a lock; whoever learns holds the lock of this view.
+    Readers call :meth:`covers` without a lock, since what it reads is replaced and never changed
+    in place; whoever learns holds the lock of this view, and so does whoever walks through what
+    is learnt.
     """
 
     def __init__(self) -> None:
@@ -141,9 +143,10 @@ class View:
         """The longest lifetime with which a token may be alive anywhere, as announced."""
         longest = 0.0
         # (A loop: a snapshot asks once for each entry, and a generator takes four times as long.)
-        for one, end in self._lifetimes.items():
-            if end > now and one > longest:
-                longest = one
+        with self.lock:
+            for one, end in self._lifetimes.items():
+                if end > now and one > longest:
+                    longest = one
         return longest
 
     def learn(self, entry: Entry, notice: Notice) -> None:

@@ -20,6 +20,12 @@ DAY = 86_400
 #: The shortest staleness, in seconds: with less no contact with a store is over in time.
 STALENESS_LEAST = 0.1
 
+#: Bytes for verified tokens unless it is set: room for some 40,000 without claims.
+TOKEN_CACHE = 64 * 1024 * 1024
+
+#: Fewer bytes than this hold no token with some claims.
+CACHE_LEAST = 256 * 1024
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -71,6 +77,8 @@ class Settings:
     when_stale: Literal["refuse", "accept"] = "refuse"
     #: How long a record's answer may be remembered.
     record_cache: int = 600
+    #: Bytes that a process spends on tokens that it has verified, their claims included.
+    token_cache: int = TOKEN_CACHE
     #: Login tokens that one subject may have at a time; ``None``: any number.
     token_limit: int | None = None
     #: ``end_oldest``, or ``refuse`` the new login.
@@ -238,6 +246,19 @@ def _count(key: str, value: Any) -> int:
     return value
 
 
+def _bytes(least: int) -> Reader:
+    def read(key: str, value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ConfigurationError(
+                key,
+                f"{value!r} is not a number of bytes from {least} up.",
+                f"Use a whole number, such as {64 * 1024 * 1024} for 64 MB.",
+            )
+        return value
+
+    return read
+
+
 def _texts(key: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [value] if value else []
@@ -322,6 +343,7 @@ _READERS: dict[str, Reader] = {
     "max_staleness": _seconds(at_most=STALENESS_LIMIT, least=STALENESS_LEAST, whole=False),
     "when_stale": _choice("refuse", "accept"),
     "record_cache": _seconds(at_most=RECORD_CACHE_LIMIT),
+    "token_cache": _bytes(CACHE_LEAST),
     "token_limit": _optional(_count),
     "when_limit": _choice("end_oldest", "refuse"),
     "trusted_origins": _origins,

@@ -151,9 +151,9 @@ class Wire:
         if match is None:
             return Refusal("invalid", "not the form of a token", garbled=True)
         if int(match["version"]) != VERSION:
-            return Refusal(
-                "stale", f"a token of form {match['version']}: written by a newer version"
-            )
+            form = int(match["version"])
+            why = f"a token of form {form}: written by a newer version"
+            return Refusal("stale", why, unknown_form=form)
         secret = self._keys.verifying(match["key"], kind)
         if isinstance(secret, Refusal):
             return secret

@@ -42,6 +42,7 @@ FLOORS: dict[str, list[str]] = {
     "follower": ["follower"],
     "thread": ["heart"],
     "nodes": ["nodes"],
+    "keys that this node does not know": ["sightings strangers"],
     "house-keeping": ["housekeeping"],
     "what came of a revocation": ["confirmation"],
     "membership": ["membership"],

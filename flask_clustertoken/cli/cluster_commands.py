@@ -76,6 +76,7 @@ def nodes_command(door: Door, remove: str | None, json_too: bool) -> None:
                         "nodes": list(one.nodes),
                         "theirs": one.theirs,
                         "usual": one.usual,
+                        "remedy": one.remedy,
                     }
                     for one in differing
                 ],
@@ -87,6 +88,8 @@ def nodes_command(door: Door, remove: str | None, json_too: bool) -> None:
         _nodes_table(found, differing)
         for one in differing:
             click.echo(f"DIFFERS: {clean(one)}", err=True)
+        for remedy in dict.fromkeys(one.remedy for one in differing):
+            click.echo(clean(remedy), err=True)
         for host in missing:
             click.echo(f"MISSING: {clean(host)} is expected, and no node of it is alive", err=True)
     if differing or missing:

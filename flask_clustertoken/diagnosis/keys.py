@@ -9,7 +9,9 @@ from pathlib import Path
 
 from ..errors import ClusterTokenError, ConfigurationError
 from ..keys import ADVISED_LENGTH, RING_KEY, KeyFile, fingerprint, ring_states
+from ..nodes import Node
 from ..settings import PREFIX, Settings
+from ..sightings import seen_lately
 from ..stores.base import ClusterStore
 from .findings import Finding
 
@@ -94,6 +96,34 @@ def _is_begun(store: ClusterStore) -> bool:
         return store.begun()
     except ClusterTokenError:
         return False  # what is wrong with it is said next
+
+
+def look_for_lost_keys(store: ClusterStore, held: list[str], live: list[Node]) -> Iterator[Finding]:
+    """Keys that logins may name and no node has: kept in the store's states, or seen lately.
+
+    The nodes were listed before: whoever left since has left its note before.
+    """
+    there = {*held, *(key_id for node in live for key_id in node.keys)}
+    record = store.get(RING_KEY)
+    states = ring_states(record.value if record is not None else None)
+    for key_id in [one for one, state in states.items() if state in ("verifying", "api")]:
+        if key_id not in there:
+            yield Finding(
+                "problem",
+                "keys",
+                f"key {key_id} is to verify tokens, and no node has it: they get 503",
+                f"Put it back on every host; or, if it is lost: keys drop {key_id}",
+            )
+    lately = seen_lately(store)
+    for key_id in sorted(lately.keys() - there - states.keys()):
+        yield Finding(
+            "warning",
+            "keys",
+            f"a node had key {key_id} within the last minutes, and none has it now: its logins "
+            "get 503 for some ten minutes, then have to sign in again",
+            "If SECRET was replaced, put the old key behind the new one; if it is made anew by "
+            "each worker, make it once.",
+        )
 
 
 def look_at_ring(store: ClusterStore, held: list[str]) -> Iterator[Finding]:

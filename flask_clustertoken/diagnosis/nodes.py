@@ -33,7 +33,7 @@ def look_at_nodes(
         yield Finding("warning", "nodes", "no node is running", "Start the app; then ask again.")
         return
     for difference in drift(live):
-        yield Finding("problem", "nodes", str(difference), "Make the settings agree, and restart.")
+        yield Finding("problem", "nodes", str(difference), difference.remedy)
     strangers = [node for node in live if held and not set(held) & set(node.keys)]
     if strangers:
         yield Finding(

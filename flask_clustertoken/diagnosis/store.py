@@ -13,7 +13,7 @@ from ..notices import Notice
 from ..settings import PREFIX, Settings
 from ..stores.base import FORMAT, ClusterStore
 from .findings import Finding
-from .keys import look_at_ring
+from .keys import look_at_ring, look_for_lost_keys
 from .nodes import look_at_nodes
 
 #: Seconds for one call to the store beyond which it is called slow.
@@ -67,8 +67,10 @@ def look_at_store(
         yield from look_at_ring(store, held)
         yield from _feed(store)
         found = present(store)
-        live = (one.node.seen for one in found if not one.silent)
-        yield from _rolled_back(max([position, *live]), head)
+        live = [one.node for one in found if not one.silent]
+        yield from _rolled_back(max([position, *(one.seen for one in live)]), head)
+        if live:
+            yield from look_for_lost_keys(store, held, live)
         yield from look_at_nodes(found, settings, held)
     except ConfigurationError as error:
         error = error.with_prefix(PREFIX)

@@ -41,8 +41,9 @@ class Remembered(Generic[T]):
         self._pause = pause
         self._value: T | None = None
         self._fetched = _NEVER
-        #: How often it was doubted, and up to which doubt it was asked again.
-        self._doubts = self._settled = 0
+        #: The last doubt, and the one up to which it was asked again. (Not a number that is
+        #: raised: of two threads that raise it at once, one would be overlooked.)
+        self._doubt = self._settled = object()
         #: The end of the last attempt; those of the urgent ones are counted by themselves.
         self._tried = {False: _NEVER, True: _NEVER}
         self._lock = threading.Lock()
@@ -59,7 +60,7 @@ class Remembered(Generic[T]):
             found = self.newer(None)
             if found is None:
                 raise KeycloakUnavailable(f"Keycloak: {self._what} failed a moment ago")
-        elif self._settled != self._doubts:
+        elif self._settled is not self._doubt:
             found = self._settle(found)
         elif self._clock.monotonic() - self._fetched >= self._lifetime:
             self._renew()
@@ -84,30 +85,30 @@ class Remembered(Generic[T]):
             lock.release()
 
     def _attempt(self, urgent: bool = False) -> None:
-        began, doubts = self._clock.monotonic(), self._doubts
+        began, doubt = self._clock.monotonic(), self._doubt
         try:
             self._value = self._fetch()
             self._fetched = began
             # (One that was asked for before a doubt came may be the answer of before.)
-            self._settled = doubts
+            self._settled = doubt
         finally:
             self._tried[urgent] = self._clock.monotonic()
 
     def doubt(self) -> None:
         """Whoever asks next waits for one attempt to fetch it anew; this waits for nothing."""
-        self._doubts += 1
+        self._doubt = object()
 
     def _settle(self, found: T) -> T:
-        lock, doubts = self._lock, self._doubts
+        lock, doubt = self._lock, self._doubt
         if not lock.acquire(timeout=PATIENCE):
             return found
         try:
-            if self._settled < doubts:
+            if self._settled is not self._doubt:
                 self._attempt()
         except KeycloakUnavailable as error:
             logger.warning("the old answer is used further: %s", error)
             # Once is enough to wait. From here on it is tried behind the requests.
-            self._settled, self._fetched = doubts, _NEVER
+            self._settled, self._fetched = doubt, _NEVER
         finally:
             lock.release()
         return self._value or found

@@ -27,7 +27,8 @@ class Sweeper:
         """Looks into a page only if it changed since its earliest end was last seen."""
         head = self._feed.look(deadline).head
         listed = self._feed.numbers(deadline)
-        self._ends = {one: self._ends[one] for one in listed if one in self._ends}
+        known = self._ends  # (replaced by whoever else sweeps, in whichever thread)
+        self._ends = {one: known[one] for one in listed if one in known}
         numbers = listed[max(0, bisect_right(listed, after) - 1) :]
         states = self._site.line.ask_many(deadline, [stat(self._site.page(one)) for one in numbers])
         found = {one.seq: one for one in _over(head.tail, before, after)}

@@ -110,6 +110,8 @@ def test_nodes_names_where_settings_differ(cluster: Cluster) -> None:
     told = json.loads(cluster.call("nodes", "--json", code=1).stdout)
 
     assert "DIFFERS: LIFETIME" in result.stderr
+    assert "Make the settings agree" in result.stderr
+    assert all(one["remedy"] for one in told["drift"])
     assert {one["setting"] for one in told["drift"]} == {"LIFETIME"}
     assert len(told["nodes"]) == 2
 

@@ -139,7 +139,10 @@ def test_a_bearer_verifier_that_raises_authenticates_nobody(
     ],
 )
 def test_garbage_is_nobody(site: tuple[Flask, ClusterToken], headers: dict[str, str]) -> None:
-    """Hostile headers are answered, never with a 500, and make no call to the store."""
+    """Hostile headers are answered, never with a 500, and make no call to the store.
+
+    (Save one look at who knows a key that this node does not, whatever comes after it.)
+    """
     app, _ = site
     store = watch(app)
     login_text(app)
@@ -148,7 +151,13 @@ def test_garbage_is_nobody(site: tuple[Flask, ClusterToken], headers: dict[str, 
     answer = app.test_client().get("/maybe", headers=headers)
 
     assert (answer.status_code, answer.text) == (200, "nobody")
-    assert not store.calls["get"] + store.calls["get_many"] + store.calls["append"]
+    looks = store.calls["nodes"]
+    assert looks == (".aaaaaaaaaaaa." in headers.get("Cookie", ""))
+    assert store.calls["get"] + store.calls["get_many"] + store.calls["append"] == looks
+
+    store.calls.clear()
+    app.test_client().get("/maybe", headers=headers)
+    assert not store.calls["nodes"] + store.calls["get"] + store.calls["get_many"]
 
 
 def test_a_user_loader_that_raises_is_the_apps_own_error(
