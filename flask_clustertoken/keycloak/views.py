@@ -14,10 +14,12 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from ..errors import RevokedMeanwhile, StoreError
+from ..extension.clients import client_of
 from ..extension.decorators import OPEN
-from ..extension.redirects import login_url, safe_target
-from ..extension.responses import NodeNotFresh, TokenMissing, wants_html
+from ..extension.redirects import safe_target
+from ..extension.responses import NodeNotFresh, TokenMissing
 from ..extension.state import current_handle
+from ..extension.ways import way_to
 from ..refusals import Refusal
 from .claims import LOGOUT, PUSH_NOT_BEFORE, TEST_AVAILABILITY
 from .errors import (
@@ -29,7 +31,7 @@ from .errors import (
 )
 from .login import TARGET_LIMIT, Arrival, Pending, arrive, begin
 from .messages import ServersViews
-from .pages import MEANINGS, KeycloakDown, KeycloakSaysNo, NotOurLogin, home, onward
+from .pages import MEANINGS, KeycloakDown, KeycloakSaysNo, NotOurLogin, by_browser, home, onward
 from .scratch import scratch
 from .vault import ProviderTokens
 
@@ -99,6 +101,9 @@ class PeoplesViews:
     def login(self) -> ResponseReturnValue:
         """To Keycloak's login page; ``next`` names the page to come back to."""
         adapter = self._adapter
+        if client_of(request.environ) in ("follower", "frame"):
+            # A script cannot follow to another origin: the browser itself has to come here.
+            return by_browser()
         # The first login of all may be the first use of the store, and make the key that seals.
         adapter.authority.follower()
         if adapter.registrar is not None:
@@ -266,12 +271,14 @@ def unauthorized(refusal: Refusal) -> ResponseReturnValue:
         not isinstance(adapter, Adapter)
         or adapter.options.bearer_only
         or by_bearer
-        or request.method not in ("GET", "HEAD")
-        or not wants_html(request.environ)
         or (adapter.options.autodetect_bearer_only and _is_program())
     ):
         raise TokenMissing(refusal)
-    return redirect(login_url(f"{NAME}.login"))
+    refused = TokenMissing(refusal)
+    way = way_to(f"{NAME}.login", refused)
+    if way is None:
+        raise refused
+    return way
 
 
 def _is_program() -> bool:
