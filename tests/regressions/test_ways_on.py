@@ -196,7 +196,7 @@ def test_403_keeps_everybody_where_they_are(site: Flask, client: str) -> None:
 
 
 def test_a_frame_gets_its_part_of_the_page(stale: tuple[Flask, dict[str, str]]) -> None:
-    """Turbo looks for the frame that it asked for, and says "Content missing" where there is none."""
+    """Turbo looks for the frame that it asked for; without one it says "Content missing"."""
     app, login = stale
     headers = CLIENTS["frame"] | login | {"Turbo-Frame": 'a"><script>'}
 
