@@ -103,7 +103,9 @@ class PeoplesViews:
         adapter = self._adapter
         if client_of(request.environ) in ("follower", "frame"):
             # A script cannot follow to another origin: the browser itself has to come here.
-            return by_browser()
+            page = make_response(by_browser())
+            page.headers["Cache-Control"] = "no-store"
+            return page
         # The first login of all may be the first use of the store, and make the key that seals.
         adapter.authority.follower()
         if adapter.registrar is not None:
