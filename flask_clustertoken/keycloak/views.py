@@ -242,7 +242,8 @@ def logout_response(adapter: Adapter, target: str | None = None) -> Response:
         return redirect(target, 303)
     ended = mine.ended_tokens
     # (A target names its whole path, as url_for() does: what the app is mounted at is in it.)
-    back = request.host_url.rstrip("/") + target
+    # (A target of the realm's other hosts is a whole URL.)
+    back = request.host_url.rstrip("/") + target if target.startswith("/") else target
     fields = {"client_id": adapter.options.client_id, "post_logout_redirect_uri": back}
     # (Without the hint Keycloak asks the person, and ends the session of this browser.)
     if ended is not None and ended.id_token:

@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,8 @@ def add_site(app: Flask, tokens: ClusterToken) -> None:
 
     @app.get("/sign-in")
     def sign_in() -> str:
-        # (A path of this origin holds no quotes: they come percent-encoded.)
-        return _SIGN_IN.format(target=safe_target(request.args.get("next"), "/page/plain"))
+        target = safe_target(request.args.get("next"), "/page/plain")
+        return _SIGN_IN.format(target=escape(target))
 
     @app.post("/sign-in")
     def signed_in() -> Any:
