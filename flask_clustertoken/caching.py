@@ -6,37 +6,76 @@ A response that was made after a look at the token is one reader's. Flask had an
 
 from __future__ import annotations
 
+import re
+
 Headers = list[tuple[str, str]]
 
 _READ = ("Cookie", "Authorization")
 _VARY = ("Vary", ", ".join(_READ))
 _PRIVATE = ("Cache-Control", "private")
 _NO_STORE = ("Cache-Control", "no-store")
-#: An app that sends one of these says something of caches itself.
-_ON_CACHES = frozenset({"vary", "cache-control"})
+
+#: What shared caches alone go by, and rather than by ``Cache-Control``: Varnish and Fastly,
+#: Akamai, nginx. (The fields of RFC 9213 are known by how their names end.)
+_TO_SHARED_CACHES = frozenset({"surrogate-control", "edge-control", "x-accel-expires"})
+_TARGETED = "-cache-control"
+#: Directives that are said to shared caches, or that let them keep what is one reader's.
+_SHARED = frozenset({"public", "s-maxage", "proxy-revalidate", "private"})
+
+#: How the names end by which an app says something of caches itself. (Ends of one length: one
+#: slice a header asks for all of them, and each answer of each request has a few.)
+_END = -len("cache-control")
+_ON_CACHES = frozenset(
+    name[_END:] for name in ("vary", "cache-control", _TARGETED, *_TO_SHARED_CACHES)
+)
 
 
-def for_one_reader(headers: Headers, set_cookie: str | None) -> Headers:
+def for_one_reader(headers: Headers, set_cookie: str | None, demanded: bool = False) -> Headers:
     """*headers* with ``Vary``, and ``Cache-Control`` unless the app said something itself.
 
-    With a cookie nobody may keep the answer, whatever the app said.
+    Where a token was *demanded*, the app says nothing to shared caches: they would go on handing
+    the answer out after the token was revoked. With a cookie nobody may keep the answer, whatever
+    the app said.
     """
     for name, _ in headers:
-        if name.lower() in _ON_CACHES:
-            return _considered(headers, set_cookie)
+        if name[_END:].lower() in _ON_CACHES:
+            return _considered(headers, set_cookie, demanded)
     if set_cookie is None:
         return [*headers, _VARY, _PRIVATE]
     return [*headers, _VARY, _NO_STORE, ("Set-Cookie", set_cookie)]
 
 
-def _considered(headers: Headers, set_cookie: str | None) -> Headers:
+def _considered(headers: Headers, set_cookie: str | None, demanded: bool) -> Headers:
     """The same where the app says something of caches itself."""
     names = {name.lower() for name, _ in headers}
     headers = _varied(headers) if "vary" in names else [*headers, _VARY]
+    if set_cookie is not None or demanded:
+        headers = [one for one in headers if not _is_to_shared_caches(one[0].lower())]
     if set_cookie is not None:
         kept = [one for one in headers if one[0].lower() != "cache-control"]
         return [*kept, _NO_STORE, ("Set-Cookie", set_cookie)]
-    return headers if "cache-control" in names else [*headers, _PRIVATE]
+    if "cache-control" not in names:
+        return [*headers, _PRIVATE]
+    return _kept_private(headers) if demanded else headers
+
+
+def _is_to_shared_caches(name: str) -> bool:
+    return name in _TO_SHARED_CACHES or name.endswith(_TARGETED)
+
+
+def _kept_private(headers: Headers) -> Headers:
+    """One ``Cache-Control`` that says what the app said to the reader's own browser."""
+    said = ",".join(value for name, value in headers if name.lower() == "cache-control")
+    kept = [one for one in _directives(said) if one.partition("=")[0].lower() not in _SHARED]
+    if not any(one.lower() == "no-store" for one in kept):
+        kept.insert(0, "private")
+    others = [one for one in headers if one[0].lower() != "cache-control"]
+    return [*others, ("Cache-Control", ", ".join(kept))]
+
+
+def _directives(said: str) -> list[str]:
+    """*said* at its commas, except those within quotes: ``private="set-cookie, x-name"``."""
+    return [one.strip() for one in re.findall(r'(?:[^,"]|"[^"]*"?)+', said) if one.strip()]
 
 
 def _varied(headers: Headers) -> Headers:

@@ -59,10 +59,12 @@ class Handle:
         "_gone",
         "_middleware",
         "_set_cookie",
+        "_shared_cache",
         "_since",
         "_slide",
         "_strict",
         "_text",
+        "demanded",
     )
 
     def __init__(self, middleware: ClusterTokenMiddleware, environ: dict[str, Any]) -> None:
@@ -79,6 +81,10 @@ class Handle:
             self._since = middleware.authority.glimpse()
         self._slide = True
         self._strict = False
+        self._shared_cache = False
+        #: Whether the answer is only for whoever has a good token: then no shared cache keeps it,
+        #: whatever the application says of caches. The Flask decorators set it.
+        self.demanded = False
         self._set_cookie: str | None = None
         #: Whether the response's headers have left.
         self._gone = False
@@ -140,8 +146,20 @@ class Handle:
         """Whether anybody has looked at the token yet."""
         return self._found is not None
 
-    def policy(self, *, slide: bool | None = None, strict: bool | None = None) -> None:
-        """This request's switches: *slide* renews the login, *strict* asks the store itself."""
+    def policy(
+        self,
+        *,
+        slide: bool | None = None,
+        strict: bool | None = None,
+        shared_cache: bool | None = None,
+    ) -> None:
+        """This request's switches: *slide* renews the login, *strict* asks the store itself.
+
+        *shared_cache*: what the application says to shared caches is kept, although a token was
+        :attr:`demanded`. They hand the answer out to others, and after a revocation.
+        """
+        if shared_cache is not None:
+            self._shared_cache = shared_cache
         if slide is not None:
             self._slide = slide
         if strict and not self._strict:
@@ -174,7 +192,9 @@ class Handle:
                 type(error).__name__,
                 "".join(traceback.format_tb(error.__traceback__)),
             )
-            return Refusal("stale", "an error while it was judged", cause=error)
+            refusal = Refusal("stale", "an error while it was judged", cause=error)
+            authority.events.announce(TokenRefused(refusal))
+            return refusal
         return found
 
     def _is_cross_origin(self) -> bool:
@@ -186,6 +206,8 @@ class Handle:
             return authority.authenticate(text, "api", strict=self._strict)
         for verify in self._middleware.bearer_verifiers:
             found = verify(text, self._environ)
+            if isinstance(found, Refusal):
+                authority.refused(found)
             if found is not None:
                 return found
         return authority.authenticate(text, "api", strict=self._strict)
@@ -197,7 +219,7 @@ class Handle:
         if not values:
             return MISSING
         if is_cross_origin(environ, middleware.trusted_origins):
-            authority.events.announce(TokenRefused(CROSS_ORIGIN))
+            authority.refused(CROSS_ORIGIN)
             return CROSS_ORIGIN
         # Several under one name: a parent domain's, or an attack. One at most is honoured.
         refusal: Refusal | None = None
@@ -379,7 +401,9 @@ class Handle:
         # comes round, and it would come round for them often.
         self._environ = NOTHING if text is not None else _asked(self._environ)
         if found is not None:
-            headers = for_one_reader(headers, self._cookie_to_set(found, text))
+            # (What refuses somebody is for nobody else, whatever the view meant of its answer.)
+            demanded = self.demanded and not (self._shared_cache and found)
+            headers = for_one_reader(headers, self._cookie_to_set(found, text), demanded)
         if exc_info is None:
             return start_response(status, headers)
         return start_response(status, headers, exc_info)

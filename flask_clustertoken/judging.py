@@ -47,7 +47,7 @@ class Judge(Revoker):
         except ClusterTokenError as error:
             found = Refusal("stale", str(error), cause=error)
         if isinstance(found, Refusal):
-            self._refused(found)
+            self.refused(found)
         return found
 
     def judge_foreign(self, token: Token) -> Token | Refusal:
@@ -56,6 +56,8 @@ class Judge(Revoker):
         For an adapter that accepts an identity provider's own tokens: the view is asked for its
         id and labels. Marks go by the feed's numbers, which such a token does not carry: with
         :data:`~flask_clustertoken.tokens.UNNUMBERED` as *since* it is covered by none.
+        A refusal is not announced here: the adapter may refuse for reasons of its own before or
+        after, and whoever asked it announces what came of it, once.
         """
         try:
             found = self._not_revoked(token)
@@ -64,9 +66,14 @@ class Judge(Revoker):
                 found = self._not_revoked(token)
         except ClusterTokenError as error:
             found = Refusal("stale", str(error), token.id, token.subject, cause=error)
-        if isinstance(found, Refusal):
-            self._refused(found)
         return found
+
+    def refused(self, refusal: Refusal) -> None:
+        """Announce that what a request presented was not accepted, whoever judged it."""
+        if refusal.reason == "stale" and self._follower is not None:
+            self._follower.note_state()
+        if self.events.heard(TokenRefused):
+            self.events.announce(TokenRefused(refusal))
 
     def _not_revoked(self, token: Token) -> Token | Refusal:
         follower = self.follower()
@@ -84,12 +91,6 @@ class Judge(Revoker):
             why = follower.trouble or "the view is not vouched for"
             return Refusal("stale", why, token.id, token.subject)
         return token
-
-    def _refused(self, refusal: Refusal) -> None:
-        if refusal.reason == "stale" and self._follower is not None:
-            self._follower.note_state()
-        if self.events.heard(TokenRefused):
-            self.events.announce(TokenRefused(refusal))
 
     def _judge(self, text: str, kind: TokenKind, strict: bool) -> Token | Refusal:
         follower = self._follower or self.follower()

@@ -24,9 +24,12 @@ def is_cross_origin(environ: dict[str, Any], trusted: Collection[str]) -> bool:
 
     A request with neither ``Sec-Fetch-Site`` nor ``Origin`` is not a browser's and passes.
     ``Origin: null`` and ``Sec-Fetch-Site: same-site`` do not. The handshake of a WebSocket
-    counts as unsafe: it is a GET with cookies that any page may send and then read from.
+    counts as unsafe: it is a GET with cookies that any page may send and then read from. Any
+    other ``Upgrade`` (``h2c`` of a program, an empty one of a proxy) says nothing of a page.
     """
-    if environ.get("REQUEST_METHOD", "GET") in SAFE_METHODS and "HTTP_UPGRADE" not in environ:
+    if environ.get("REQUEST_METHOD", "GET") in SAFE_METHODS and (
+        "HTTP_UPGRADE" not in environ or not _names_websocket(environ["HTTP_UPGRADE"])
+    ):
         return False
     origin: str | None = environ.get("HTTP_ORIGIN")
     site = environ.get("HTTP_SEC_FETCH_SITE")
@@ -37,3 +40,9 @@ def is_cross_origin(environ: dict[str, Any], trusted: Collection[str]) -> bool:
     scheme, _, host = origin.lower().partition("://")
     here = environ.get("HTTP_HOST", "").lower().removesuffix(_DEFAULT_PORTS.get(scheme, ""))
     return (not host or host != here) and origin not in trusted
+
+
+def _names_websocket(upgrade: str) -> bool:
+    """Whether it is among the protocols (with or without a version) of a list by commas."""
+    names = (one.partition("/")[0].strip() for one in upgrade.lower().split(","))
+    return "websocket" in names

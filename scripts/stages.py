@@ -40,6 +40,8 @@ BROWSER = {
     ("chromium", "chromium-browser"): "chromium",
     ("chromedriver", "chromium.chromedriver"): "chromium-driver",
 }
+#: (It fetches what the browser is given to run: htmx and Turbo.)
+NPM = {("npm",): "npm"}
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,9 @@ STAGES = (
         "(processes or gunicorn) and not (browser or zookeeper or keycloak)",
         360,
         3600,
+        NGINX,
     ),
-    Stage("browser", "browser and not (zookeeper or keycloak)", 120, 300, BROWSER),
+    Stage("browser", "browser and not (zookeeper or keycloak)", 240, 480, {**BROWSER, **NPM}),
     Stage("cluster", "zookeeper and not keycloak", 780, 3600, {**JAVA, **NGINX}),
     Stage("keycloak", "keycloak", 660, 3600, {**JAVA, **NGINX, **BROWSER}),
 )

@@ -18,7 +18,7 @@ from ..issuing import acting_token
 from ..membership import Readiness
 from ..middleware import ClusterTokenMiddleware
 from ..revoking import LOGINS
-from ..settings import PREFIX, Settings
+from ..settings import Settings
 from ..shared import SharedData
 from ..tokens import Token, TokenKind
 from . import signals
@@ -26,6 +26,7 @@ from .decorators import require_token
 from .demands import checked_scopes, kind_of_test
 from .given import Given
 from .globals import current, current_token
+from .loginview import check_login_view
 from .neighbours import warn_of_flask_login
 from .responses import answer_errors
 from .state import (
@@ -255,13 +256,8 @@ class ClusterToken:
 def _before_first(app: Flask, state: AppState) -> None:
     """With the first request, when the app is complete: is what it says still so?"""
     state.given.check(app)
-    view = state.settings.login_view
-    if view and not view.startswith(".") and view not in app.view_functions:
-        raise ConfigurationError(
-            PREFIX + "LOGIN_VIEW",
-            f"this app has no endpoint {view!r}.",
-            "Write the name of the view's function, behind its blueprint's name and a dot.",
-        )
+    if state.settings.login_view:
+        check_login_view(app, state.settings.login_view)
     hooks: list[Any] = [hook for some in app.before_request_funcs.values() for hook in some]
     if require_token in hooks:
         raise ConfigurationError(

@@ -8,7 +8,7 @@ from functools import wraps
 from inspect import iscoroutinefunction
 from typing import Any, NoReturn, TypeVar, cast, overload
 
-from flask import current_app, make_response, redirect, request
+from flask import current_app, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from ..handle import CROSS_ORIGIN, ENVIRON_KEY, Handle
@@ -16,14 +16,17 @@ from ..refusals import Refusal
 from ..tokens import Token, TokenKind
 from .demands import NEEDED, check_kind, checked_scopes
 from .globals import current
-from .redirects import login_url
-from .responses import CrossOrigin, LoginNotFresh, NodeNotFresh, NotEnough, TokenMissing, wants_html
+from .responses import CrossOrigin, LoginNotFresh, NodeNotFresh, NotEnough, TokenMissing
 from .state import current_environ, current_state, handle_in, this_request
+from .ways import way_to
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 #: An attribute of a view function: true where nothing in here refuses anybody.
 OPEN = "clustertoken_open"
+
+#: An attribute of what demands a token: itself. (A wrapper that copies it may let some pass.)
+DEMANDS = "clustertoken_demands"
 
 
 def require_token(
@@ -32,13 +35,15 @@ def require_token(
     *,
     slide: bool = True,
     strict: bool = False,
+    shared_cache: bool = False,
 ) -> Token:
     """The request's token; raises the HTTP exception that refuses where there is none.
 
     For typed code, and inside a function of ``before_request``; never registered there itself,
     since Flask takes what such a function returns for the response. *scopes* limit API tokens;
     a login token passes a scope check unless *kind* is ``"api"``. *slide* ``False``: this request
-    does not keep the login alive. *strict*: ask the store itself.
+    does not keep the login alive. *strict*: ask the store itself. *shared_cache*: what this view
+    says to caches of all (``public``, ``s-maxage``) is meant, and kept; else it is ``private``.
 
     A view that makes logins or has another judge (an adapter's: see :data:`OPEN`) is never refused,
     so that a hook may stand before a whole app; what is returned there may be falsy.
@@ -48,7 +53,7 @@ def require_token(
     if scopes != ():
         scopes = checked_scopes(scopes)
     try:
-        return _demanding(kind, scopes, slide, strict)(current_environ())
+        return _demanding(kind, scopes, slide, strict, shared_cache)(current_environ())
     except HTTPException:
         if stands_open():
             return cast(Token, current())
@@ -62,7 +67,7 @@ def stands_open() -> bool:
 
 
 def _demanding(
-    kind: TokenKind | None, scopes: Sequence[str], slide: bool, strict: bool
+    kind: TokenKind | None, scopes: Sequence[str], slide: bool, strict: bool, shared_cache: bool
 ) -> Callable[[Mapping[str, Any]], Token]:
     """Gives the token of the request with that environ, or raises what refuses.
 
@@ -73,8 +78,13 @@ def _demanding(
     def demand(environ: Mapping[str, Any]) -> Token:
         handle = environ.get(ENVIRON_KEY)
         if isinstance(handle, Handle):
-            if strict or not slide:
-                handle.policy(slide=None if slide else False, strict=strict)
+            handle.demanded = True
+            if strict or shared_cache or not slide:
+                handle.policy(
+                    slide=None if slide else False,
+                    strict=strict,
+                    shared_cache=shared_cache or None,
+                )
             found = handle.look()
         else:
             found = current()
@@ -100,10 +110,10 @@ def refuse(refusal: Refusal, error: type[TokenMissing] = TokenMissing) -> NoRetu
     if handler is not None:
         answer = current_app.ensure_sync(handler)(refusal)
         raise HTTPException(response=make_response(answer))
+    refused = error(refusal)
     view = state.settings.login_view
-    if view and request.method in ("GET", "HEAD") and wants_html(request.environ):
-        raise HTTPException(response=make_response(redirect(login_url(view))))
-    raise error(refusal)
+    way = way_to(view, refused) if view else None
+    raise refused if way is None else HTTPException(response=way)
 
 
 @overload
@@ -115,6 +125,7 @@ def token_required(
     scopes: Sequence[str] = (),
     slide: bool = True,
     strict: bool = False,
+    shared_cache: bool = False,
 ) -> Callable[[View], View]: ...
 def token_required(
     view: View | None = None,
@@ -123,6 +134,7 @@ def token_required(
     scopes: Sequence[str] = (),
     slide: bool = True,
     strict: bool = False,
+    shared_cache: bool = False,
 ) -> View | Callable[[View], View]:
     """Protect a view; below ``@app.route``, bare or called. See :func:`require_token`.
 
@@ -131,19 +143,26 @@ def token_required(
     whatever comes behind that.
     """
     check_kind(kind)
-    protect = _before(_demanding(kind, checked_scopes(scopes), slide, strict))
+    protect = _before(_demanding(kind, checked_scopes(scopes), slide, strict, shared_cache))
     return protect(view) if view is not None else protect
 
 
-def token_policy(*, slide: bool = True, strict: bool = False) -> Callable[[View], View]:
-    """The same switches for views that need no token. ``slide=False``: for polling."""
+def token_policy(
+    *, slide: bool = True, strict: bool = False, shared_cache: bool = False
+) -> Callable[[View], View]:
+    """The same switches for views that need no token. ``slide=False``: for polling.
+
+    ``shared_cache=True``: also for a view that a hook before it protects.
+    """
 
     def switch(environ: Mapping[str, Any]) -> None:
         handle = handle_in(environ)
         if handle is not None:
-            handle.policy(slide=None if slide else False, strict=strict)
+            handle.policy(
+                slide=None if slide else False, strict=strict, shared_cache=shared_cache or None
+            )
 
-    return _before(switch)
+    return _before(switch, demands=False)
 
 
 def fresh_login_required(max_age: float | timedelta) -> Callable[[View], View]:
@@ -157,7 +176,7 @@ def fresh_login_required(max_age: float | timedelta) -> Callable[[View], View]:
     if not seconds >= 0:
         raise ValueError(f"max_age is {seconds} s: no login could ever be fresh")
 
-    demand = _demanding(None, (), slide=True, strict=False)
+    demand = _demanding(None, (), slide=True, strict=False, shared_cache=False)
 
     def check(environ: Mapping[str, Any]) -> None:
         token = demand(environ)
@@ -170,7 +189,14 @@ def fresh_login_required(max_age: float | timedelta) -> Callable[[View], View]:
     return _before(check)
 
 
-def _before(check: Callable[[Mapping[str, Any]], object]) -> Callable[[View], View]:
+def _before(
+    check: Callable[[Mapping[str, Any]], object], *, demands: bool = True
+) -> Callable[[View], View]:
+    def marked(found: Callable[..., Any]) -> Callable[..., Any]:
+        if demands:
+            setattr(found, DEMANDS, found)
+        return found
+
     def decorate(view: View) -> View:
         if not callable(view):
             raise TypeError(
@@ -196,7 +222,7 @@ def _before(check: Callable[[Mapping[str, Any]], object]) -> Callable[[View], Vi
                 return await checked(*args, **kwargs)
 
             # So that what stands above may await it, as it would the view.
-            return cast(View, checked_async)
-        return cast(View, checked)
+            return cast(View, marked(checked_async))
+        return cast(View, marked(checked))
 
     return decorate

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, current_app
-from werkzeug.datastructures import Headers, MIMEAccept
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import Forbidden, HTTPException, ServiceUnavailable, Unauthorized
-from werkzeug.http import parse_accept_header, quote_header_value
+from werkzeug.http import quote_header_value
 from werkzeug.wrappers import Response
 
 from ..errors import (
@@ -25,17 +25,14 @@ from ..errors import (
 )
 from ..handle import CROSS_ORIGIN
 from ..refusals import Refusal
+from .clients import client_of, is_safe, wants_html
+from .pages import refusal_page
+from .redirects import own_page
 
 logger = logging.getLogger("flask_clustertoken")
 
 #: Seconds after which a client may ask a stale node again.
 RETRY_AFTER = 2
-
-
-def wants_html(environ: dict[str, Any]) -> bool:
-    """Whether HTML is preferred; ``*/*`` and nothing at all mean JSON."""
-    accept = parse_accept_header(environ.get("HTTP_ACCEPT", "*/*"), MIMEAccept)
-    return accept.best_match(["application/json", "text/html"], "application/json") == "text/html"
 
 
 def _challenge(**parameters: str) -> tuple[str, str]:
@@ -67,17 +64,44 @@ class TokenRefused(HTTPException):
         # A refusal is for this very request: it is kept by no cache, and read as what it is.
         headers["Cache-Control"] = "no-store"
         headers["X-Content-Type-Options"] = "nosniff"
+        if environ is not None:
+            _tell_htmx(headers, environ)
         if environ is not None and wants_html(environ):
             body, mimetype = self.get_body(environ), "text/html"
         else:
             body, mimetype = json.dumps(self.to_json()) + "\n", "application/json"
         return Response(body, self.code, headers, mimetype=mimetype)
 
+    def get_body(self, environ: Any = None, scope: Any = None) -> str:
+        """The page for people."""
+        environ = environ or {}
+        said = dict(self.extra_headers()).get("Retry-After")
+        return refusal_page(
+            self.name,
+            self.get_description(environ),
+            environ,
+            None if said is None else int(said),
+            own_page(environ) or "",
+        )
+
     def to_json(self) -> dict[str, Any]:
         body: dict[str, Any] = {"error": self.error, "message": self.description}
         if self.reason:
             body["reason"] = self.reason
         return body
+
+
+def _tell_htmx(headers: Headers, environ: dict[str, Any]) -> None:
+    """What asked stays as it is, and can be used again; a link opens as the browser opens it,
+    which shows the refusal as a page (and htmx 2 would show nothing).
+    """
+    client = client_of(environ)
+    if client not in ("htmx", "boosted"):
+        return
+    headers["HX-Reswap"] = "none"
+    page = own_page(environ)
+    if client == "boosted" and page is not None and is_safe(environ):
+        headers["HX-Redirect"] = page
 
 
 class TokenMissing(TokenRefused, Unauthorized):

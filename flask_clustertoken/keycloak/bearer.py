@@ -61,7 +61,8 @@ def _judge(adapter: Adapter, text: str) -> Token | Refusal:
             # With such a push Keycloak says that keys may be withdrawn: this one, perhaps.
             provider.keys.verify(text)
         if found and claims["iat"] < adapter.not_before.remembered().for_bearers:
-            return Refusal("revoked", "issued before the not-before that Keycloak pushed")
+            why = "issued before the not-before that Keycloak pushed"
+            return Refusal("revoked", why, found.id, found.subject)
     except Expired as error:
         return Refusal("expired", str(error))
     except NotGenuine as error:

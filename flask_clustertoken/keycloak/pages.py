@@ -30,6 +30,20 @@ _ONWARD = """<!doctype html>
 """
 
 
+_BY_BROWSER = """<!doctype html>
+<html lang="en">
+<head>
+<title>Log in</title>
+<meta name="viewport" content="width=device-width">
+<meta name="turbo-visit-control" content="reload">
+</head>
+<body>
+<p><a href="" target="_top" data-turbo="false">Log in</a></p>
+</body>
+</html>
+"""
+
+
 def home() -> str:
     """The app's first page, wherever it is mounted."""
     return request.script_root + "/"
@@ -39,6 +53,11 @@ def onward(target: str) -> str:
     """A page that goes on to *target* by itself, as a navigation that this site began."""
     # (A quote or a space would end the URL where a browser reads "url=".)
     return _ONWARD.format(target=escape(quote(target, safe="/?#[]@!$&()*+,;=:%~-._")))
+
+
+def by_browser() -> str:
+    """A page that makes Turbo ask for this address as a browser does, for a page of its own."""
+    return _BY_BROWSER
 
 
 class LoginFailed(TokenRefused):

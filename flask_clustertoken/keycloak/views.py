@@ -14,10 +14,12 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from ..errors import RevokedMeanwhile, StoreError
+from ..extension.clients import client_of
 from ..extension.decorators import OPEN
-from ..extension.redirects import login_url, safe_target
-from ..extension.responses import NodeNotFresh, TokenMissing, wants_html
+from ..extension.redirects import safe_target
+from ..extension.responses import NodeNotFresh, TokenMissing
 from ..extension.state import current_handle
+from ..extension.ways import way_to
 from ..refusals import Refusal
 from .claims import LOGOUT, PUSH_NOT_BEFORE, TEST_AVAILABILITY
 from .errors import (
@@ -29,7 +31,7 @@ from .errors import (
 )
 from .login import TARGET_LIMIT, Arrival, Pending, arrive, begin
 from .messages import ServersViews
-from .pages import MEANINGS, KeycloakDown, KeycloakSaysNo, NotOurLogin, home, onward
+from .pages import MEANINGS, KeycloakDown, KeycloakSaysNo, NotOurLogin, by_browser, home, onward
 from .scratch import scratch
 from .vault import ProviderTokens
 
@@ -99,6 +101,11 @@ class PeoplesViews:
     def login(self) -> ResponseReturnValue:
         """To Keycloak's login page; ``next`` names the page to come back to."""
         adapter = self._adapter
+        if client_of(request.environ) in ("follower", "frame"):
+            # A script cannot follow to another origin: the browser itself has to come here.
+            page = make_response(by_browser())
+            page.headers["Cache-Control"] = "no-store"
+            return page
         # The first login of all may be the first use of the store, and make the key that seals.
         adapter.authority.follower()
         if adapter.registrar is not None:
@@ -238,7 +245,8 @@ def logout_response(adapter: Adapter, target: str | None = None) -> Response:
         return redirect(target, 303)
     ended = mine.ended_tokens
     # (A target names its whole path, as url_for() does: what the app is mounted at is in it.)
-    back = request.host_url.rstrip("/") + target
+    # (A target of the realm's other hosts is a whole URL.)
+    back = request.host_url.rstrip("/") + target if target.startswith("/") else target
     fields = {"client_id": adapter.options.client_id, "post_logout_redirect_uri": back}
     # (Without the hint Keycloak asks the person, and ends the session of this browser.)
     if ended is not None and ended.id_token:
@@ -269,12 +277,14 @@ def unauthorized(refusal: Refusal) -> ResponseReturnValue:
         not isinstance(adapter, Adapter)
         or adapter.options.bearer_only
         or by_bearer
-        or request.method not in ("GET", "HEAD")
-        or not wants_html(request.environ)
         or (adapter.options.autodetect_bearer_only and _is_program())
     ):
         raise TokenMissing(refusal)
-    return redirect(login_url(f"{NAME}.login"))
+    refused = TokenMissing(refusal)
+    way = way_to(f"{NAME}.login", refused)
+    if way is None:
+        raise refused
+    return way
 
 
 def _is_program() -> bool:

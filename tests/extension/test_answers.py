@@ -417,11 +417,14 @@ def test_a_browser_is_sent_to_the_login_view(browsed: Flask) -> None:
 
 
 def test_only_pages_are_sent_to_the_login_view(browsed: Flask) -> None:
-    """A program and a form's POST get a 401: a redirect would lose what was sent."""
+    """A program gets a 401. A form's POST is led to the login, and from there to its page."""
     client = browsed.test_client()
+    form = {"Accept": BROWSER, "Referer": "http://localhost/form"}
 
     assert client.get("/me", headers={"Accept": "application/json"}).status_code == 401
-    assert client.post("/me", headers={"Accept": BROWSER}).status_code == 401
+    assert client.post("/me", headers={"Accept": "application/json"}).status_code == 401
+    sent = client.post("/me", headers=form)
+    assert (sent.status_code, sent.location) == (303, "/sign-in?next=/form")
 
 
 def test_the_way_back_knows_where_the_app_is_mounted(browsed: Flask) -> None:

@@ -13,6 +13,7 @@ from flask import Flask
 from joserfc.jwk import RSAKey
 from werkzeug.wrappers import Request, Response
 
+from flask_clustertoken import token_required
 from flask_clustertoken.clock import SystemClock
 from flask_clustertoken.extension.state import state_of
 from flask_clustertoken.keycloak import labels, login, views
@@ -651,6 +652,26 @@ def test_a_protected_page(app: Flask) -> None:
     assert person.headers["Location"] == "/keycloak/login?next=/me?x%3D1"
     assert client.get("/me").status_code == 401
     assert client.get("/me", headers={**HTML, "Authorization": "Bearer x"}).status_code == 401
+
+
+def test_forms_htmx_and_turbo_get_to_keycloak_too(app: Flask) -> None:
+    """As to a login view; Turbo, whose scripts cannot go to another origin, by the browser."""
+    client = app.test_client()
+    app.add_url_rule("/save", "save", token_required(lambda: "saved"), methods=["POST"])
+    turbo = {"Accept": "text/html, application/xhtml+xml", "X-Turbo-Request-Id": "1"}
+    back = {"Referer": "http://localhost/form", "HX-Current-URL": "http://localhost/form"}
+
+    form = client.post("/save", headers=HTML | back)
+    assert (form.status_code, form.location) == (303, "/keycloak/login?next=/form")
+    part = client.get("/me", headers={"HX-Request": "true"} | back)
+    assert part.status_code == 401
+    assert part.headers["HX-Redirect"] == "/keycloak/login?next=/form"
+    for headers in (turbo, turbo | {"Turbo-Frame": "news"}):
+        answer = client.get(client.get("/me", headers=headers | back).location, headers=headers)
+        assert answer.status_code == 200
+        assert '<meta name="turbo-visit-control" content="reload">' in answer.text
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert "Set-Cookie" not in answer.headers, "no login begins before the browser comes"
 
 
 def test_a_program_is_told_so(issuer: Issuer, config: Make) -> None:

@@ -105,6 +105,18 @@ def test_here_alone(make: Any, issuer: Issuer, how: str) -> None:
     assert not asked_for_logout(app, issuer)
 
 
+@pytest.mark.parametrize("target", ["/bye", "https://friend.example/bye"])
+def test_back_to_a_page_of_the_realm(make: Any, issuer: Issuer, target: str) -> None:
+    """A path of this origin becomes a whole URL; one of an origin that was named is one."""
+    app = make(CLUSTERTOKEN_TRUSTED_ORIGINS=["https://friend.example"])
+    flow = log_in(app, issuer)
+
+    answer = flow.client.post("/keycloak/logout", data={"next": target})
+
+    back = f"http://localhost{target}" if target.startswith("/") else target
+    assert query_of(answer)["post_logout_redirect_uri"] == back
+
+
 @pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example", "/\\evil.example"])
 def test_only_targets_of_our_own(make: Any, issuer: Issuer, target: str) -> None:
     """Neither we nor Keycloak send the browser to another site."""

@@ -1,0 +1,7 @@
+"""The fixtures that these tests share."""
+
+from __future__ import annotations
+
+from tests.extension.parts import clock, make_app
+
+__all__ = ["clock", "make_app"]
