@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from . import arguments
 from .clock import SKEW
 from .judging import Judge, read_use, use_key
 from .records import from_record
@@ -18,9 +19,12 @@ class Lister(Judge):
     def tokens_of(self, subject: str) -> Iterator[Token]:
         """The live recorded tokens of *subject*, API and login; pages are read as needed.
 
+        Raises :class:`TypeError` or :class:`ValueError` at once for what is no subject.
+
         With the token store ``cookie`` logins are not recorded: :attr:`records_logins`.
         """
-        return (one for one in self._walk(records_of(subject)) if one.subject == subject)
+        wanted = arguments.subject(subject)
+        return (one for one in self._walk(records_of(wanted)) if one.subject == wanted)
 
     def tokens(self) -> Iterator[Token]:
         """Every live recorded token of the realm; pages are read as needed."""
