@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from . import arguments
@@ -62,7 +63,7 @@ class Issuer(Lister):
         since: int | None = None,
         persistent: bool = True,
         labels: Sequence[str] = (),
-        authenticated_at: float | None = None,
+        authenticated_at: float | datetime | None = None,
         replaces: Token | None = None,
         carries_on: Token | None = None,
         check: Callable[[IssuedToken], None] | None = None,
@@ -71,7 +72,9 @@ class Issuer(Lister):
 
         With *carries_on* it is no new login, but that token's under another id: its absolute
         lifetime goes on counting, or whoever stole one could keep it for ever.
-        *check* may raise before anything is written (the text does not fit into a cookie).
+        *authenticated_at* is seconds since 1970, or a datetime with its zone (:class:`ValueError`
+        for one without). *check* may raise before anything is written (the text does not fit into
+        a cookie).
         Raises :class:`RevokedMeanwhile` if a revocation appended after *since* covers it,
         :class:`TokenLimitReached`, or a :class:`StoreError`; then nothing was handed out.
         """
