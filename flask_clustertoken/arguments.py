@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from math import isfinite
 from typing import Any, get_args
 
@@ -73,9 +74,26 @@ def seconds(value: Any, what: str) -> float:
     return float(value)
 
 
+def moment(value: Any, what: str) -> float:
+    """A time of day, in seconds since 1970: a number of them, or a datetime with its zone.
+
+    One without a zone is refused. Python takes it for local time, and who wrote it mostly meant
+    UTC: it would be off by hours, in silence.
+    """
+    if isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise WrongArgument(
+                f"{what} is a datetime without a time zone, which may mean any; write "
+                "datetime.now(timezone.utc) for now, value.replace(tzinfo=timezone.utc) for one "
+                "in UTC, value.astimezone() for one in local time"
+            )
+        value = value.timestamp()
+    return seconds(value, what)
+
+
 def past(value: Any, what: str, now: float) -> float:
-    """A time of day, in seconds since 1970, that has come (or nearly: clocks differ)."""
-    when = seconds(value, what)
+    """A :func:`moment` that has come (or nearly: clocks differ)."""
+    when = moment(value, what)
     if when > now + SKEW:
         raise WrongArgument(
             f"{what} lies in the future; it is in seconds since 1970, not in others"

@@ -7,12 +7,16 @@ exact name; browsers compare the prefix without regard to case.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 from werkzeug.http import dump_cookie
 
 from .errors import ConfigurationError, ValueTooLarge
+
+logger = logging.getLogger("flask_clustertoken")
 
 #: Bytes of name and value together that browsers keep (rfc6265bis).
 COOKIE_LIMIT = 4096
@@ -69,19 +73,27 @@ class Cookie:
         before, found, rest = header.partition(wanted)
         if found and wanted not in rest and (not before or before[-2:] == "; "):
             # One, set apart as browsers do it.
-            return [rest.partition(";")[0].strip(" \t")]
+            value = rest.partition(";")[0].strip(" \t")
+            return [_bare(value) if value[-1:] == '"' or "," in value else value]
         return self._candidates(header, wanted) if found else []
 
     def _candidates(self, header: str, wanted: str) -> list[str]:
+        # A gateway may have joined the cookies with commas. Browsers let one stand inside a value,
+        # too: behind it anybody who may set *some* cookie for this host could write one of ours,
+        # with a prefix that no browser has looked at. So what a prefix promises is not read there.
+        promised = wanted.lower().startswith(("__host-", "__secure-"))
+        joints = ";" if promised else ";,"
         start = header.find(wanted)
         found: list[str] = []
         while start >= 0 and len(found) < CANDIDATES:
-            end = header.find(";", start)
-            if start == 0 or _begins(header, start):
-                value = header[start + len(wanted) : end if end >= 0 else None].strip(" \t")
+            end = _end(header, start, joints)
+            if _begins(header, start, joints):
+                value = _bare(header[start + len(wanted) : end].strip(" \t"))
                 if value not in found:
                     found.append(value)
-            start = header.find(wanted, end) if end >= 0 else -1
+            elif promised and _begins(header, start, ","):
+                _tell_of_commas(self.name)
+            start = header.find(wanted, end)
         return found
 
     def flooded(self, environ: dict[str, Any]) -> bool:
@@ -132,9 +144,34 @@ class Cookie:
         )
 
 
-def _begins(header: str, start: int) -> bool:
+def _begins(header: str, start: int, joints: str) -> bool:
     """Whether a cookie begins at *start*, and not in the middle of another one's name."""
     before = start - 1
     while before >= 0 and header[before] in " \t":
         before -= 1
-    return before < 0 or header[before] == ";"
+    return before < 0 or header[before] in joints
+
+
+def _end(header: str, start: int, joints: str) -> int:
+    """Where the cookie that begins at *start* ends."""
+    ends = [end for end in (header.find(one, start) for one in joints) if end >= 0]
+    return min(ends, default=len(header))
+
+
+def _bare(value: str) -> str:
+    """*value* without what Java's clients and gateways put round it; ours has none of it.
+
+    They write a value in double quotes (RFC 2109 asked for it), and join cookies with a comma.
+    """
+    value = value.partition(",")[0].rstrip(" \t")
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] == '"' else value
+
+
+@cache
+def _tell_of_commas(name: str) -> None:
+    """Once a process: whoever sends such requests should not fill the log."""
+    logger.warning(
+        "a Cookie header has %s behind a comma, where it is not read: a page of a sibling domain "
+        "could have written it there; let the gateway join cookies with '; ' (RFC 9113, 8.2.3)",
+        name,
+    )

@@ -11,6 +11,8 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .authority import IssuedToken, TokenAuthority
@@ -18,7 +20,7 @@ from .caching import Headers, for_one_reader
 from .confirmation import Revocation
 from .errors import ForeignOrigin, NotAllowed, RevokedMeanwhile, StoreUnavailable
 from .events import LoginEnding, TokenRefused
-from .origin import ORIGIN_KEYS, SAFE_METHODS, is_cross_origin
+from .origin import ORIGIN_KEYS, SAFE_METHODS, is_cross_origin, whence
 from .refusals import MISSING, Refusal
 from .tokens import Token
 
@@ -170,8 +172,12 @@ class Handle:
 
     @property
     def _by_bearer(self) -> bool:
+        """Whether a bearer token decides: one that is ours to judge, by how it begins."""
         authorization: str | None = self._environ.get("HTTP_AUTHORIZATION")
-        return authorization is not None and authorization[:7].lower() == "bearer "
+        if authorization is None or authorization[:7].lower() != "bearer ":
+            return False
+        ours = self._middleware.authority.settings.bearer_prefixes
+        return not ours or authorization[7:].strip().startswith(ours)
 
     def _look(self) -> Token | Refusal:
         environ, authority = self._environ, self._middleware.authority
@@ -210,6 +216,8 @@ class Handle:
                 authority.refused(found)
             if found is not None:
                 return found
+        if self._middleware.cookie.values(self._environ):
+            _tell_of_bearers()
         return authority.authenticate(text, "api", strict=self._strict)
 
     def _cookie(self, environ: dict[str, Any], authority: TokenAuthority) -> Token | Refusal:
@@ -247,7 +255,7 @@ class Handle:
         since: int | None = None,
         remember: bool | None = None,
         labels: Sequence[str] = (),
-        authenticated_at: float | None = None,
+        authenticated_at: float | datetime | None = None,
     ) -> Token:
         """Issue a login token, set the cookie, end the login token that came with the request.
 
@@ -351,12 +359,15 @@ class Handle:
             )
         current = self.token
         if self._by_bearer or (isinstance(current, Token) and current.kind == "api"):
+            if not current:
+                _tell_of_bearers()
             raise NotAllowed("a bearer token neither makes nor ends logins")
         # Also without a cookie. SameSite holds it back, and the answer would all the same put
         # the account of whoever wrote that page into this browser, or throw its user out.
         if self._is_cross_origin():
             raise ForeignOrigin(
-                "the request came from a page of another origin; TRUSTED_ORIGINS can allow it"
+                "the request came from a page of another origin; TRUSTED_ORIGINS can allow it. "
+                + whence(self._environ)
             )
 
     def _not_ended(self, current: Refusal) -> NoReturn:
@@ -436,6 +447,15 @@ class Handle:
             # The answer is ready and good; the next request tries again.
             logger.warning("a login could not be renewed", exc_info=True)
             return None
+
+
+@cache
+def _tell_of_bearers() -> None:
+    """Once a process: whoever sends such requests should not fill the log."""
+    logger.warning(
+        "a bearer token that is not ours decided over a login's cookie, or stood in the way of a "
+        "login: if a proxy adds it, say in CLUSTERTOKEN_BEARER_PREFIXES how yours begin"
+    )
 
 
 def _asked(environ: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from . import arguments
@@ -72,7 +73,7 @@ class Issuer(Lister):
         since: int | None = None,
         persistent: bool = True,
         labels: Sequence[str] = (),
-        authenticated_at: float | None = None,
+        authenticated_at: float | datetime | None = None,
         replaces: Token | None = None,
         carries_on: Token | None = None,
         on: Token | None = None,
@@ -84,7 +85,9 @@ class Issuer(Lister):
         lifetime goes on counting, or whoever stole one could keep it for ever.
         *on* is the token on whose strength this is asked for: it stands in the very step that
         issues, or nothing is issued.
-        *check* may raise before anything is written (the text does not fit into a cookie).
+        *authenticated_at* is seconds since 1970, or a datetime with its zone (:class:`ValueError`
+        for one without). *check* may raise before anything is written (the text does not fit into
+        a cookie).
         Raises :class:`RevokedMeanwhile` if a revocation appended after *since* covers it, or any
         covers *on*; :class:`TokenLimitReached`, or a :class:`StoreError`. Nothing was handed out
         then.

@@ -12,7 +12,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -23,6 +23,7 @@ from typing import Literal
 from .clock import Clock
 from .errors import ConfigurationError, StoreDamaged
 from .errors import KeyMissing as KeyMissing
+from .keytexts import LENGTH_LEAST, is_writable
 from .refusals import Refusal
 from .tokens import TokenKind
 
@@ -37,9 +38,8 @@ LOOK_AGAIN = 1.0
 #: A key with fewer characters is warned about.
 ADVISED_LENGTH = 32
 
-#: More bytes than a file of keys has, and more characters than a key has: another file was named.
+#: More bytes than a file of keys has: another file was named.
 FILE_LIMIT = 64 * 1024
-LENGTH_LIMIT = 1024
 
 KeyState = Literal["staged", "signing", "verifying", "api", "dropped"]
 STATES: tuple[KeyState, ...] = ("staged", "signing", "verifying", "api", "dropped")
@@ -64,41 +64,44 @@ class KeyFile:
 
     def read(self) -> tuple[str, ...]:
         """The keys, or nothing where the file does not exist."""
+        found = tuple(dict.fromkeys(line for line in self._lines() if _is_key(line)))
+        if any(len(one) < LENGTH_LEAST for one in found):
+            raise ConfigurationError(
+                "SECRET_FILE",
+                f"{self.path} holds a key shorter than {LENGTH_LEAST} characters.",
+                "Make one with: flask tokens keys stage",
+            )
+        return found
+
+    def _lines(self) -> list[str]:
+        """Its lines, comments too. What is no file of keys would be signed with otherwise."""
         try:
             with self.path.open("rb") as file:
                 raw = file.read(FILE_LIMIT + 1)
         except FileNotFoundError:
-            return ()
+            return []
         except OSError as error:
             raise ConfigurationError(
                 "SECRET_FILE",
                 f"{self.path} cannot be read ({error.strerror}).",
                 "Check its path and its rights.",
             ) from error
-        found = self._keys_in(raw)
-        if any(len(one) < 8 for one in found):
-            raise ConfigurationError(
-                "SECRET_FILE",
-                f"{self.path} holds a key shorter than 8 characters.",
-                "Make one with: flask tokens keys stage",
-            )
-        return found
-
-    def _keys_in(self, raw: bytes) -> tuple[str, ...]:
-        """The lines that are keys. What is no file of keys would be signed with otherwise."""
         try:
-            text = raw.decode("utf-8")
+            # (Windows' editors begin a text with a mark of its byte order.)
+            lines = [line.strip() for line in raw.decode("utf-8-sig").splitlines()]
+            wrong = "" if len(raw) > FILE_LIMIT else None
         except UnicodeDecodeError:
-            text = "\0"
-        lines = [line.strip() for line in text.splitlines()]
-        odd = any(len(line) > LENGTH_LIMIT or not line.expandtabs().isprintable() for line in lines)
-        if odd or len(raw) > FILE_LIMIT:
+            lines, wrong = [], " in UTF-8"
+        odd = next((number for number, one in enumerate(lines, 1) if not is_writable(one)), 0)
+        if odd:
+            wrong = f", and line {odd} is too long or holds a sign that cannot be seen"
+        if wrong is not None:
             raise ConfigurationError(
                 "SECRET_FILE",
-                f"{self.path} is no key file: that is a text with one key a line.",
+                f"{self.path} is no key file: that is a text with one key a line{wrong}.",
                 "Name the file that 'flask tokens keys stage' wrote.",
             )
-        return tuple(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+        return lines
 
     def stamp(self) -> tuple[int, ...]:
         """Changes whenever the file or its rights do."""
@@ -117,21 +120,21 @@ class KeyFile:
         return self.read()
 
     def append(self, secret: str) -> None:
-        """Add *secret* as the last line, by replacing the file in one step."""
-        self._replace((*self.read(), secret))
+        """Add *secret* as the last line, by replacing the file in one step. Comments stay."""
+        self._replace([*self._lines(), secret])
 
     def remove(self, key_id: str) -> bool:
         """Take the key with this fingerprint out; ``False`` where it is not in the file."""
-        held = self.read()
-        kept = tuple(one for one in held if fingerprint(one) != key_id)
+        held = self._lines()
+        kept = [one for one in held if not _is_key(one) or fingerprint(one) != key_id]
         if len(kept) == len(held):
             return False
         self._replace(kept)
         return True
 
-    def _replace(self, keys: tuple[str, ...]) -> None:
+    def _replace(self, lines: Sequence[str]) -> None:
         """In one step; who could read the file before can read it after."""
-        with self._writing(), self._draft(keys) as draft:
+        with self._writing(), self._draft(lines) as draft:
             with suppress(FileNotFoundError):
                 os.chmod(draft, S_IMODE(self.path.stat().st_mode))
             os.replace(draft, self.path)
@@ -148,8 +151,8 @@ class KeyFile:
             ) from error
 
     @contextmanager
-    def _draft(self, keys: tuple[str, ...]) -> Iterator[Path]:
-        """A file beside ours with *keys* in it, on the disk; none is left behind.
+    def _draft(self, lines: Sequence[str]) -> Iterator[Path]:
+        """A file beside ours with *lines* in it, on the disk; none is left behind.
 
         Root keeps the owner: of the file that is there, else of its folder.
         """
@@ -162,12 +165,16 @@ class KeyFile:
                 if os.geteuid() == 0:
                     owner = there.stat()
                     os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-                file.write("".join(f"{one}\n" for one in keys))
+                file.write("".join(f"{one}\n" for one in lines))
                 file.flush()
                 os.fsync(file.fileno())
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+
+def _is_key(line: str) -> bool:
+    return bool(line) and not line.startswith("#")
 
 
 class KeyRing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from . import arguments
 from .judging import Judge, read_use, use_key
 from .records import from_list
 from .stores.base import Record
@@ -18,9 +19,12 @@ class Lister(Judge):
 
         A login's ``expires_at`` is the last that the store was told: it lives at least until
         then, and up to a quarter of ``RENEW_AFTER`` longer where it was renewed since.
+        Raises :class:`TypeError` or :class:`ValueError` at once for what is no subject.
+
         With the token store ``cookie`` logins are not recorded: :attr:`records_logins`.
         """
-        return (one for one in self._walk(records_of(subject)) if one.subject == subject)
+        wanted = arguments.subject(subject)
+        return (one for one in self._walk(records_of(wanted)) if one.subject == wanted)
 
     def tokens(self) -> Iterator[Token]:
         """Every live recorded token of the realm; pages are read as needed."""

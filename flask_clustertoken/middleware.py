@@ -25,6 +25,7 @@ from .handle import ENVIRON_KEY as ENVIRON_KEY
 from .handle import BearerVerifier as BearerVerifier
 from .handle import Handle as Handle
 from .settings import PREFIX, Settings
+from .stores.base import plain_url
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -87,6 +88,6 @@ def _home(store: str) -> str:
     """Plain WSGI has no instance folder: the key file lies beside an embedded store's folder."""
     from pathlib import Path
 
-    scheme, _, rest = store.partition(":")
+    scheme, _, rest = plain_url(store).partition(":")
     path = "/" + rest.lstrip("/")
     return str(Path(path).parent) if scheme == "directory" and rest.strip("/") else ""

@@ -46,3 +46,34 @@ def _names_websocket(upgrade: str) -> bool:
     """Whether it is among the protocols (with or without a version) of a list by commas."""
     names = (one.partition("/")[0].strip() for one in upgrade.lower().split(","))
     return "websocket" in names
+
+
+def whence(environ: dict[str, Any]) -> str:
+    """Where a request that :func:`is_cross_origin` refuses came from, and what may be wrong.
+
+    One sentence or two for whoever sent it: both values are that client's own.
+    """
+    origin, host = environ.get("HTTP_ORIGIN"), environ.get("HTTP_HOST", "")
+    if origin is None:
+        return f"Its browser calls it {_shown(environ.get('HTTP_SEC_FETCH_SITE', ''))}."
+    said = f"Its Origin is {_shown(origin)}, its Host {_shown(host)}."
+    if origin == "null":
+        return (
+            f"{said} A page says null that was sent with Referrer-Policy: no-referrer, or that "
+            "is a file or a sandboxed frame; use Referrer-Policy: same-origin."
+        )
+    there = origin.lower().partition("://")[2]
+    if there == host.lower():
+        return said
+    if there.rpartition(":")[0] == host.lower():
+        return f"{said} A proxy leaves the port out: let it pass on $http_host (nginx), not $host."
+    forwarded = environ.get("HTTP_X_FORWARDED_HOST", "").lower()
+    if forwarded and there in (one.strip() for one in forwarded.split(",")):
+        return (
+            f"{said} A proxy has changed the Host: let it pass Host on, or use ProxyFix(x_host=1)."
+        )
+    return f"{said} If they are one site, let the proxy in front pass on the Host that it got."
+
+
+def _shown(value: str) -> str:
+    return ascii(value[:100])

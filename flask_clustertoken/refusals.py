@@ -23,7 +23,8 @@ class Refusal:
     subject: str | None = None
     expired_at: int | None = None
     cause: BaseException | None = None
-    #: The text is no token at all: the only one whose cookie a refusal clears.
+    #: The text is no token at all, nor what a proxy may have made of one: the only one whose
+    #: cookie a refusal clears.
     garbled: bool = False
     #: The fingerprint of a key, or the number of a form, that this node does not know: whether
     #: anybody does is to be asked.

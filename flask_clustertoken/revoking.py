@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 
 from . import arguments
 from .clock import SKEW
@@ -102,15 +103,20 @@ class Revoker(Membership):
         return self._revoke(notice, changes, entry_id)
 
     def not_before(
-        self, when: float, kinds: Sequence[TokenKind] = LOGINS, *, ahead: bool = False
+        self,
+        when: float | datetime,
+        kinds: Sequence[TokenKind] = LOGINS,
+        *,
+        ahead: bool = False,
     ) -> Revocation:
         """End every token issued before the time *when*, now and later; it only ever rises.
 
         A time in the future ends logins that are still to come, until then: that is refused
-        (milliseconds would end them for ever) unless *ahead* says that it is meant.
+        (milliseconds would end them for ever) unless *ahead* says that it is meant. Seconds since
+        1970, or a datetime with its zone: :class:`ValueError` for one without.
         """
         now = self.clock.time()
-        value = arguments.seconds(when, "not_before")
+        value = arguments.moment(when, "not_before")
         if not ahead:
             value = arguments.past(when, "not_before", now)
         return self._revoke(Notice("not_before", now, kinds=arguments.kinds(kinds), value=value))

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, Literal, cast
 
+from . import keytexts
 from .cookies import Cookie
 from .errors import ConfigurationError
 from .notices import RECORD_CACHE_LIMIT, STALENESS_LIMIT
+from .stores.base import plain_url
 from .wire import TokenStore, check_api_prefix
 
 PREFIX = "CLUSTERTOKEN_"
@@ -89,6 +91,9 @@ class Settings:
     login_view: str = ""
     #: What API tokens begin with, before an underscore.
     api_prefix: str = "ctk"
+    #: How the bearer tokens begin that are ours to judge: another one decides nothing, and the
+    #: cookie counts. ``()``: every bearer token is.
+    bearer_prefixes: tuple[str, ...] = ()
     #: Host names that should be present; ``confirm`` and ``nodes`` name those that are silent.
     expected_nodes: tuple[str, ...] = ()
 
@@ -141,6 +146,13 @@ class Settings:
                 "with TOKEN_STORE='cookie' logins are not recorded and cannot be counted.",
                 "Use TOKEN_STORE='session', or remove the limit.",
             )
+        api = f"{self.api_prefix}_"
+        if self.bearer_prefixes and not api.startswith(self.bearer_prefixes):
+            raise wrong(
+                "BEARER_PREFIXES",
+                f"it leaves out {api!r}, with which API tokens begin, so that none would count.",
+                f"Add {api!r}.",
+            )
         if self.secret and self.secret_file:
             raise wrong("SECRET_FILE", "SECRET is set too.", "Keep one of the two.")
         self.cookie  # noqa: B018 - raises where name and attributes contradict each other
@@ -186,14 +198,30 @@ class Settings:
 
 # -- reading one value -----------------------------------------------------------------
 
+#: What to do where a value is of another kind than it was written as.
+_QUOTED = (
+    "Write it as a text. (Flask reads an environment variable as JSON where it can: a number that "
+    "is meant as text needs double quotes inside it, as in NAME='\"2024\"'.)"
+)
+
 Reader = Callable[[str, Any], Any]
+
+
+def _kind(value: Any) -> str:
+    """What *value* is, without showing it."""
+    if value is None:
+        return "None"
+    if isinstance(value, bool):
+        return "a bool"
+    return "a number" if isinstance(value, int | float) else f"a {type(value).__name__}"
 
 
 def _text(pattern: re.Pattern[str] | None = None, form: str = "") -> Reader:
     def read(key: str, value: Any) -> str:
         if not isinstance(value, str) or (pattern is not None and not pattern.fullmatch(value)):
-            shown = repr(value) if isinstance(value, str) else type(value).__name__
-            raise ConfigurationError(key, f"{shown} is not {form or 'a text'}.", "Correct it.")
+            shown = repr(value) if isinstance(value, str) else _kind(value)
+            remedy = "Correct it." if isinstance(value, str) else _QUOTED
+            raise ConfigurationError(key, f"{shown} is not {form or 'a text'}.", remedy)
         return value
 
     return read
@@ -205,16 +233,21 @@ def _optional(read: Reader) -> Reader:
 
 def _flag(key: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ConfigurationError(key, f"{value!r} is not a bool.", "Use True or False.")
+        raise ConfigurationError(
+            key,
+            f"{value!r} is not a bool.",
+            "Use True or False (in an environment variable: true or false).",
+        )
     return value
 
 
 def _choice(*allowed: str) -> Reader:
     def read(key: str, value: Any) -> str:
-        if value not in allowed:
+        if not isinstance(value, str) or value not in allowed:
             shown = " or ".join(map(repr, allowed))
-            raise ConfigurationError(key, f"{value!r} is unknown.", f"Use {shown}.")
-        return cast(str, value)
+            remedy = f"Use {shown}." if isinstance(value, str) else f"Use {shown}. {_QUOTED}"
+            raise ConfigurationError(key, f"{value!r} is unknown.", remedy)
+        return value
 
     return read
 
@@ -225,7 +258,9 @@ def _seconds(at_most: float | None = None, *, least: float = 0, whole: bool = Tr
             value = value.total_seconds()
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigurationError(
-                key, f"{value!r} is not a duration.", "Use seconds or a timedelta."
+                key,
+                f"{value!r} is not a duration.",
+                "Use seconds, as digits without a unit, or a timedelta.",
             )
         if not 0 < value < float("inf") or (whole and value != int(value)):
             raise ConfigurationError(
@@ -262,25 +297,17 @@ def _bytes(least: int) -> Reader:
 def _texts(key: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [value] if value else []
-    if not isinstance(value, Sequence) or not all(isinstance(one, str) for one in value):
-        raise ConfigurationError(key, "not a text or a list of texts.", "Correct it.")
+    if not isinstance(value, Sequence):
+        raise ConfigurationError(key, f"{_kind(value)} is not a text or a list of texts.", _QUOTED)
+    for one in value:
+        if not isinstance(one, str):
+            # (The value itself is not shown: it may be a key.)
+            raise ConfigurationError(key, f"{_kind(one)} stands among its texts.", _QUOTED)
     return tuple(value)
 
 
 def _secrets(key: str, value: Any) -> tuple[str, ...]:
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    found = _texts(key, value)
-    for one in found:
-        if len(one) < 8:
-            raise ConfigurationError(
-                key,
-                "a key is shorter than 8 characters and could be guessed.",
-                "Make one with: python -c 'import secrets; print(secrets.token_hex(32))'",
-            )
-    if len(set(found)) != len(found):
-        raise ConfigurationError(key, "the same key stands there twice.", "Remove one of them.")
-    return found
+    return keytexts.checked(key, _texts(key, keytexts.one_or_many(key, value)))
 
 
 def _origins(key: str, value: Any) -> tuple[str, ...]:
@@ -305,6 +332,16 @@ def _origin(key: str, value: str) -> str:
     )
 
 
+def _bearers(key: str, value: Any) -> tuple[str, ...]:
+    found = _texts(key, value)
+    for one in found:
+        if not re.fullmatch(r"[A-Za-z0-9._~+/-]+", one):
+            raise ConfigurationError(
+                key, f"{one!r} begins no bearer token.", 'Write a list: ["ctk_", "eyJ"].'
+            )
+    return found
+
+
 def _hosts(key: str, value: Any) -> tuple[str, ...]:
     found = _texts(key, value)
     for one in found:
@@ -322,7 +359,7 @@ def _options(key: str, value: Any) -> Mapping[str, Any]:
 
 
 _READERS: dict[str, Reader] = {
-    "store": _text(re.compile(r"\S+"), "a store's URL"),
+    "store": lambda key, value: plain_url(_text(re.compile(r"\S+"), "a store's URL")(key, value)),
     "store_options": _options,
     "token_store": _choice("session", "cookie"),
     "realm": _text(_NAME, "a name of letters, digits, '.', '_' and '-'"),
@@ -349,6 +386,7 @@ _READERS: dict[str, Reader] = {
     "trusted_origins": _origins,
     "login_view": _text(),
     "api_prefix": lambda key, value: check_api_prefix(_text()(key, value)),
+    "bearer_prefixes": _bearers,
     "expected_nodes": _hosts,
 }
 

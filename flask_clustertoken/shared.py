@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, unquote
 
+from . import arguments
 from .clock import Clock
 from .errors import ValueTooLarge
 from .stores.base import ClusterStore
@@ -18,12 +19,16 @@ from .stores.base import ClusterStore
 #: Bytes of one value as JSON.
 LIMIT = 64 * 1024
 
+#: Characters of a name, and of a key.
+NAME_LIMIT = 512
+
 
 class SharedData:
     """A dictionary of JSON values that all servers of a deployment see.
 
     Every call asks the store: raises :class:`~flask_clustertoken.errors.StoreError` where it
-    cannot be reached, and :class:`TypeError` for a value that JSON cannot hold.
+    cannot be reached, :class:`TypeError` for a value that JSON cannot hold, and :class:`TypeError`
+    or :class:`ValueError` for a name, key or ``ttl`` that is none.
     """
 
     def __init__(self, store: ClusterStore, clock: Clock, deployment: str, name: str) -> None:
@@ -31,15 +36,16 @@ class SharedData:
         self._clock = clock
         # One part of the key for both: by it a store spreads records, and a walk through one
         # name does not come past the others.
+        name = arguments.text(name, "the name of shared data", NAME_LIMIT)
         self._prefix = f"data/{quote(deployment, safe='')}:{quote(name, safe='')}/"
 
     def _key(self, key: Any) -> str:
-        if not isinstance(key, str) or not 0 < len(key) <= 512:
-            raise TypeError("a key of shared data is a text of 1 to 512 characters")
-        return self._prefix + quote(key, safe="")
+        if not isinstance(key, str) or not 0 < len(key) <= NAME_LIMIT:
+            raise TypeError(f"a key of shared data is a text of 1 to {NAME_LIMIT} characters")
+        return self._prefix + quote(arguments.text(key, "a key of shared data"), safe="")
 
     def _end(self, ttl: float | None) -> float | None:
-        return None if ttl is None else self._clock.time() + ttl
+        return None if ttl is None else self._clock.time() + arguments.seconds(ttl, "ttl")
 
     @staticmethod
     def _bytes(value: Any) -> bytes:

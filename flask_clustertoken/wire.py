@@ -50,6 +50,12 @@ def check_api_prefix(prefix: str) -> str:
     return prefix
 
 
+#: What is left of a token that something on the way has quoted, joined, wrapped or cut short.
+_REMNANT = re.compile(
+    r"[1-9][0-9]{0,2}\.[0-9a-f]{12}|\A[1-9][0-9]{0,2}\.[0-9a-f]{0,11}\Z", re.ASCII | re.IGNORECASE
+)
+
+
 class KeyHolder(Protocol):
     """Where the wire form finds its keys; :class:`~flask_clustertoken.keys.KeyRing` is one."""
 
@@ -141,7 +147,7 @@ class Wire:
         if not text:
             return Refusal("invalid", "the token is empty", garbled=True)
         if len(text) > TEXT_LIMIT:
-            return Refusal("invalid", "longer than any token", garbled=True)
+            return _formless("longer than any token", text)
         if kind == "api":
             inner = self._unwrap(text)
             if isinstance(inner, Refusal):
@@ -149,7 +155,7 @@ class Wire:
             text = inner
         match = _WIRE.fullmatch(text)
         if match is None:
-            return Refusal("invalid", "not the form of a token", garbled=True)
+            return _formless("not the form of a token", text)
         if int(match["version"]) != VERSION:
             form = int(match["version"])
             why = f"a token of form {form}: written by a newer version"
@@ -164,6 +170,14 @@ class Wire:
             return _token(json.loads(_unb64(match["payload"])), kind, match["key"])
         except (ValueError, TypeError, KeyError) as error:
             return Refusal("invalid", "a genuine signature over no token", cause=error)
+
+
+def _formless(detail: str, text: str) -> Refusal:
+    """Why *text* is no token; not garbled where the browser may hold a good one all the same."""
+    remnant = _REMNANT.search(text, 0, TEXT_LIMIT)
+    if remnant is None:
+        return Refusal("invalid", detail, garbled=True)
+    return Refusal("invalid", f"{detail}: something on the way has changed it")
 
 
 def _token(data: Any, kind: TokenKind, key_id: str) -> Token:

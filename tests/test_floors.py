@@ -24,7 +24,7 @@ FOLDER = Path(__file__).resolve().parent.parent / PACKAGE
 #: without the package's (``*`` stands for anything). A new module gets its line here.
 FLOORS: dict[str, list[str]] = {
     "ground": ["errors", "clock", "refusals", "origin", "caching"],
-    "first words": ["events", "cookies", "stores.base"],
+    "first words": ["events", "cookies", "keytexts", "stores.base"],
     "what the feed says": ["notices", "stores.lease"],
     "tokens": ["tokens"],
     "forms of a token": ["records", "wire"],

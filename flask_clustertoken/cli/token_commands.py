@@ -302,8 +302,8 @@ def not_before_command(
 ) -> None:
     """End every token issued before WHEN. It only ever rises, and cannot be taken back.
 
-    WHEN is ISO 8601 (UTC where it names no zone) or seconds since 1970. Asks first where it
-    lies in the future: nobody could sign in until then.
+    WHEN is ISO 8601 with its zone (Z, or a difference such as +02:00), or seconds since 1970.
+    Asks first where it lies in the future: nobody could sign in until then.
 
     \b
     Examples:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +20,7 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
 class When(_Param):
-    """A moment: ISO 8601 (UTC where it names no zone), or seconds since 1970."""
+    """A moment: ISO 8601 with its zone, or seconds since 1970."""
 
     name = "when"
 
@@ -41,7 +41,12 @@ class When(_Param):
         except ValueError:
             self.fail("write it like 2026-05-01T12:00:00Z, or as seconds since 1970", param, ctx)
         if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=timezone.utc)
+            self.fail(
+                f"{value!r} names no time zone, and this machine's may be another one than yours; "
+                "put Z behind it for UTC, or the difference, as in 2026-05-01T12:00:00+02:00",
+                param,
+                ctx,
+            )
         return moment.timestamp()
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from flask import Flask
 
+from .. import arguments
 from ..authority import IssuedToken, TokenAuthority
 from ..clock import Clock, SystemClock
 from ..confirmation import Revocation
@@ -28,6 +29,7 @@ from .given import Given
 from .globals import current, current_token
 from .loginview import check_login_view
 from .neighbours import warn_of_flask_login
+from .passage import watch_passage
 from .responses import answer_errors
 from .state import (
     EXTENSION_KEY,
@@ -83,7 +85,13 @@ class ClusterToken:
         authority = TokenAuthority(settings, instance_path=app.instance_path, clock=self._clock)
         middleware = ClusterTokenMiddleware(app.wsgi_app, authority)
         state = AppState(self, settings, authority, middleware, given)
-        middleware.before_first = lambda: _before_first(app, state)
+        came_through = watch_passage(app, middleware)
+
+        def before_first() -> None:
+            _before_first(app, state)
+            came_through()
+
+        middleware.before_first = before_first
         app.wsgi_app = middleware  # type: ignore[method-assign]
         app.extensions[EXTENSION_KEY] = state
         app.jinja_env.globals["current_token"] = current_token
@@ -114,7 +122,9 @@ class ClusterToken:
         """Log *subject* in: issue a token, set the cookie, end the login that the request had.
 
         *remember* ``False``: the cookie ends with the browser. *labels* are the realm's to end
-        (a provider's session id, with the provider's name in front). Raises
+        (a provider's session id, with the provider's name in front). *authenticated_at*: when
+        the password was checked, if not now; in seconds since 1970, or a datetime with its zone
+        (:class:`ValueError` for one without). Raises
         :class:`~flask_clustertoken.errors.RevokedMeanwhile`,
         :class:`~flask_clustertoken.errors.TokenLimitReached`,
         :class:`~flask_clustertoken.errors.ValueTooLarge`,
@@ -127,7 +137,7 @@ class ClusterToken:
             since=since,
             remember=remember,
             labels=labels,
-            authenticated_at=_epoch(authenticated_at),
+            authenticated_at=authenticated_at,
         )
 
     def logout(self) -> Revocation | None:
@@ -164,14 +174,18 @@ class ClusterToken:
         return current_state().authority.revoke_all(kinds)
 
     def not_before(self, when: float | datetime) -> Revocation:
-        """End every login token issued before the time *when*; it only ever rises."""
-        return current_state().authority.not_before(_epoch(when) or 0.0)
+        """End every login token issued before the time *when*; it only ever rises.
+
+        Seconds since 1970, or a datetime with its zone: :class:`ValueError` for one without.
+        """
+        return current_state().authority.not_before(when)
 
     # listing and API tokens
 
     def tokens_of(self, subject: str) -> TokenPages:
-        """The live tokens of *subject*."""
+        """The live tokens of *subject*; :class:`TypeError` or :class:`ValueError` for none."""
         authority = current_state().authority
+        subject = arguments.subject(subject)
         return TokenPages(lambda: authority.tokens_of(subject), authority.records_logins)
 
     def last_used(self, token_id: str) -> int | None:
@@ -266,10 +280,6 @@ def _before_first(app: Flask, state: AppState) -> None:
             "Register a function of your own, with @token_required between the two.",
         )
     warn_of_flask_login(app)
-
-
-def _epoch(when: float | datetime | None) -> float | None:
-    return when.timestamp() if isinstance(when, datetime) else when
 
 
 def _add_commands(app: Flask) -> None:

@@ -12,6 +12,7 @@ from flask import current_app, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from ..handle import CROSS_ORIGIN, ENVIRON_KEY, Handle
+from ..origin import whence
 from ..refusals import Refusal
 from ..tokens import Token, TokenKind
 from .demands import NEEDED, check_kind, checked_scopes
@@ -104,7 +105,7 @@ def refuse(refusal: Refusal, error: type[TokenMissing] = TokenMissing) -> NoRetu
     if refusal.reason == "stale":
         raise NodeNotFresh(refusal) from refusal.cause
     if refusal is CROSS_ORIGIN:
-        raise CrossOrigin(refusal)
+        raise CrossOrigin(refusal, whence(current_environ()))
     state = current_state()
     handler = state.extension.handle_unauthorized or state.handle_unauthorized
     if handler is not None:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, current_app
+from flask import Flask, current_app, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import Forbidden, HTTPException, ServiceUnavailable, Unauthorized
 from werkzeug.http import quote_header_value
@@ -24,6 +24,7 @@ from ..errors import (
     StoreError,
 )
 from ..handle import CROSS_ORIGIN
+from ..origin import whence
 from ..refusals import Refusal
 from .clients import client_of, is_safe, wants_html
 from .pages import refusal_page
@@ -151,6 +152,9 @@ class CrossOrigin(TokenRefused, Forbidden):
         "Its origin can be allowed with CLUSTERTOKEN_TRUSTED_ORIGINS."
     )
 
+    def __init__(self, refusal: Refusal | None = None, whence: str = "") -> None:
+        super().__init__(refusal, f"{self.description} {whence}".rstrip())
+
 
 class NoPlaceLeft(TokenRefused, Forbidden):
     """403: the user has as many logins as ``TOKEN_LIMIT`` allows. No other token would help."""
@@ -183,7 +187,7 @@ def _not_made(error: Exception) -> TokenRefused:
 
 def _not_allowed(error: Exception) -> TokenRefused:
     if isinstance(error, ForeignOrigin):
-        return CrossOrigin(CROSS_ORIGIN)
+        return CrossOrigin(CROSS_ORIGIN, whence(request.environ))
     said = str(error)
     return NotEnough(description=f"{said[:1].upper()}{said[1:]}." if said else None)
 

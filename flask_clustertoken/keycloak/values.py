@@ -14,6 +14,9 @@ from ..errors import ConfigurationError
 _VARIABLE = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)(?::([^}]*))?\}")
 
 
+_URL = "Write https://host[:port][/path], or a path."
+
+
 def wrong(name: str, problem: str, remedy: str) -> ConfigurationError:
     return ConfigurationError(name, problem, remedy)
 
@@ -43,13 +46,16 @@ def read_number(name: str, value: Any) -> int:
 
 def read_url(name: str, value: Any) -> str:
     url = read_text(name, value).rstrip("/") or "/"
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise wrong(name, f"{value!r} is not a usable URL ({error}).", _URL) from None
     absolute = parts.scheme in ("http", "https") and parts.hostname
     relative = url.startswith("/") and not url.startswith("//")
-    if not (absolute or relative) or parts.query or parts.fragment or parts.username:
-        raise wrong(
-            name, f"{value!r} is not a usable URL.", "Write https://host[:port][/path], or a path."
-        )
+    odd = any(ord(sign) <= 32 for sign in url)
+    if odd or not (absolute or relative) or parts.query or parts.fragment or parts.username:
+        raise wrong(name, f"{value!r} is not a usable URL.", _URL)
     return url
 
 

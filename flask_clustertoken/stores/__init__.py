@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 
 from ..clock import Clock
 from ..errors import ConfigurationError
-from .base import CALL_TIMEOUT, ClusterStore
+from .base import CALL_TIMEOUT, ClusterStore, plain_url
 
 __all__ = ["ClusterStore", "open_store", "schemes"]
 
@@ -80,6 +80,7 @@ def open_store(
     Raises :class:`ConfigurationError`, naming *setting*, where the URL or an option is wrong,
     and :class:`MissingDriver` where an optional package is needed.
     """
+    url = plain_url(url)
     scheme, colon, _ = url.partition(":")
     if not colon:
         raise ConfigurationError(

@@ -7,6 +7,7 @@ own parser keeps the first host only, with the root ``/root,h2:2181/root``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,11 @@ DEFAULT_PORT = 2181
 DEFAULT_ROOT = "/clustertoken"
 
 _EXAMPLE = "Write for example: zookeeper://h1:2181,h2:2181,h3:2181/myapp"
+
+
+#: A host's name in any script, with the underscores that people give containers.
+_NAME = re.compile(r"\w[\w.-]*")
+_ADDRESS = re.compile(r"[0-9A-Fa-f:.]+(?:%[\w.-]+)?")
 
 
 def _wrong(problem: str, remedy: str = _EXAMPLE) -> ConfigurationError:
@@ -47,7 +53,8 @@ class Place:
 def parse_place(url: str) -> Place:
     """Read a ``zookeeper:`` URL; :class:`ConfigurationError` (``STORE``) if it is not one."""
     scheme, separator, rest = url.partition("://")
-    if scheme != "zookeeper" or not separator:
+    # (Schemes have no case: RFC 3986, 3.1.)
+    if scheme.lower() != "zookeeper" or not separator:
         raise _wrong("a ZooKeeper store's URL begins with zookeeper://.")
     if "@" in rest:
         # The URL is shown in messages and lists, so nothing of this one is repeated.
@@ -57,6 +64,8 @@ def parse_place(url: str) -> Place:
         )
     if any(sign in rest for sign in "?#") or any(ord(sign) <= 32 for sign in rest):
         raise _wrong("a ZooKeeper store's URL has no query, no fragment and no blanks.")
+    if ";" in rest:
+        raise _wrong("a semicolon separates no servers.", f"Write commas. {_EXAMPLE}")
     hosts: dict[tuple[str, int], None] = {}
     roots: list[str | None] = []
     for part in rest.split(","):
@@ -73,6 +82,8 @@ def _host(server: str) -> tuple[str, int]:
         host, bracket, port = server[1:].partition("]")
         if not bracket or not host or (port and not port.startswith(":")):
             raise _wrong(f"{server!r} is not an IPv6 address in brackets.")
+        if not _ADDRESS.fullmatch(host):
+            raise _wrong(f"{server!r} is not an IPv6 address in brackets.")
         return host, _port(server, port[1:] if port else None)
     host, colon, port = server.partition(":")
     if ":" in port:
@@ -81,6 +92,8 @@ def _host(server: str) -> tuple[str, int]:
         )
     if not host:
         raise _wrong(f"{server!r} has a port but no server's name.")
+    if not _NAME.fullmatch(host):
+        raise _wrong(f"{host!r} is no server's name.")
     return host, _port(server, port if colon else None)
 
 

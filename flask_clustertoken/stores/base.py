@@ -41,6 +41,12 @@ PAGE = 1000
 # -- records ---------------------------------------------------------------------------
 
 
+def plain_url(url: str) -> str:
+    """*url* with its scheme in small letters: schemes have no case (RFC 3986, 3.1)."""
+    scheme, colon, rest = url.partition(":")
+    return f"{scheme.lower()}{colon}{rest}"
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A value and the end of its life in wall-clock seconds (``None``: it has none)."""

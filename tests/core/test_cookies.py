@@ -59,7 +59,14 @@ def test_a_cookie_that_browsers_would_drop_is_refused(given: dict[str, Any], nam
         ("x-ct=a; ct2=b; ctx=c", []),
         ("xct=1; ct=2; ctx=3", ["2"]),
         ("CT=a", []),
-        ('ct="a"', ['"a"']),
+        ('ct="a"', ["a"]),
+        ('ct=""a""', ['"a"']),
+        ('ct="a', ['"a']),
+        ('ct="', ['"']),
+        ("ct=a,b=c", ["a"]),
+        ("b=c,ct=a", ["a"]),
+        ('$Version="1", ct="a", b=c', ["a"]),
+        ("ct=a,ct=b", ["a", "b"]),
         ('x="; ct=fake"; ct=a', ['fake"', "a"]),
         ("x=ct=a", []),
         ("ct=ct=a", ["ct=a"]),
@@ -71,7 +78,7 @@ def test_a_cookie_that_browsers_would_drop_is_refused(given: dict[str, Any], nam
     ],
 )
 def test_only_the_exact_name_is_read(header: str, values: list[str]) -> None:
-    """Lookalikes before and behind, other letters and quotes are not our cookie."""
+    """Lookalikes before and behind and other letters are not our cookie."""
     cookie = Cookie(name="ct", secure=False)
     assert cookie.values({"HTTP_COOKIE": header}) == values
 
