@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import inf
 
+from .backoff import share
 from .clock import SKEW, Clock
 from .follower import Follower
 from .nodes import Node
@@ -54,9 +55,10 @@ class Housekeeping:
 
     def __init__(self, store: ClusterStore, follower: Follower, clock: Clock) -> None:
         self._store = store
-        self._follower = follower
+        self.follower = follower
         self._clock = clock
-        self._next = clock.monotonic() + EVERY
+        # (Nodes that were started together do not look together.)
+        self._next = clock.monotonic() + share(EVERY, 0.5)
         self._stood: dict[str, tuple[int, float]] = {}
         self._sweeping: dict[int, Notice] = {}
         self._cursor = ""
@@ -70,14 +72,14 @@ class Housekeeping:
     def run(self) -> None:
         """Do one small round if one is due and this node is elected."""
         now = self._clock.monotonic()
-        if now < self._next or not self._follower.fresh:
+        if now < self._next or not self.follower.fresh:
             return
-        self._next = now + EVERY
-        self._until = min(now + PATIENCE, self._follower.next_contact)
+        self._next = now + share(EVERY, 0.5)
+        self._until = min(now + PATIENCE, self.follower.next_contact)
         if not self._elected():
             return
         chores: list[Callable[[], object]] = [self.sweep_marks, self.sweep_nodes]
-        if now - self._follower.steady_since >= STEADY:
+        if now - self.follower.steady_since >= STEADY:
             chores += [self.sweep_records, self.sweep_feed]
         else:
             self._measured = now
@@ -89,12 +91,13 @@ class Housekeeping:
                 break
 
     def _elected(self) -> bool:
-        me = self._follower.node_id.encode()
+        me = self.follower.node_id.encode()
         until = self._clock.time() + ELECTED_FOR
-        if self._store.add(LEASE, me, until):
-            return True
-        held = self._store.get(LEASE)
-        return held is not None and held.value == me and self._store.touch(LEASE, until)
+        # A read first: of many nodes all but one find out by it that there is nothing to do.
+        held = self._store.peek(LEASE)
+        if held is None:
+            return self._store.add(LEASE, me, until)
+        return held.value == me and self._store.touch(LEASE, until)
 
     def over(self) -> float:
         """What ended before this time of day may be deleted: a day ago, by what time has passed.
@@ -103,7 +106,7 @@ class Housekeeping:
         an afternoon would delete what is in force. So what may be swept moves on with the clock
         that nobody can set, from where it stood before, whatever the time of day is said to be.
         """
-        said, now = self._follower.past(), self._clock.monotonic()
+        said, now = self.follower.past(), self._clock.monotonic()
         record = self._store.get(SWEPT)
         if record is not None:
             passed = max(0.0, now - self._measured) * CATCH_UP
@@ -152,12 +155,12 @@ class Housekeeping:
             notice = Notice.decode(entry.body)
         except ValueError:
             return False
-        until = notice.remembered_until(self._follower.view.longest(notice.at), entry.seq)
+        until = notice.remembered_until(self.follower.view.longest(notice.at), entry.seq)
         return until is not None and until < before
 
     def sweep_marks(self) -> None:
         """Delete a page of the records that a mark over API tokens covers; note when done."""
-        unswept = self._follower.view.unswept()
+        unswept = self.follower.view.unswept()
         if not unswept:
             return
         if set(unswept) != set(self._sweeping):
@@ -177,7 +180,7 @@ class Housekeeping:
             return
         for seq in unswept:
             done = Notice("swept", self._clock.time(), value=float(seq))
-            longest = self._follower.view.longest(done.at)
+            longest = self.follower.view.longest(done.at)
             self._store.append([done.entry(longest, f"swept-{seq}")])
 
     def _covered(self, record: Record, unswept: Mapping[int, Notice]) -> bool:

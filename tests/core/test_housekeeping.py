@@ -74,7 +74,7 @@ def test_a_clock_that_wakes_a_month_ahead_deletes_nothing(cluster: Cluster, mome
         own.set_wall(30 * DAY)
     else:
         # Set between the check of the clock and the chores of the same step.
-        store.before["add"] = lambda: own.set_wall(30 * DAY)
+        store.before["get_many"] = lambda: own.set_wall(30 * DAY)
     for _ in range(5):
         own.advance(EVERY + 1)
         cluster.clock.advance(EVERY + 1)
