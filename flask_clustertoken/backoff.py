@@ -24,12 +24,14 @@ def share(seconds: float, least: float = 0.0) -> float:
 class Backoff:
     """The pauses of one who tries again. *first* and *cap* bound the first and the longest.
 
-    No two threads use one at once, or it does not matter that one of two failures is lost.
+    *free* failures in a row cost no pause yet: where one alone says little, or a pause of the
+    caller's own is enough for it. No two threads use one at once, or it does not matter that one of two failures is lost.
     """
 
-    def __init__(self, first: float, cap: float) -> None:
+    def __init__(self, first: float, cap: float, *, free: int = 0) -> None:
         self._first = first
         self._cap = max(first, cap)
+        self._free = free
         self._failures = 0
 
     @property
@@ -39,9 +41,11 @@ class Backoff:
 
     def next(self) -> float:
         """It failed: seconds to wait now."""
-        bound = min(self._cap, self._first * 2.0 ** min(self._failures, 32))
+        doublings = self._failures - self._free
         self._failures += 1
-        return share(bound)
+        if doublings < 0:
+            return 0.0
+        return share(min(self._cap, self._first * 2.0 ** min(doublings, 32)))
 
     def reset(self) -> None:
         """It succeeded."""

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from math import isnan, nan
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from .backoff import Backoff, share
 from .clock import SKEW, Clock
@@ -35,6 +35,8 @@ from .stores.base import FORMAT, ClusterStore, Entry, Root
 
 logger = logging.getLogger("flask_clustertoken")
 
+T = TypeVar("T")
+
 #: "Never": a lease that is over before it began.
 NEVER_FRESH = float("-inf")
 
@@ -49,6 +51,9 @@ SPREAD = 0.2
 
 #: Seconds between two steps that requests make because the view is stale, at least.
 TRY_AGAIN = 0.1
+
+#: Seconds for which first sights are refused at most, after others came to nothing.
+LONGEST_LOOK = 2.0
 
 #: Seconds that a request waits for a step that another thread is just doing.
 STEP_PATIENCE = 1.0
@@ -104,6 +109,8 @@ class Follower(Reader):
         self._backoff = Backoff(RETRY_AFTER, longest)
         #: Seconds after the last step before which no request makes another.
         self._pause = TRY_AGAIN
+        self._looks = Backoff(TRY_AGAIN, LONGEST_LOOK, free=2)
+        self._no_look_until = NEVER_FRESH
         self._offset = clock.time() - clock.monotonic()
         #: Wall clock minus monotonic clock; no number while the wall clock is not believed.
         self.offset = self._offset
@@ -224,6 +231,22 @@ class Follower(Reader):
         finally:
             self._step_lock.release()
         self.note_state()
+
+    def look(self, ask: Callable[[], T]) -> T:
+        """The answer of the store to *ask*, for a request that has to know something.
+
+        Where such looks came to nothing a moment ago it raises :class:`StoreUnavailable` at
+        once: requests keep coming, and each would ask a slow store for as long as it may.
+        """
+        if self._clock.monotonic() < self._no_look_until:
+            raise StoreUnavailable("the store did not answer a moment ago")
+        try:
+            found = ask()
+        except StoreUnavailable:
+            self._no_look_until = self._clock.monotonic() + self._looks.next()
+            raise
+        self._looks.reset()
+        return found
 
     def _is_due(self) -> bool:
         if self.fresh and self.clock_steady:
