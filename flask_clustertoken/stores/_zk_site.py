@@ -139,9 +139,7 @@ class Site:
             if op.path == self.head:
                 raise Beaten(str(error)) from error
             if op.what == "create" and error.why is Refused.ABSENT:
-                self.make_parents_of(
-                    deadline, [one.path for one in ops if one.what == "create"]
-                )
+                self.make_parents_of(deadline, [one.path for one in ops if one.what == "create"])
             # It was refused by the servers together: what is read from here on is not older.
             raise Raced(str(error), sure=True) from error
 
