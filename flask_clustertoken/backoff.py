@@ -25,7 +25,7 @@ class Backoff:
     """The pauses of one who tries again. *first* and *cap* bound the first and the longest.
 
     *free* failures in a row cost no pause yet: where one alone says little, or a pause of the
-    caller's own is enough for it. No two threads use one at once, or it does not matter that one of two failures is lost.
+    caller's own is enough for it. It has no lock: of two failures at once one may not count.
     """
 
     def __init__(self, first: float, cap: float, *, free: int = 0) -> None:

@@ -110,7 +110,7 @@ class Realm:
         site = self.site
         names = site.base.strip("/").split("/")
         above = ["/" + "/".join(names[: number + 1]) for number in range(len(names))]
-        place = {path: b"" for path in (*above, *site.places())}
+        place = dict.fromkeys((*above, *site.places()), b"")
         place[site.head] = pack_head(Head())
         place[site.root] = pack_root(Root(epoch=secrets.token_hex(8)))
         *seen, base = site.line.ask(deadline, *map(stat, above))

@@ -140,3 +140,39 @@ def test_the_place_is_made_in_one_step(realm: Realm) -> None:
     store = realm.node()[0].store
     store.root()
     assert min(parts) > 260
+
+
+def test_a_start_where_the_realm_stands_costs_four_writes_at_most(realm: Realm) -> None:
+    """One to be sure of the root, one for the entry, one to vouch; one to answer a barrier."""
+    with realm.nodes(3) as ((first, _), (second, line), (third, later)):
+        first.follower()
+        second.follower()
+        assert line.writes <= 3
+        assert first.revoke_all(kinds=("login",)).seq
+        third.follower()
+        assert later.writes <= 4
+
+
+def test_a_log_out_costs_each_node_two_requests_at_most(realm: Realm) -> None:
+    """Its watch and its read; and once woken it knows."""
+    with realm.nodes(5) as nodes:
+        woken: list[int] = []
+        for number, (node, line) in enumerate(nodes):
+            follower = node.follower()
+            node.store.watch(lambda number=number: woken.append(number))  # type: ignore[misc]
+            follower.step()
+            line.count = line.writes = 0
+        issued = nodes[0][0].issue_login("alice")
+        woken.clear()
+        asked = sum(line.count for _, line in nodes[1:])
+        for number in range(3):
+            seq = nodes[0][0].revoke_ids([issued.token.id]).seq
+            nodes[0][0].revoke_labels([f"x{number}"])
+            assert set(range(1, 5)) <= set(woken), "each is woken, each time anew"
+            woken.clear()
+            for node, line in nodes[1:]:
+                node.follower().step()
+                assert node.follower().view.applied >= seq
+                assert line.writes == 0
+        caused = sum(line.count for _, line in nodes[1:]) - asked
+        assert caused <= 2 * 3 * len(nodes[1:])
