@@ -17,8 +17,9 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from math import isnan, nan
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from .backoff import Backoff, share
 from .clock import SKEW, Clock
 from .errors import (
     ConfigurationError,
@@ -30,18 +31,29 @@ from .errors import (
 from .events import Events, NodeFresh, NodeStale
 from .notices import LIFETIME_ANNOUNCED, Notice
 from .reader import ROLLED_BACK, Hooks, Reader, UnreadableEntry
-from .stores.base import FORMAT, ClusterStore
+from .stores.base import FORMAT, ClusterStore, Entry, Root
 
 logger = logging.getLogger("flask_clustertoken")
+
+T = TypeVar("T")
 
 #: "Never": a lease that is over before it began.
 NEVER_FRESH = float("-inf")
 
-#: Seconds before a store that was in trouble is asked again.
+#: Seconds within which a store that was in trouble is asked again, for the first time; the bound
+#: doubles with each failure, up to this share of ``MAX_STALENESS``. (Nobody but this host's
+#: processes asks an embedded store: there it stays as it is.)
 RETRY_AFTER = 0.5
+LONGEST_RETRY = 1 / 3
 
-#: Seconds between two steps that requests make because the view is stale.
+#: A vouch is due after a third of ``MAX_STALENESS``, less up to this part of it.
+SPREAD = 0.2
+
+#: Seconds between two steps that requests make because the view is stale, at least.
 TRY_AGAIN = 0.1
+
+#: Seconds for which first sights are refused at most, after others came to nothing.
+LONGEST_LOOK = 2.0
 
 #: Seconds that a request waits for a step that another thread is just doing.
 STEP_PATIENCE = 1.0
@@ -93,12 +105,22 @@ class Follower(Reader):
         self._next_vouch = NEVER_FRESH
         self._confirmed_at = NEVER_FRESH
         self._tried = NEVER_FRESH
+        longest = RETRY_AFTER if store.embedded else max_staleness * LONGEST_RETRY
+        self._backoff = Backoff(RETRY_AFTER, longest)
+        #: Seconds after the last step before which no request makes another.
+        self._pause = TRY_AGAIN
+        self._looks = Backoff(TRY_AGAIN, LONGEST_LOOK, free=2)
+        self._no_look_until = NEVER_FRESH
         self._offset = clock.time() - clock.monotonic()
         #: Wall clock minus monotonic clock; no number while the wall clock is not believed.
         self.offset = self._offset
         self._store_ahead: float | None = None
         self._lease_lock = threading.Lock()
         self._lifetime_until = 0.0
+        #: The announcement of our lifetime that was met in the feed last, and its number.
+        self._lifetime_met = (0, 0.0)
+        #: A node's own part of the time in which the next one is due: the first does it for all.
+        self._lifetime_early = LIFETIME_ANNOUNCED / 2 - share(LIFETIME_ANNOUNCED / 4)
         #: The store said something that this node cannot go by: sealed, or not understood.
         self._of_no_use = False
         self._later: deque[Callable[[], None]] = deque(maxlen=1000)
@@ -148,6 +170,11 @@ class Follower(Reader):
     def steady_at(self, now: float, monotonic: float) -> bool:
         """:attr:`clock_steady`, for whoever has read both clocks just now."""
         return -SKEW <= now - monotonic - self.offset <= SKEW
+
+    @property
+    def backing_off(self) -> bool:
+        """Whether the last step came to nothing: the next one waits until it is due."""
+        return self._backoff.failing
 
     def store_time(self) -> float:
         """The time of day, by the store's clock where that is ahead of ours.
@@ -205,10 +232,26 @@ class Follower(Reader):
             self._step_lock.release()
         self.note_state()
 
+    def look(self, ask: Callable[[], T]) -> T:
+        """The answer of the store to *ask*, for a request that has to know something.
+
+        Where such looks came to nothing a moment ago it raises :class:`StoreUnavailable` at
+        once: requests keep coming, and each would ask a slow store for as long as it may.
+        """
+        if self._clock.monotonic() < self._no_look_until:
+            raise StoreUnavailable("the store did not answer a moment ago")
+        try:
+            found = ask()
+        except StoreUnavailable:
+            self._no_look_until = self._clock.monotonic() + self._looks.next()
+            raise
+        self._looks.reset()
+        return found
+
     def _is_due(self) -> bool:
         if self.fresh and self.clock_steady:
             return False
-        return not 0 <= self._clock.monotonic() - self._tried < TRY_AGAIN
+        return not 0 <= self._clock.monotonic() - self._tried < self._pause
 
     def _step(self) -> float:
         if self._withdrawn:
@@ -236,28 +279,45 @@ class Follower(Reader):
             self.lease_end = NEVER_FRESH
             self._announced = False
             self.trouble = "its entry in the list of nodes was removed"
-            return 0.0
+            first = not self.backing_off
+            delay = self._again_in()
+            return 0.0 if first else delay
         except (StoreError, ConfigurationError) as error:
             if isinstance(error, StoreNotOpen | UnreadableEntry):
                 self.lease_end = NEVER_FRESH
                 self._of_no_use = True
             self.trouble = str(error) or type(error).__name__
             self._next_vouch = NEVER_FRESH
-            return RETRY_AFTER
+            return self._again_in()
         if not self.fresh:
-            return RETRY_AFTER
+            return self._again_in()
+        self._backoff.reset()
+        self._pause = TRY_AGAIN
         due = self._next_vouch - self._clock.monotonic()
         look = self.store.look_every
         return max(0.0, due if look is None else min(due, look))
 
+    def _again_in(self) -> float:
+        """A step came to nothing: the seconds until the next, also for those that requests make."""
+        delay = self._backoff.next()
+        self._pause = max(TRY_AGAIN, delay)
+        return delay
+
     def _confirm(self) -> None:
         start = self._clock.monotonic()
-        self._check_root()
-        if not self._announced and not self._withdrawn:
-            self.store.announce(self.node_id, self._describe(self))
-            self._announced = True
+        announced = self._announced
+        if not announced:
+            self._check_root()
+            if not self._withdrawn:
+                self.store.announce(self.node_id, self._describe(self))
+                self._announced = True
         answered = self.view.applied
         vouched = self.store.vouch(self.node_id, self._describe(self))
+        if announced:
+            # Behind that write, so that it needs none of its own.
+            self._judge_root(self.store.peek_root())
+            if not self._announced:
+                raise StoreUnavailable("the store was replaced a moment ago")
         self._answered = answered
         self._store_ahead = vouched.time - self._clock.monotonic()
         if abs(vouched.time - self._clock.time()) > SKEW:
@@ -276,7 +336,8 @@ class Follower(Reader):
         self._extend(start, vouched.seq)
 
     def _extend(self, start: float, seq: int) -> None:
-        self._next_vouch = start + self._max_staleness / 3
+        # (Nodes that came back at the same moment must not go on together.)
+        self._next_vouch = start + share(self._max_staleness / 3, 1 - SPREAD)
         if self.view.broken or self.rolled_back or self.view.applied < seq or self._withdrawn:
             self._void(
                 self.view.broken
@@ -312,9 +373,12 @@ class Follower(Reader):
     def _replaced(self) -> None:
         self._announced = False
         self._lifetime_until = 0.0
+        self._lifetime_met = (0, 0.0)
 
     def _check_root(self) -> None:
-        root = self.store.root()
+        self._judge_root(self.store.root())
+
+    def _judge_root(self, root: Root) -> None:
         if root.format > FORMAT:
             raise StoreNotOpen(f"the store has form {root.format}; a newer version is needed")
         if root.state == "sealed":
@@ -357,7 +421,11 @@ class Follower(Reader):
     def _announce_lifetime(self) -> None:
         """Say how long tokens made here may live, before one is made with it."""
         now = self._clock.time()
-        if now < self._lifetime_until - LIFETIME_ANNOUNCED / 2:
+        number, until = self._lifetime_met
+        if number <= self.view.applied:
+            # What another node has announced holds for this one as well.
+            self._lifetime_until = max(self._lifetime_until, until)
+        if now < self._lifetime_until - self._lifetime_early:
             return
         day = int(now // (LIFETIME_ANNOUNCED / 2))
         at = day * LIFETIME_ANNOUNCED / 2
@@ -367,6 +435,10 @@ class Follower(Reader):
             self.follow()
         if seq <= self.view.applied:
             self._lifetime_until = at + LIFETIME_ANNOUNCED
+
+    def _read(self, entry: Entry, notice: Notice) -> None:
+        if notice.kind == "lifetime" and notice.value == self._lifetime:
+            self._lifetime_met = (entry.seq, notice.at + LIFETIME_ANNOUNCED)
 
     def lifetime_announced(self) -> bool:
         """Whether the view stands behind an announcement of our lifetime that still holds.

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
+from .backoff import Backoff
 from .errors import StoreError
 from .follower import RETRY_AFTER, Follower
 
 logger = logging.getLogger("flask_clustertoken")
+
+#: Seconds that a step which failed in a way that nobody thought of is put off at most.
+LONGEST_PAUSE = 30.0
 
 
 class FollowerThread:
@@ -25,16 +30,18 @@ class FollowerThread:
 
     def _run(self) -> None:
         delay = 0.0
-        while self._waited(delay):
+        unknown = Backoff(RETRY_AFTER, LONGEST_PAUSE)
+        while self._waited(delay, unknown.failing or self._follower.backing_off):
             try:
                 self._watch()
                 delay = self._follower.step()
+                unknown.reset()
             except Exception:
                 if self._stopped:  # the store was closed under this very step
                     return
                 # A thread that died would make the node stale without a word.
                 logger.exception("the follower failed; it goes on")
-                delay = RETRY_AFTER
+                delay = unknown.next()
 
     def _watch(self) -> None:
         """Ask to be woken, as soon as the store can be asked for that."""
@@ -45,10 +52,17 @@ class FollowerThread:
             except StoreError:
                 logger.debug("the store cannot be watched yet", exc_info=True)
 
-    def _waited(self, delay: float) -> bool:
-        self._follower.wake.wait(delay)
-        self._follower.wake.clear()
-        return not self._stopped
+    def _waited(self, delay: float, to_the_end: bool) -> bool:
+        """Wait until something happens; *to_the_end*: whatever happens, save that we stop.
+
+        In trouble each revocation of others would be one more try.
+        """
+        wake, end = self._follower.wake, time.monotonic() + delay
+        while True:
+            wake.wait(max(0.0, end - time.monotonic()))
+            wake.clear()
+            if self._stopped or not to_the_end or time.monotonic() >= end:
+                return not self._stopped
 
     def stop(self) -> None:
         self._stopped = True

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import inf
 
+from .backoff import share
 from .clock import SKEW, Clock
 from .errors import Conflict
 from .follower import Follower
@@ -56,13 +57,14 @@ class Housekeeping:
 
     def __init__(self, store: ClusterStore, follower: Follower, clock: Clock) -> None:
         self._store = store
-        self._follower = follower
+        self.follower = follower
         self._clock = clock
         # (No margin: two that both sweep do no harm, and a day lies between end and deletion.)
         self._lease = Lease(store, LEASE, margin=0.0, clock=clock)
         #: What must hold where it is noted how far was swept. A command line is not elected.
         self._guard: list[Change] = []
-        self._next = clock.monotonic() + EVERY
+        # (Nodes that were started together do not look together.)
+        self._next = clock.monotonic() + share(EVERY, 0.5)
         self._stood: dict[str, tuple[int, float]] = {}
         self._sweeping: dict[int, Notice] = {}
         self._cursor = ""
@@ -76,14 +78,14 @@ class Housekeeping:
     def run(self) -> None:
         """Do one small round if one is due and this node is elected."""
         now = self._clock.monotonic()
-        if now < self._next or not self._follower.fresh:
+        if now < self._next or not self.follower.fresh:
             return
-        self._next = now + EVERY
-        self._until = min(now + PATIENCE, self._follower.next_contact)
+        self._next = now + share(EVERY, 0.5)
+        self._until = min(now + PATIENCE, self.follower.next_contact)
         if not self._elected():
             return
         chores: list[Callable[[], object]] = [self.sweep_marks, self.sweep_nodes]
-        if now - self._follower.steady_since >= STEADY:
+        if now - self.follower.steady_since >= STEADY:
             chores += [self.sweep_records, self.sweep_feed]
         else:
             self._measured = now
@@ -105,6 +107,9 @@ class Housekeeping:
             return True
         if lease.held:
             return lease.hold(ELECTED_FOR)
+        if self._store.peek(LEASE) is not None:
+            # Of many nodes all but one find out by a read that there is nothing to do.
+            return False
         elected = lease.take(ELECTED_FOR)
         self._guard = lease.needed()
         return elected
@@ -116,7 +121,7 @@ class Housekeeping:
         an afternoon would delete what is in force. So what may be swept moves on with the clock
         that nobody can set, from where it stood before, whatever the time of day is said to be.
         """
-        said, now = self._follower.past(), self._clock.monotonic()
+        said, now = self.follower.past(), self._clock.monotonic()
         record = self._store.get(SWEPT)
         if record is not None:
             passed = max(0.0, now - self._measured) * CATCH_UP
@@ -166,12 +171,12 @@ class Housekeeping:
             notice = Notice.decode(entry.body)
         except ValueError:
             return False
-        until = notice.remembered_until(self._follower.view.longest(notice.at), entry.seq)
+        until = notice.remembered_until(self.follower.view.longest(notice.at), entry.seq)
         return until is not None and until < before
 
     def sweep_marks(self) -> None:
         """Delete a page of the records that a mark over API tokens covers; note when done."""
-        unswept = self._follower.view.unswept()
+        unswept = self.follower.view.unswept()
         if not unswept:
             return
         if set(unswept) != set(self._sweeping):
@@ -190,7 +195,7 @@ class Housekeeping:
             return
         for seq in unswept:
             done = Notice("swept", self._clock.time(), value=float(seq))
-            longest = self._follower.view.longest(done.at)
+            longest = self.follower.view.longest(done.at)
             self._store.append([done.entry(longest, f"swept-{seq}")])
 
     def _covered(self, record: Record, unswept: Mapping[int, Notice]) -> bool:

@@ -186,7 +186,7 @@ class Judge(Revoker):
         """A login on another node 5 ms ago is normal: wait for the feed a moment."""
         follower.met(seq)
         follower.wake.set()
-        return follower.reach(seq)
+        return follower.look(lambda: follower.reach(seq))
 
     def _ask(self, seen: Seen, follower: Follower) -> Refusal | None:
         """Look for the record of *seen* in the store; remember a yes, never a no."""
@@ -194,7 +194,7 @@ class Judge(Revoker):
         generation = follower.view.generation
         doubts = self._recall.doubts
         asked_at = self.clock.monotonic()
-        record = self.store.get(token.record_key)
+        record = follower.look(lambda: self.store.get(token.record_key))
         if record is None:
             return Refusal("revoked", "the store has no record of it", token.id, token.subject)
         try:

@@ -39,6 +39,9 @@ from .wire import VERSION, Wire
 
 logger = logging.getLogger("flask_clustertoken")
 
+#: Nodes with which one that starts compares its settings.
+COMPARED = 16
+
 _members: weakref.WeakSet[Membership] = weakref.WeakSet()
 
 
@@ -245,6 +248,9 @@ class Membership:
         return follower
 
     def _describe(self, follower: Follower) -> bytes:
+        return self._node(follower).encode()
+
+    def _node(self, follower: Follower) -> _nodes.Node:
         self.keys.reread()
         settings = self.settings
         try:
@@ -270,20 +276,25 @@ class Membership:
             settings=settings.to_agree_in_deployment(),
             reads=notices.FORMAT,
             reads_tokens=VERSION,
-        ).encode()
+        )
 
     def _do_chores(self) -> None:
         self.keys.reread()
-        if not self._compared and self.active:
-            self._name_drift()
+        if not self._compared and self.active and self._chores is not None:
+            self._name_drift(self._chores.follower)
             self._compared = True
         if self._chores is not None:
             self._chores.run()
 
-    def _name_drift(self) -> None:
-        """Once, at the start: say loudly where this node and the others differ."""
-        present = _nodes.present(self.store)
-        for one in _nodes.drift([node.node for node in present if not node.silent]):
+    def _name_drift(self, follower: Follower) -> None:
+        """Once, at the start: say loudly where this node and the others differ.
+
+        Compared with a few of them, so that a start costs the same in a large cluster; the
+        list of nodes and ``doctor`` compare all.
+        """
+        others = _nodes.listed(self.store.peek_nodes(COMPARED), follower.store_time())
+        nodes = [one.node for one in others if not one.silent and one.node.id != follower.node_id]
+        for one in _nodes.drift([self._node(follower), *nodes]):
             logger.warning("nodes of one realm must agree, but %s. %s", one, one.remedy)
 
     def _take_epoch(self, epoch: str) -> None:
@@ -301,7 +312,8 @@ class Membership:
             self.keys.create()
         while True:
             loads = self.keys.loads
-            record = self.store.get(RING_KEY)
+            # (Behind the read that told of it, or a write of ours.)
+            record = self.store.peek(RING_KEY)
             if self.keys.load_states(record.value if record else None, loads):
                 return
 

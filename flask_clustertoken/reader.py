@@ -188,7 +188,7 @@ class Reader:
             place, learnt = self._read_all()
             # Asked behind the last page: a store that took the old one's place goes on from its
             # number and lacks its revocations, so tokens of the old one must not be judged by it.
-            self.meet(self.store.root().epoch)
+            self.meet(self.store.peek_root().epoch)
             if era == self._era:
                 break
         else:
@@ -257,6 +257,7 @@ class Reader:
         try:
             notice = Notice.decode(entry.body)
             self.view.learn(entry, notice)
+            self._read(entry, notice)
             return notice
         except Exception as error:
             # Whatever it is that fails: what cannot be learnt is not skipped.
@@ -319,6 +320,9 @@ class Reader:
     def _void(self, why: str) -> None:
         """Nobody can vouch for the view any more."""
         self.trouble = why
+
+    def _read(self, entry: Entry, notice: Notice) -> None:
+        """An entry was met in the feed."""
 
     def _replaced(self) -> None:
         """What was told to the store is not in it: it is another one, or an older one."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..authority import TokenAuthority
+from ..backoff import Backoff
 from ..errors import ClusterTokenError
 from .labels import Keys
 from .options import Options
@@ -29,7 +30,7 @@ logger = logging.getLogger("flask_clustertoken.keycloak")
 SIGN_EVERY, SIGN_LASTS = 10.0, 40.0
 #: Seconds between two registrations where ``register-node-period`` does not say.
 PERIOD = 600.0
-#: Seconds to wait after a failure: doubled each time.
+#: Seconds to wait after a failure, at first and at most.
 FIRST_PAUSE, LAST_PAUSE = 1.0, 300.0
 #: Seconds that a login waits for its host to be registered.
 PATIENCE = 5.0
@@ -143,7 +144,7 @@ class Registrar:
         self._provider = provider
         self.host = options.node_host
         self._worker = secrets.token_hex(12)
-        self._pause = FIRST_PAUSE
+        self._backoff = Backoff(FIRST_PAUSE, LAST_PAUSE)
         self._again_at = float("-inf")
         self._done = threading.Event()
         self._leaving = threading.Event()
@@ -173,12 +174,12 @@ class Registrar:
         if at is None or not 0 <= clock.time() - at < self._hosts.period * 0.9:
             self._hosts.add(self._provider, self.host)
             logger.info("registered this host as node %s at Keycloak", self.host)
-        self._pause = FIRST_PAUSE
+        self._backoff.reset()
         self._done.set()
 
     def _failed(self, error: Exception) -> float:
         logger.warning("this host could not be registered as node %s: %s", self.host, error)
-        pause, self._pause = self._pause, min(2 * self._pause, LAST_PAUSE)
+        pause = self._backoff.next()
         self._again_at = self._authority.clock.monotonic() + pause
         return min(pause, SIGN_EVERY)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from ..backoff import Backoff
 from ..clock import Clock
 from .errors import KeycloakRefused, KeycloakUnavailable, SessionEnded
 from .jose import SigningKeys
@@ -24,8 +25,9 @@ from .transport import equip, unavailable
 DISCOVERY_LIFETIME = 86_400.0
 #: Seconds between two attempts while it cannot be read.
 DISCOVERY_PAUSE = 1.0
-#: Seconds after a time-out in which nothing is asked that can wait.
-SILENCE = 10.0
+#: Seconds after a time-out in which nothing is asked that can wait; more after each further one,
+#: up to as many again as the second says.
+SILENCE, LONGER_SILENCE = 10.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Provider:
         self._session: Any = None
         self._clock = clock
         self._silent_until = float("-inf")
+        self._silences = Backoff(SILENCE, LONGER_SILENCE, free=1)
         self.keys = SigningKeys(
             self._fetch_keys,
             clock=clock,
@@ -242,11 +245,13 @@ class Provider:
         try:
             said = call(self._oauth())
             self._silent_until = float("-inf")
+            self._silences.reset()
         except OAuthError as error:
             raise _refused(str(error.error), str(error.description or "")) from error
         except (RequestException, ValueError, TypeError) as error:
             if isinstance(error, (ConnectionError, Timeout)):
-                self._silent_until = self._clock.monotonic() + SILENCE
+                silence = SILENCE + self._silences.next()
+                self._silent_until = self._clock.monotonic() + silence
             raise unavailable(what, error) from error
         return _token_set(said, what)
 

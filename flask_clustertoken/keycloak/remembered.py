@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from ..backoff import Backoff
 from ..clock import Clock
 from .errors import KeycloakUnavailable
 
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 #: Seconds between two attempts while there is no value at all, and at least behind requests.
 FIRST_PAUSE = 1.0
+#: Seconds by which failures make a pause longer at most.
+LONGEST_PAUSE = 10.0
 #: Seconds that a request waits for what another one is just fetching.
 PATIENCE = 5.0
 _NEVER = float("-inf")
@@ -39,6 +42,9 @@ class Remembered(Generic[T]):
         self._clock = clock
         self._lifetime = lifetime
         self._pause = pause
+        #: What is added to a pause: after one failure nothing, then more and more.
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, free=1)
+        self._more = 0.0
         self._value: T | None = None
         self._fetched = _NEVER
         #: The last doubt, and the one up to which it was asked again. (Not a number that is
@@ -77,6 +83,7 @@ class Remembered(Generic[T]):
         if not lock.acquire(timeout=PATIENCE):
             raise KeycloakUnavailable(f"Keycloak: {self._what} takes too long")
         try:
+            pause += 0.0 if urgent else self._more
             recent = self._clock.monotonic() - self._tried[urgent] < pause
             if self._value is than and not recent:
                 self._attempt(urgent)
@@ -91,6 +98,11 @@ class Remembered(Generic[T]):
             self._fetched = began
             # (One that was asked for before a doubt came may be the answer of before.)
             self._settled = doubt
+            self._backoff.reset()
+            self._more = 0.0
+        except KeycloakUnavailable:
+            self._more = self._backoff.next()
+            raise
         finally:
             self._tried[urgent] = self._clock.monotonic()
 
@@ -115,7 +127,8 @@ class Remembered(Generic[T]):
 
     def _renew(self) -> None:
         lock = self._lock
-        recent = self._clock.monotonic() - self._tried[False] < max(self._pause, FIRST_PAUSE)
+        pause = max(self._pause, FIRST_PAUSE) + self._more
+        recent = self._clock.monotonic() - self._tried[False] < pause
         if recent or not lock.acquire(blocking=False):
             return
 

@@ -13,11 +13,11 @@ meanwhile, since not every one deletes something, and takes back what it wrote i
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..backoff import Backoff
 from ..errors import Conflict, StoreUnavailable
 from ..stores.base import Change, Require
 from ..stores.lease import Lease
@@ -78,7 +78,7 @@ class Vault(Entries):
         store, clock = self._authority.store, self._authority.clock
         lock, patience = self._keys.refreshing(label), clock.monotonic() + PATIENCE
         first: ProviderTokens | None = None
-        pause, busy = LOOK_EVERY, False
+        pauses, busy = Backoff(LOOK_EVERY, LOOK_LAST), False
         while True:
             found = store.get_many((self._keys.tokens(label), *((lock,) if busy else ())))
             current = self._latest(wish, self._opened(label, found))
@@ -103,8 +103,7 @@ class Vault(Entries):
                 raise KeycloakUnavailable("another request's refresh takes too long")
             # Many may wait: less and less often, and not all at once.
             busy = True
-            threading.Event().wait(pause * random.uniform(0.5, 1.5))
-            pause = min(1.5 * pause, LOOK_LAST)
+            threading.Event().wait(pauses.next())
 
     def _turn_lasts(self) -> float:
         """Longer than whatever is done within a turn: discovery, refresh, keys, and the store.

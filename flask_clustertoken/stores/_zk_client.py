@@ -3,9 +3,9 @@
 kazoo's own synchronous calls can block for ever while the line is down, its back-off grows
 to an hour, its connection thread can end for good, and it does not notice a fork. So here:
 every call is asynchronous and waited for until a deadline, nothing is queued while there is no
-line, the back-off is capped at a second, and a client that is broken or has been silent too
-long is thrown away and made anew. This file and ``_zk_handler`` are those
-that know kazoo, which is imported at the first call.
+line, the back-off is our own and capped, and a client that is dead is thrown away and made anew.
+Not one that only waits for slow servers: a new one would cost them a session more. This file and
+``_zk_handler`` are those that know kazoo, which is imported at the first call.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from ..backoff import Backoff
 from ..errors import ClusterTokenError, StoreUnavailable, ValueTooLarge
 from ._zk_connect import Options, Place
 from ._zk_handler import make_handler
@@ -33,6 +34,12 @@ _kazoo_log.setLevel(logging.ERROR)
 #: Requests that are under way at once. kazoo tells its thread of each by one byte through a
 #: pair of sockets, and the sender would block for good if some hundreds were not taken up.
 WINDOW = 128
+
+#: Seconds between two rounds through the servers, at first and at most.
+RECONNECT, LONGEST_RECONNECT = 0.1, 2.0
+
+#: Seconds that a client lives before it is replaced as well, after the first and at most.
+REPLACE, LONGEST_REPLACE = 2.0, 60.0
 
 #: Bytes that one request may have; the server's limit (jute.maxbuffer) is 1,048,575.
 REQUEST_LIMIT = 1_000_000
@@ -124,7 +131,12 @@ class Line:
         self._failing_since: float | None = None
         self._failed_at = 0.0
         self._closed = False
-        #: Seconds of failures and nothing else after which a client is replaced.
+        #: When the client last did something: an answer, a new state, an attempt to connect.
+        self._sign = 0.0
+        self._pauses = Backoff(RECONNECT, LONGEST_RECONNECT)
+        self._replacing = Backoff(REPLACE, LONGEST_REPLACE)
+        self._put_up_with = 0.0
+        #: Seconds of failures without a sign of life after which a client is replaced.
         self.patience = max(10.0, 2 * options.session_timeout)
 
     # -- life --------------------------------------------------------------------------
@@ -154,7 +166,9 @@ class Line:
         # would hold up the others for as long.
         share = max(1.0, options.session_timeout / len(self._place.hosts))
         handler = make_handler(options, share)
-        retry = {"max_tries": -1, "delay": 0.1, "backoff": 2, "max_delay": 1.0}
+        self._pace(handler)
+        # (kazoo's own pauses grow with what was drawn before; each is one call of sleep_func.)
+        retry = {"max_tries": -1, "delay": 0.1, "backoff": 1, "max_jitter": 0.0, "max_delay": 0.1}
         zk = KazooClient(
             hosts=self._place.servers,
             timeout=options.session_timeout,
@@ -173,8 +187,11 @@ class Line:
             # On the connection's own thread: leave a note for another and return.
             if self._zk is zk:
                 connected = state == KazooState.CONNECTED
+                self._sign = time.monotonic()
                 if connected:
                     self._failing_since = None
+                    self._replacing.reset()
+                    self._pauses.reset()
                     _log.info("connected to ZooKeeper")
                 elif not self._closed:
                     _log.warning("the connection to ZooKeeper was lost")
@@ -183,6 +200,25 @@ class Line:
         zk.add_listener(listener)
         self._zk, self._born = zk, time.monotonic()
         self._live = zk.start_async()
+
+    def _pace(self, handler: Any) -> None:
+        """Let *handler*'s client make its rounds at our pace, and show that it does."""
+        sleep, connect = handler.sleep_func, handler.create_connection
+        pauses = self._pauses = Backoff(RECONNECT, LONGEST_RECONNECT)
+
+        def pause(_seconds: float) -> None:
+            left = pauses.next()
+            while left > 0 and self._pauses is pauses and not self._closed:
+                self._sign = time.monotonic()
+                sleep(min(0.1, left))
+                left -= 0.1
+
+        def attempt(*args: Any, **more: Any) -> Any:
+            if self._pauses is pauses:
+                self._sign = time.monotonic()
+            return connect(*args, **more)
+
+        handler.sleep_func, handler.create_connection = pause, attempt
 
     def _current(self) -> Any:
         """The client to use now: the one there is, unless it is of no more use."""
@@ -194,19 +230,24 @@ class Line:
             elif self._useless():
                 _log.warning("the connection to ZooKeeper is of no more use: making a new one")
                 _discard(self._zk)
+                self._put_up_with = self._replacing.next()
                 self._build()
             return self._zk
 
     def _useless(self) -> bool:
+        """Whether it is dead: it ended, or nothing is heard of it while calls fail."""
         now = time.monotonic()
         age, state = now - self._born, str(self._zk.client_state)
+        if age < self._put_up_with:
+            return False
         if state == "AUTH_FAILED":
             return age > 1.0
         if state == "CLOSED":
             # Its thread ended. (Or no server's name can be resolved yet: that is how it begins.)
             return age > self._options.session_timeout
         since = self._failing_since
-        return since is not None and min(age, self._failed_at - since) > self.patience
+        heard = max(self._born, self._sign)
+        return since is not None and self._failed_at - max(since, heard) > self.patience
 
     def _connected(self, deadline: Deadline) -> Any:
         """The client once it is connected to a server that can write."""
@@ -284,7 +325,7 @@ class Line:
                     f"ZooKeeper did not answer within {deadline.seconds:g} s"
                 ) from Late("no answer")
             answers.append(self._answer(one))
-        self._failing_since = None
+        self._failing_since, self._sign = None, time.monotonic()
         return answers
 
     def _answer(self, result: Any) -> Any:

@@ -75,8 +75,7 @@ class Loader:
         head = replace(head, seq=max(head.seq, new[-1].seq), page=last)
         ids = {site.id(one.id): str(one.seq).encode() for one in new}
         if not site.create_many(deadline, ids):
-            for path in {path.rpartition("/")[0]: path for path in ids}.values():
-                site.make_parents(deadline, path)
+            site.make_parents_of(deadline, ids)
             site.line.ask_many(deadline, [create(*one) for one in ids.items()])
         self._site.commit(deadline, [Op("set", site.head, pack_head(head), seen.version), *ops])
         return left

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..clock import Clock
 from ..errors import StoreDamaged, StoreNotOpen
 from ._zk_append import Appender
 from ._zk_client import Deadline, Line, Op, Refused
-from ._zk_codec import Head, pack_head, pack_root, unpack_root
+from ._zk_codec import Head, pack_head, pack_root, unescape, unpack_root
 from ._zk_connect import Options, Place
 from ._zk_feed import Feed
 from ._zk_load import Loader
 from ._zk_records import Records
-from ._zk_site import Raced, Site, create, get, gone, stat
+from ._zk_site import Raced, Site, get, gone, stat, write
 from ._zk_sweep import Sweeper
-from .base import NewEntry, Root
+from .base import NewEntry, Presence, Root
 
 
 class Realm:
@@ -52,13 +52,13 @@ class Realm:
         if self._moved is not None:
             self._moved()
 
-    def _on_head(self, event: Any) -> None:
-        """The head changed, or the watch on it was lost with the line."""
-        # Armed again before anybody is woken: the reading that follows goes through the same
-        # client and comes after it, so no change falls between the two.
+    def _on_head(self, _event: Any) -> None:
+        """The head changed, or the watch on it was lost with the line.
+
+        Whoever is woken reads the head, and that reading sets the watch again: so a change costs
+        the servers one request of each node.
+        """
         self.feed.unsure()
-        if event.type != "NONE":
-            self._arm()
         if self._moved is not None:
             self._moved()
 
@@ -68,21 +68,31 @@ class Realm:
 
     # -- the root ----------------------------------------------------------------------
 
-    def root(self, deadline: Deadline, *, anew: bool = False) -> tuple[Root, int]:
-        """The root and its znode's version; makes the realm's place if it is not there."""
+    def root(
+        self, deadline: Deadline, *, anew: bool = False, behind: bool = False
+    ) -> tuple[Root, int]:
+        """The root and its znode's version; makes the realm's place if it is not there.
+
+        With *behind*, as of some moment after this call began.
+        """
         known = self._root
-        if known is not None and not anew:
+        if known is not None and not (anew or behind):
             return known
-        site = self.site
-        (answer,) = site.line.ask(deadline, get(site.root))
+        site, first = self.site, self._made is None
+        if behind and not first:
+            _, answer = site.line.ask(deadline, write(site.scratch, b""), get(site.root))
+        else:
+            (answer,) = site.line.ask(deadline, get(site.root))
         if answer is Refused.ABSENT:
-            if self._made is not None:
+            if not first:
                 raise gone(site.root)
             # Behind our own attempt to make it, which is a write, the answer is sure.
-            self._settle(deadline)
+            site.again(deadline, lambda _: self._settle(deadline))
             (answer,) = site.line.ask(deadline, get(site.root))
-            if answer is Refused.ABSENT:
-                raise gone(site.root)
+        elif behind and first:
+            _, answer = site.line.ask(deadline, write(site.scratch, b""), get(site.root))
+        if answer is Refused.ABSENT:
+            raise gone(site.root)
         data, state = answer
         if self._made not in (None, state.czxid):
             # Deleted and made again: what stood in the old one is not in this one.
@@ -92,22 +102,38 @@ class Realm:
         return found
 
     def _settle(self, deadline: Deadline) -> None:
-        """Make the realm's place, the root last; of several at once, the epoch of one holds."""
+        """Make the realm's place in one step, as far as it is missing, the root last.
+
+        Of several at once one does, and the others are told in that same step: its epoch holds.
+        So there is no half-made place to wait for, whoever is killed on the way.
+        """
         site = self.site
-        site.make_parents(deadline, site.root)
-        places = (
-            site.scratch,
-            site.records,
-            site.nodes,
-            site.feed,
-            site.pages,
-            site.ids,
-            site.queue,
-        )
-        site.line.ask(deadline, *map(create, places), create(site.head, pack_head(Head())))
-        site.line.ask_many(deadline, [create(path) for path in site.id_shards()])
-        root = Root(epoch=secrets.token_hex(8))
-        site.line.ask(deadline, create(site.root, pack_root(root)))
+        names = site.base.strip("/").split("/")
+        above = ["/" + "/".join(names[: number + 1]) for number in range(len(names))]
+        place = dict.fromkeys((*above, *site.places()), b"")
+        place[site.head] = pack_head(Head())
+        place[site.root] = pack_root(Root(epoch=secrets.token_hex(8)))
+        *seen, base = site.line.ask(deadline, *map(stat, above))
+        if base is None:
+            # (Whoever may work below a path may see that there is something above, not what.)
+            there = [path for path, state in zip(above, seen, strict=False) if state is not None]
+        else:
+            states = site.line.ask_many(deadline, list(map(stat, place)))
+            there = [path for path, state in zip(place, states, strict=True) if state is not None]
+        if site.root not in there:
+            missing = [path for path in place if path not in set(there)]
+            site.commit(deadline, [Op("create", path, place[path]) for path in missing])
+
+    def entries_of(self, deadline: Deadline, names: Sequence[str]) -> list[Presence]:
+        """What the nodes with these znodes say of themselves, as far as they are there."""
+        site = self.site
+        answers = site.line.ask_many(deadline, [get(f"{site.nodes}/{one}") for one in names])
+        return [
+            # The version of a znode starts again when it is made again; this does not.
+            Presence(unescape(name), answer[0], answer[1].mzxid, answer[1].mtime / 1000)
+            for name, answer in zip(names, answers, strict=True)
+            if answer is not Refused.ABSENT
+        ]
 
     def unsealed(self, deadline: Deadline, sure: bool) -> Op:
         """The part of a transaction that fails once the store is sealed."""

@@ -296,12 +296,9 @@ class Records:
                 return
             made = self._site.line.ask_many(deadline, [create(*one) for one in data.items()])
             paths = dict(zip(data, made, strict=True))
-            for path in {
-                path.rpartition("/")[0]: path
-                for path, answer in paths.items()
-                if answer is Refused.ABSENT
-            }.values():
-                self._site.make_parents(deadline, path)
+            self._site.make_parents_of(
+                deadline, [path for path, answer in paths.items() if answer is Refused.ABSENT]
+            )
             written = self._site.line.ask_many(
                 deadline,
                 [

@@ -16,12 +16,12 @@ Below ``<root>/<realm>`` stand
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, TypeVar
 
+from ..backoff import Backoff
 from ..clock import Clock
 from ..errors import StoreDamaged, StoreUnavailable
 from ._zk_client import WINDOW, Deadline, Late, Line, LineLost, Op, Refused, Rejected, Request
@@ -31,6 +31,9 @@ Answer = TypeVar("Answer")
 
 #: Znodes made in one transaction (each small: together well below a request's limit).
 AT_ONCE = 100
+
+#: Seconds before what somebody else came before is tried again, at first and at most.
+PAUSE, LONGEST_PAUSE = 0.004, 0.25
 
 
 def get(path: str, watch: Callable[[Any], None] | None = None) -> Request:
@@ -87,6 +90,21 @@ class Site:
     def id_shards(self) -> list[str]:
         return [f"{self.ids}/{number:02x}" for number in range(256)]
 
+    def places(self) -> list[str]:
+        """What an empty realm consists of, what is above before what is below; the root last."""
+        return [
+            self.scratch,
+            self.records,
+            self.nodes,
+            self.feed,
+            self.pages,
+            self.ids,
+            self.queue,
+            *self.id_shards(),
+            self.head,
+            self.root,
+        ]
+
     def page(self, number: int) -> str:
         return f"{self.pages}/{number:020d}"
 
@@ -121,10 +139,9 @@ class Site:
             if op.path == self.head:
                 raise Beaten(str(error)) from error
             if op.what == "create" and error.why is Refused.ABSENT:
-                makes = (one.path for one in ops if one.what == "create")
-                for path in {path.rpartition("/")[0]: path for path in makes}.values():
-                    self.make_parents(deadline, path)
-            raise Raced(str(error)) from error
+                self.make_parents_of(deadline, [one.path for one in ops if one.what == "create"])
+            # It was refused by the servers together: what is read from here on is not older.
+            raise Raced(str(error), sure=True) from error
 
     def catch_up(self, deadline: Deadline) -> bool:
         """Let every read that follows be of some moment after this call began.
@@ -140,11 +157,13 @@ class Site:
         It is told whether its reads are sure: whether they stand behind a write, because what
         it had seen at first was out of date.
         """
-        sure, tries, beaten = False, 0, 0
+        sure, told, tries, beaten = False, False, 0, 0
+        pauses = Backoff(PAUSE, LONGEST_PAUSE)
         while True:
             try:
                 if tries:
-                    sure = self.catch_up(deadline)
+                    sure = told or self.catch_up(deadline)
+                told = False
                 return step(sure)
             except Beaten as error:
                 beaten += 1
@@ -154,13 +173,14 @@ class Site:
                 if beaten % 4:
                     continue
             except Raced as error:
+                told = error.sure
                 if deadline.left() == 0:
                     raise _too_slow(deadline) from Late(str(error))
             except LineLost:
                 if deadline.left() == 0:
                     raise
             tries += 1
-            time.sleep(min(deadline.left(), random.random() * 0.002 * 2 ** min(tries, 3)))
+            time.sleep(min(deadline.left(), pauses.next()))
 
     def create_many(self, deadline: Deadline, wanted: Mapping[str, bytes]) -> bool:
         """Create all of *wanted*, some hundred in a transaction; ``False`` where one cannot be.
@@ -176,6 +196,14 @@ class Site:
             except Rejected:
                 return False
         return True
+
+    def make_parents_of(self, deadline: Deadline, paths: Iterable[str]) -> None:
+        """Create whatever is missing above *paths*, most often one level: all at once."""
+        above = list({path.rpartition("/")[0]: path for path in paths}.items())
+        made = self.line.ask_many(deadline, [create(parent) for parent, _ in above])
+        for answer, (_, path) in zip(made, above, strict=True):
+            if answer is Refused.ABSENT:
+                self.make_parents(deadline, path)
 
     def make_parents(self, deadline: Deadline, path: str) -> None:
         """Create whatever is missing above *path*, from the lowest that is there.
@@ -193,7 +221,14 @@ class Site:
 
 
 class Raced(Exception):
-    """Somebody else changed in between what was to be changed."""
+    """Somebody else changed in between what was to be changed.
+
+    *sure*: a write of ours was refused because of it, so what is read now is as new as that.
+    """
+
+    def __init__(self, what: str, *, sure: bool = False) -> None:
+        self.sure = sure
+        super().__init__(what)
 
 
 class Beaten(Raced):

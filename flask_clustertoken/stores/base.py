@@ -275,6 +275,14 @@ class ClusterStore(ABC):
     def get(self, key: str) -> Record | None:
         return self.get_many((key,)).get(key)
 
+    def peek(self, key: str) -> Record | None:
+        """As :meth:`get`, but an absence is only as new as what this handle has read or written.
+
+        For whoever looks right behind a call that told of it: a store whose plain read may lag
+        behind others, never behind itself, saves the second look.
+        """
+        return self.get(key)
+
     @abstractmethod
     def add(self, key: str, value: bytes, expires_at: float | None) -> bool:
         """Create *key* only where nothing lives; of two that try, one is told ``True``."""
@@ -394,6 +402,10 @@ class ClusterStore(ABC):
     def nodes(self) -> list[Presence]:
         """Every entry, also of nodes that went quiet, as of some moment after the call began."""
 
+    def peek_nodes(self, limit: int) -> list[Presence]:
+        """Some of the entries, *limit* at most, without a promise how new they are."""
+        return self.nodes()[:limit]
+
     def time(self) -> float:
         """The store's own wall clock, at some moment after the call began.
 
@@ -414,6 +426,10 @@ class ClusterStore(ABC):
     @abstractmethod
     def root(self) -> Root:
         """What is said about this store; the first call on an empty store writes it, once."""
+
+    def peek_root(self) -> Root:
+        """As :meth:`root`, but only as new as what this handle has read or written before."""
+        return self.root()
 
     @abstractmethod
     def change_root(self, old: Root, new: Root, entry: NewEntry | None = None) -> bool:

@@ -18,6 +18,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import islice
+from random import sample
 from typing import Any, ClassVar
 
 from ..clock import Clock
@@ -30,10 +31,9 @@ from ..errors import (
     ValueTooLarge,
 )
 from ._zk_client import Deadline, Op, Refused
-from ._zk_codec import unescape
 from ._zk_connect import Options, Place, parse_options, parse_place
 from ._zk_realm import Realm
-from ._zk_site import Raced, children, create, get, gone, stat, write
+from ._zk_site import Raced, children, create, gone, stat, write
 from .base import (
     CALL_TIMEOUT,
     PAGE,
@@ -149,11 +149,11 @@ class ZooKeeperStore(ClusterStore):
     def root(self) -> Root:
         opened, deadline = self._start()
 
-        def step(_sure: bool) -> Root:
-            opened.site.catch_up(deadline)
-            return opened.root(deadline, anew=True)[0]
+        return opened.site.again(deadline, lambda _: opened.root(deadline, behind=True)[0])
 
-        return opened.site.again(deadline, step)
+    def peek_root(self) -> Root:
+        opened, deadline = self._start()
+        return opened.site.again(deadline, lambda _: opened.root(deadline, anew=True)[0])
 
     def change_root(self, old: Root, new: Root, entry: NewEntry | None = None) -> bool:
         opened, deadline = self._start()
@@ -167,6 +167,17 @@ class ZooKeeperStore(ClusterStore):
         def step(_sure: bool) -> Mapping[str, Record]:
             opened.root(deadline)
             return opened.records.get_many(deadline, keys)
+
+        return opened.site.again(deadline, step)
+
+    def peek(self, key: str) -> Record | None:
+        opened, deadline = self._start()
+
+        def step(_sure: bool) -> Record | None:
+            opened.root(deadline)
+            found = opened.records.look(deadline, [key])[key]
+            alive = found is not None and found.record.alive(self.clock.time())
+            return found.record if found is not None and alive else None
 
         return opened.site.again(deadline, step)
 
@@ -308,9 +319,13 @@ class ZooKeeperStore(ClusterStore):
         def step(_sure: bool) -> None:
             # Never into another store than the one that this process began with.
             opened.root(deadline, anew=True)
-            made, written = opened.line.ask(deadline, create(path, info), write(path, info))
-            if isinstance(written, Refused):
-                raise gone(path.rpartition("/")[0]) if made is Refused.ABSENT else Raced(path)
+            (made,) = opened.line.ask(deadline, create(path, info))
+            if made is Refused.ABSENT:
+                raise gone(path.rpartition("/")[0])
+            if made is Refused.PRESENT:
+                (written,) = opened.line.ask(deadline, write(path, info))
+                if isinstance(written, Refused):
+                    raise Raced(path)
 
         opened.site.again(deadline, step)
 
@@ -375,15 +390,22 @@ class ZooKeeperStore(ClusterStore):
             (names,) = site.ask(deadline, [children(site.nodes)], behind=True)
             if names is Refused.ABSENT:
                 raise gone(site.nodes)
-            answers = site.line.ask_many(deadline, [get(f"{site.nodes}/{one}") for one in names])
-            return [
-                # The version of a znode starts again when it is made again; this does not.
-                Presence(unescape(name), answer[0], answer[1].mzxid, answer[1].mtime / 1000)
-                for name, answer in zip(names, answers, strict=True)
-                if answer is not Refused.ABSENT
-            ]
+            return opened.entries_of(deadline, names)
 
         return site.again(deadline, step)
+
+    def peek_nodes(self, limit: int) -> list[Presence]:
+        """A random choice: whoever asks for some sees others than its neighbour does."""
+        opened, deadline = self._start()
+
+        def step(_sure: bool) -> list[Presence]:
+            opened.root(deadline)
+            (names,) = opened.line.ask(deadline, children(opened.site.nodes))
+            if names is Refused.ABSENT:
+                raise gone(opened.site.nodes)
+            return opened.entries_of(deadline, sample(names, min(limit, len(names))))
+
+        return opened.site.again(deadline, step)
 
     # moving house
 

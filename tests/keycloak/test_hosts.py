@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flask_clustertoken import backoff
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.keycloak import hosts
@@ -121,8 +122,9 @@ def test_periodic_registration(cluster: Cluster) -> None:
     assert cluster.server.calls == ["+one"] * 4
 
 
-def test_failures_wait_longer_each_time(cluster: Cluster) -> None:
-    """Keycloak is down: a second, two, four, … and at once when it is back in its turn."""
+def test_failures_wait_longer_each_time(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keycloak is down: up to a second, two, four, … and at once when it is back in its turn."""
+    monkeypatch.setattr(backoff, "chance", lambda: 1.0)
     worker = cluster.worker()
     cluster.server.down = True
     attempts = []

@@ -95,8 +95,11 @@ class Client:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
+        #: Whether it was asked for a change, be it one that was refused.
+        self.wrote = False
 
     def _one(self, op: Op) -> Any:
+        self.wrote = True
         try:
             return self._tree.commit([op])[0]
         except Rejected as error:
@@ -140,13 +143,14 @@ class TreeLine:
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        #: Requests answered through this connection.
-        self.count = 0
+        #: Requests answered through this connection, and those of them that servers must agree to.
+        self.count = self.writes = 0
         #: Called before each request of this connection.
         self.between: Callable[[], None] | None = None
 
-    def _next(self) -> None:
+    def _next(self, writes: bool = False) -> None:
         self.count += 1
+        self.writes += writes
         if self.between is not None:
             self.between()
 
@@ -154,18 +158,21 @@ class TreeLine:
         answers = []
         for request in requests:
             self._next()
+            client = Client(self.tree)
             with self.tree.lock:
-                answers.append(request(Client(self.tree)))
+                answers.append(request(client))
+            self.writes += client.wrote
         return answers
 
     def ask_many(self, deadline: Deadline, requests: Sequence[Callable[[Any], Any]]) -> list[Any]:
         return self.ask(deadline, *requests)
 
     def multi(self, deadline: Deadline, ops: Sequence[Op]) -> list[Any]:
-        self._next()
+        self._next(writes=True)
         return self.tree.commit(ops)
 
     def post(self, request: Callable[[Any], Any]) -> None:
+        self.count += 1
         with self.tree.lock:
             request(Client(self.tree))
 

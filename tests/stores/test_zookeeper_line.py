@@ -1,0 +1,79 @@
+"""When a ZooKeeper client is replaced, and how often the servers are tried; none is needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from flask_clustertoken import backoff
+from flask_clustertoken.errors import StoreUnavailable
+from flask_clustertoken.stores import _zk_handler
+from flask_clustertoken.stores._zk_client import Deadline, Line
+from flask_clustertoken.stores._zk_connect import Options, Place
+from flask_clustertoken.stores._zk_site import get
+from tests.servers.ports import spare_ports
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    """To servers of which there is none."""
+    hosts = tuple(("127.0.0.1", port) for port in spare_ports(2))
+    made = Line(Place(hosts, "/app"), Options(), 0.05, lambda connected: None)
+    yield made
+    made.close()
+
+
+def fails(line: Line) -> bool:
+    with pytest.raises(StoreUnavailable):
+        line.ask(Deadline(0.05), get("/app"))
+    return True
+
+
+def test_rounds_through_the_servers_become_rarer(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tenth of a second at most, then twice that, up to two seconds."""
+    bounds: list[float] = []
+    monkeypatch.setattr(backoff, "share", lambda bound: bounds.append(bound) or 0.0)
+    fails(line)
+    wait_until(lambda: len(bounds) >= 7)
+    assert bounds[:7] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])
+
+
+def test_a_client_that_waits_for_servers_is_kept(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long calls fail: a new one would find no others, and cost them a session more."""
+    rounds: list[float] = []
+    monkeypatch.setattr(backoff, "share", lambda bound: rounds.append(bound) or 0.05)
+    line.patience = 0.5
+    fails(line)
+    client = line._zk
+    wait_until(lambda: fails(line) and len(rounds) > 40)
+    assert line._failed_at - (line._failing_since or 0.0) > line.patience
+    assert line._zk is client
+
+
+def test_a_client_of_which_nothing_is_heard_is_replaced(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread hangs for good; and the next one is given more time before it is replaced."""
+    over = threading.Event()
+
+    def hang(*_: object) -> None:
+        over.wait(60)
+        raise OSError("over")
+
+    monkeypatch.setattr(_zk_handler, "_connected", hang)
+    monkeypatch.setattr(backoff, "share", lambda bound: bound)
+    line.patience = 0.2
+    fails(line)
+    client = line._zk
+    try:
+        wait_until(lambda: fails(line) and line._zk is not client)
+        assert line._put_up_with == 2.0
+    finally:
+        over.set()
