@@ -178,6 +178,7 @@ class Housekeeping:
         """Delete a page of the records that a mark over API tokens covers; note when done."""
         unswept = self.follower.view.unswept()
         if not unswept:
+            self._sweeping = {}  # another one has finished it
             return
         if set(unswept) != set(self._sweeping):
             # Begun after the append of each mark that it is for.

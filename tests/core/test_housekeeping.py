@@ -303,3 +303,30 @@ def test_a_sweep_leaves_time_for_the_lease(cluster: Cluster) -> None:
         node.follower().step()
         assert node.follower().fresh
     assert not [key for key in cluster.shelf.records if key.startswith("token/")]
+
+
+def test_a_sweep_that_another_one_finished_is_over(cluster: Cluster) -> None:
+    """Whoever was in the middle of it goes back to one round in half a minute."""
+    node, other = cluster.node(), cluster.node()
+    for number in range(300):
+        node.issue_api_token("alice", f"robot {number}")
+    steady(cluster)
+    node.revoke_subject("alice", ["login", "api"])
+    slow_down(cluster, store_of(node), "append", 1.5)
+    cluster.clock.advance(EVERY + 1)
+    while not [key for key in cluster.shelf.records if key.startswith("lease/housekeeping/")]:
+        node.follower().step()
+        cluster.clock.advance(1)
+    node.follower().step()
+    cluster.clock.advance(1)
+    (seq,) = node.follower().view.unswept()
+    done = Notice("swept", cluster.clock.time(), value=float(seq))
+    store_of(other).append([done.entry(0.0, f"swept-{seq}")])
+    node.follower().step()
+    before = store_of(node).calls["nodes"]
+
+    for _ in range(60):
+        cluster.clock.advance(1)
+        node.follower().step()
+
+    assert store_of(node).calls["nodes"] - before <= 3
