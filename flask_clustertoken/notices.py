@@ -1,16 +1,13 @@
 """Notice: what an entry of the feed says, and for how long it must be remembered.
 
-The feed holds digests, never ids, labels or subjects in clear: whoever reads the cluster
-store learns nothing that a token is made of.
+It names ids, labels and subjects by their digests only (:mod:`.digests`).
 """
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from hashlib import blake2b
 from math import isfinite
 from typing import Any, Literal, get_args
 
@@ -56,16 +53,6 @@ REVOKING = frozenset({"ids", "labels", "subject", "realm", "not_before", "restor
 KINDS = frozenset(get_args(Kind))
 #: The kinds of token that a mark may name.
 TOKEN_KINDS = frozenset({"login", "api"})
-
-
-def digest(domain: str, text: str) -> int:
-    """64 bits that stand for *text* in feed and view.
-
-    A collision would refuse one token too many, never one too few; a person who wants to be
-    somebody else's collision must find a second preimage and gains a log-out.
-    """
-    raw = blake2b(text.encode(), digest_size=8, person=domain.encode()[:16]).digest()
-    return int.from_bytes(raw, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +126,3 @@ class Notice:
         return NewEntry(
             entry_id or secrets.token_hex(16), self.encode(), self.remembered_until(longest)
         )
-
-
-def digests(domain: str, texts: Iterable[str]) -> tuple[int, ...]:
-    return tuple(digest(domain, text) for text in texts)

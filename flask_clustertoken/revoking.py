@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from . import arguments
 from .clock import SKEW
 from .confirmation import Revocation
+from .digests import digests
 from .events import TokenRevoked
 from .membership import Membership
 from .nodes import Node
-from .notices import Notice, digests
+from .notices import Notice
 from .stores.base import Change, Delete
 from .tokens import TokenKind, record_key
 
