@@ -13,8 +13,9 @@ from math import inf
 
 from .clock import SKEW, Clock
 from .follower import Follower
+from .limits import STALENESS_LIMIT
 from .nodes import Node
-from .notices import STALENESS_LIMIT, Notice
+from .notices import Notice
 from .records import NewerForm, from_record
 from .revocations import mark_covers
 from .stores.base import PAGE, ClusterStore, Delete, Entry, Purged, Record

@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Any, Literal, get_args
 
 from .clock import SKEW
+from .limits import RECORD_CACHE_LIMIT, STALENESS_LIMIT
 from .stores.base import CALL_TIMEOUT, NewEntry
 
 #: The highest number of the entries' form that this version reads.
@@ -19,11 +20,6 @@ FORMAT = 1
 #: The form that every version reads. While they differ, writers use the lowest that the
 #: live nodes read, so that old and new versions can run side by side.
 OLDEST_FORMAT = 1
-
-#: A record's answer may be remembered for this long at most, and a node may be stale for
-#: this long at most, whatever is set: the shortest memory of a revocation rests on it.
-RECORD_CACHE_LIMIT = 3600.0
-STALENESS_LIMIT = 300.0
 
 #: Seconds that the entry of a token id is kept whose record was deleted in the same step.
 #: (Longer than any remembered "it is alive", plus a call in flight, plus a stale view.)

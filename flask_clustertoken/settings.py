@@ -9,16 +9,18 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, Literal, cast
 
-from .cookies import Cookie
+from .cookie_name import CookieAttributes
 from .errors import ConfigurationError
-from .notices import RECORD_CACHE_LIMIT, STALENESS_LIMIT
-from .wire import TokenStore, check_api_prefix
+from .limits import RECORD_CACHE_LIMIT, STALENESS_LIMIT
 
 PREFIX = "CLUSTERTOKEN_"
 DAY = 86_400
 
 #: The shortest staleness, in seconds: with less no contact with a store is over in time.
 STALENESS_LEAST = 0.1
+
+#: Where the claims of a login are.
+TokenStore = Literal["session", "cookie"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -138,8 +140,9 @@ class Settings:
         self.cookie  # noqa: B018 - raises where name and attributes contradict each other
 
     @property
-    def cookie(self) -> Cookie:
-        return Cookie(
+    def cookie(self) -> CookieAttributes:
+        """Its name, with the prefix that it may have, and its attributes."""
+        return CookieAttributes(
             name=self.cookie_name,
             domain=self.cookie_domain,
             path=self.cookie_path,
@@ -329,6 +332,15 @@ _READERS: dict[str, Reader] = {
     "api_prefix": lambda key, value: check_api_prefix(_text()(key, value)),
     "expected_nodes": _hosts,
 }
+
+
+def check_api_prefix(prefix: str) -> str:
+    """*prefix*, if an API token may begin with it; :class:`ConfigurationError` otherwise."""
+    if not re.fullmatch(r"[a-z][a-z0-9]{1,15}", prefix):
+        raise ConfigurationError(
+            "API_PREFIX", f"{prefix!r} is not usable.", "Use 2 to 16 of a-z, 0-9, a letter first."
+        )
+    return prefix
 
 
 def _nearest(name: str, prefix: str) -> str:

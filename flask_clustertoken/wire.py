@@ -19,12 +19,12 @@ import zlib
 from collections.abc import Sequence
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from itsdangerous import Signer
 
-from .errors import ConfigurationError
 from .refusals import Refusal
+from .settings import TokenStore
 from .tokens import Claims, Token, TokenKind, is_id
 
 #: The number of the wire form.
@@ -33,21 +33,11 @@ VERSION = 1
 #: Characters of a text beyond which nothing is read.
 TEXT_LIMIT = 8192
 
-TokenStore = Literal["session", "cookie"]
-
 _WIRE = re.compile(
     r"(?P<version>[1-9][0-9]{0,2})\.(?P<key>[0-9a-f]{12})"
     r"\.(?P<payload>[A-Za-z0-9_-]{8,})\.(?P<signature>[A-Za-z0-9_-]{43})",
     re.ASCII,
 )
-
-
-def check_api_prefix(prefix: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9]{1,15}", prefix):
-        raise ConfigurationError(
-            "API_PREFIX", f"{prefix!r} is not usable.", "Use 2 to 16 of a-z, 0-9, a letter first."
-        )
-    return prefix
 
 
 class KeyHolder(Protocol):

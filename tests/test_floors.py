@@ -23,12 +23,13 @@ FOLDER = Path(__file__).resolve().parent.parent / PACKAGE
 #: Floor by floor, the ground first. A floor is a list of rooms, a room the names of its modules
 #: without the package's (``*`` stands for anything). A new module gets its line here.
 FLOORS: dict[str, list[str]] = {
-    "ground": ["errors", "clock", "digests", "refusals", "origin", "caching"],
-    "first words": ["events", "cookies", "stores.base"],
+    "ground": ["errors", "clock", "digests", "limits", "refusals", "origin", "caching"],
+    "first words": ["events", "cookie_name", "stores.base"],
+    "settings": ["settings", "cookies"],
     "what the feed says": ["notices"],
     "tokens": ["tokens"],
     "forms of a token": ["records", "wire"],
-    "keys and settings": ["arguments", "keys", "settings"],
+    "keys": ["arguments", "keys"],
     "stores": [
         "stores.memory",
         "stores.directory stores._folder stores._counter stores._database stores._tables "

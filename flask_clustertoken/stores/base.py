@@ -24,15 +24,13 @@ from typing import ClassVar, NamedTuple
 
 from ..clock import Clock, SystemClock
 from ..errors import Conflict
+from ..limits import VALUE_LIMIT as VALUE_LIMIT
 
 #: The number of the layout that this version writes into :class:`Root`.
 FORMAT = 1
 
 #: Seconds that a call to a store may take unless the opener says otherwise.
 CALL_TIMEOUT = 5.0
-
-#: Bytes of a value, or of a feed entry's body, that every store can hold.
-VALUE_LIMIT = 256 * 1024
 
 #: Entries that one :meth:`ClusterStore.read` returns at most.
 PAGE = 1000

@@ -13,8 +13,9 @@ from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.keys import KeyRing
 from flask_clustertoken.refusals import Refusal
+from flask_clustertoken.settings import check_api_prefix
 from flask_clustertoken.tokens import Token, new_id
-from flask_clustertoken.wire import Wire, check_api_prefix
+from flask_clustertoken.wire import Wire
 
 from .parts import SECRET, Cluster, store_of
 
