@@ -12,7 +12,7 @@ from .clock import SKEW
 from .errors import ClusterTokenError, StoreError
 from .events import TokenRefused
 from .follower import Follower
-from .recall import Seen
+from .recall import Recall, Seen
 from .records import NewerForm, from_record, with_record
 from .refusals import Refusal
 from .revoking import Revoker
@@ -22,6 +22,11 @@ from .tokens import Token, TokenKind, record_key
 
 class Judge(Revoker):
     """Authenticates texts."""
+
+    _recall: Recall
+
+    def _new_memory(self) -> Recall:
+        return Recall()
 
     def authenticate(
         self, text: str, kind: TokenKind = "login", *, strict: bool = False

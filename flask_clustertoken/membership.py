@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from . import nodes as _nodes
 from . import notices
@@ -27,7 +28,6 @@ from .housekeeping import Housekeeping
 from .keys import RING_KEY, KeyFile, KeyRing
 from .notices import Notice
 from .reader import Hooks
-from .recall import Recall
 from .revocations import View
 from .settings import PREFIX, Settings
 from .stores import open_store
@@ -79,6 +79,18 @@ class Readiness:
     staleness: float | None
     applied: int
     trouble: str
+
+
+class Memory(Protocol):
+    """What remembers answers of the store, and must hear when they are worth nothing."""
+
+    def doubt(self) -> None:
+        """Each answer is to be asked for again."""
+        ...
+
+    def clear(self) -> None:
+        """It was another store that answered."""
+        ...
 
 
 class KeyFileMissing(ConfigurationError):
@@ -148,9 +160,13 @@ class Membership:
         self._thread: FollowerThread | None = None
         self._chores: Housekeeping | None = None
         self._compared = False
-        self._recall = Recall()
+        self._recall: Memory = self._new_memory()
         self.closed = False
         _members.add(self)
+
+    def _new_memory(self) -> Memory:
+        """Empty; whoever judges says what. A follower's answers are never mixed with another's."""
+        raise NotImplementedError
 
     def _key_ring(self, instance_path: str) -> KeyRing:
         settings = self.settings
@@ -212,7 +228,7 @@ class Membership:
             max_staleness=self.settings.max_staleness,
             lifetime=self.settings.lifetime,
         )
-        self._recall = Recall()
+        self._recall = self._new_memory()
         self._chores = Housekeeping(self.store, follower, self.clock)
         self._started_at = self.clock.time()
         return Joining(follower, threading.get_ident(), threading.Event())
@@ -298,7 +314,7 @@ class Membership:
         self._follower = self._joining = self._thread = self._chores = self.view = None
         self._epoch = ""
         self._compared = False
-        self._recall = Recall()
+        self._recall = self._new_memory()
 
     def close(self) -> None:
         """Give the lease up, leave the list of nodes, close the store. Twice is fine."""
