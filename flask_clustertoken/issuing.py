@@ -6,6 +6,7 @@ A renewal creates nothing: it moves an expiry on, if what it belongs to still li
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,13 +17,14 @@ from .errors import RevokedMeanwhile, StoreError, StoreUnavailable, TokenLimitRe
 from .events import TokenIssued, TokenRenewed, TokenRevoked
 from .follower import Follower
 from .listing import Lister
-from .membership import logger
 from .recall import Seen
 from .records import to_record
 from .refusals import Refusal
 from .settings import Settings
 from .stores.base import Add, Delete
 from .tokens import Token, TokenKind, new_id
+
+logger = logging.getLogger("flask_clustertoken")
 
 #: Seconds within which logins of one subject count as simultaneous.
 SAME_MOMENT = 5.0
