@@ -232,7 +232,7 @@ class Issuer(Lister):
             ends_at=self._ends_at(issued.token),
             keys_generation=keys_generation,
         )
-        self._recall.put(issued.text, seen)
+        self.remembered.put(issued.text, seen)
         self.events.announce(TokenIssued(issued.token))
 
     def _enforce_limit(self, token: Token) -> None:
@@ -272,7 +272,7 @@ class Issuer(Lister):
         a race carries the same id and sequence, so the same revocation covers it.
         """
         follower = self.follower()
-        found = self._judge(text, "login", strict=False)
+        found = self.judge_once(text, "login", strict=False)
         if isinstance(found, Refusal) or not follower.fresh:
             return None
         if not self.renewal_due(found):
@@ -282,7 +282,7 @@ class Issuer(Lister):
         renewed = replace(found, expires_at=self._renewed_until(found))
         recorded = self.settings.token_store == "session"
         generation = self.keys.generation
-        seen = self._recall.get(text, generation)
+        seen = self.remembered.get(text, generation)
         record_ends = seen.record_ends if seen is not None else None
         if recorded and (record_ends is None or (renewed.expires_at or 0) + SKEW > record_ends):
             record_ends = self._record_ends(renewed)
@@ -300,7 +300,7 @@ class Issuer(Lister):
         if seen is not None:
             # The same record: what was known of it is known of the copy, and no longer.
             copy.known_until, copy.doubts = seen.known_until, seen.doubts
-        self._recall.put(issued.text, copy)
+        self.remembered.put(issued.text, copy)
         self.events.announce(TokenRenewed(renewed))
         return issued
 

@@ -23,7 +23,7 @@ from .tokens import Token, TokenKind, record_key
 class Judge(Revoker):
     """Authenticates texts."""
 
-    _recall: Recall
+    remembered: Recall
 
     def _new_memory(self) -> Recall:
         return Recall()
@@ -37,14 +37,14 @@ class Judge(Revoker):
         *strict* asks the store itself, also for what was seen before.
         """
         try:
-            found = self._judge(text, kind, strict)
+            found = self.judge_once(text, kind, strict)
             if isinstance(found, Token):
                 return found
             if found.token_id and found.reason == "stale" and self.store.embedded:
                 # One host: whoever can look at the database can vouch for itself. (Only for a
                 # text whose signature held: nobody else makes us ask the store.)
                 self.follower().step_now()
-                found = self._judge(text, kind, strict)
+                found = self.judge_once(text, kind, strict)
         except StoreError as error:
             found = Refusal("stale", f"the store is in trouble: {error}", cause=error)
         except ClusterTokenError as error:
@@ -89,19 +89,20 @@ class Judge(Revoker):
         return token
 
     def _refused(self, refusal: Refusal) -> None:
-        if refusal.reason == "stale" and self._follower is not None:
-            self._follower.note_state()
+        if refusal.reason == "stale" and self.following is not None:
+            self.following.note_state()
         if self.events.heard(TokenRefused):
             self.events.announce(TokenRefused(refusal))
 
-    def _judge(self, text: str, kind: TokenKind, strict: bool) -> Token | Refusal:
-        follower = self._follower or self.follower()
+    def judge_once(self, text: str, kind: TokenKind, strict: bool) -> Token | Refusal:
+        """One judgement of *text*, as it is at the moment; :meth:`authenticate` may ask twice."""
+        follower = self.following or self.follower()
         clock = self.clock
         lease_end = follower.lease_end
         now, moment = clock.time(), clock.monotonic()
         # 1 seen before?
         keys = self.keys.generation
-        recall = self._recall
+        recall = self.remembered
         seen = recall.young.get(text)
         if seen is None or seen.keys_generation != keys:
             seen = recall.get(text, keys)
@@ -133,7 +134,7 @@ class Judge(Revoker):
         if self.keys.generation != keys:
             # This thread, or another one, has read meanwhile that a key was dropped, perhaps
             # the one of this text.
-            return self._judge(text, kind, strict)
+            return self.judge_once(text, kind, strict)
         # 5 revoked? (4, fresh, is compared last)
         generation = view.generation
         if seen.checked != generation:
@@ -169,7 +170,7 @@ class Judge(Revoker):
             ends_at=self._ends_at(token),
             keys_generation=generation,
         )
-        self._recall.put(text, seen)
+        self.remembered.put(text, seen)
         return seen
 
     def _ends_at(self, token: Token) -> float:
@@ -192,7 +193,7 @@ class Judge(Revoker):
         """Look for the record of *seen* in the store; remember a yes, never a no."""
         token = seen.token
         generation = follower.view.generation
-        doubts = self._recall.doubts
+        doubts = self.remembered.doubts
         asked_at = self.clock.monotonic()
         record = self.store.get(token.record_key)
         if record is None:

@@ -155,12 +155,13 @@ class Membership:
         self._epoch = ""
         #: The follower's view, once there is one.
         self.view: View | None = None
-        self._follower: Follower | None = None
+        #: This process's follower, once its first round is over.
+        self.following: Follower | None = None
         self._joining: Joining | None = None
         self._thread: FollowerThread | None = None
-        self._chores: Housekeeping | None = None
+        self.sweeper: Housekeeping | None = None
         self._compared = False
-        self._recall: Memory = self._new_memory()
+        self.remembered: Memory = self._new_memory()
         self.closed = False
         _members.add(self)
 
@@ -191,7 +192,7 @@ class Membership:
 
     def follower(self) -> Follower:
         """This process's follower; the first call opens the store and does the first round."""
-        follower = self._follower
+        follower = self.following
         return follower if follower is not None else self._join()
 
     def _join(self) -> Follower:
@@ -199,8 +200,8 @@ class Membership:
             if self.closed:
                 raise ClusterTokenError("this authority was closed")
             with _building():
-                if self._follower is not None:
-                    return self._follower
+                if self.following is not None:
+                    return self.following
                 joining, first = self._joining, self._joining is None
                 if joining is None:
                     # Made here, not at construction: after any fork and any monkey-patching.
@@ -228,8 +229,8 @@ class Membership:
             max_staleness=self.settings.max_staleness,
             lifetime=self.settings.lifetime,
         )
-        self._recall = self._new_memory()
-        self._chores = Housekeeping(self.store, follower, self.clock)
+        self.remembered = self._new_memory()
+        self.sweeper = Housekeeping(self.store, follower, self.clock)
         self._started_at = self.clock.time()
         return Joining(follower, threading.get_ident(), threading.Event())
 
@@ -246,7 +247,7 @@ class Membership:
             else:
                 follower.meet(self.store.root().epoch)
                 follower.follow()
-            self._follower, self.view = follower, follower.view
+            self.following, self.view = follower, follower.view
         finally:
             self._joining = None
             joining.over.set()
@@ -282,8 +283,8 @@ class Membership:
         if not self._compared and self.active:
             self._name_drift()
             self._compared = True
-        if self._chores is not None:
-            self._chores.run()
+        if self.sweeper is not None:
+            self.sweeper.run()
 
     def _name_drift(self) -> None:
         """Once, at the start: say loudly where this node and the others differ."""
@@ -294,10 +295,10 @@ class Membership:
     def _take_epoch(self, epoch: str) -> None:
         if epoch != self._epoch:
             self._epoch = epoch
-            self._recall.clear()
+            self.remembered.clear()
 
     def _forget_answers(self) -> None:
-        self._recall.doubt()
+        self.remembered.doubt()
 
     def _load_keys(self) -> None:
         self.keys.reread()
@@ -309,12 +310,12 @@ class Membership:
 
     def forget(self) -> None:
         """In a fork's child: the parent's lease and answers are not ours."""
-        if self._follower is not None:
-            self._follower.disown()
-        self._follower = self._joining = self._thread = self._chores = self.view = None
+        if self.following is not None:
+            self.following.disown()
+        self.following = self._joining = self._thread = self.sweeper = self.view = None
         self._epoch = ""
         self._compared = False
-        self._recall = self._new_memory()
+        self.remembered = self._new_memory()
 
     def close(self) -> None:
         """Give the lease up, leave the list of nodes, close the store. Twice is fine."""
@@ -322,13 +323,13 @@ class Membership:
             return
         self.closed = True
         atexit.unregister(self.close)
-        if self._follower is not None:
+        if self.following is not None:
             self.events.announce(NodeLeaving())
         if self._thread is not None:
             self._thread.stop()
-        if self._follower is not None:
+        if self.following is not None:
             try:
-                self._follower.withdraw()
+                self.following.withdraw()
             except Exception as error:
                 # The lease is given up; what stays in the list is swept.
                 logger.info("this node could not leave the list of nodes: %s", error)
@@ -358,7 +359,7 @@ class Membership:
         Exact on an embedded store. Elsewhere it may lag: a login that goes by it may be covered
         by a revocation of a moment *before* it, never miss one of after.
         """
-        follower = self._follower
+        follower = self.following
         if follower is None:
             return None
         try:

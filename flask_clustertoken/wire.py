@@ -71,7 +71,8 @@ class Wire:
         self._token_store = token_store
         self.api_prefix = api_prefix
 
-    def _sign(self, secret: bytes, kind: TokenKind, value: str) -> str:
+    def sign(self, secret: bytes, kind: TokenKind, value: str) -> str:
+        """The signature of *value*; kind, realm and token store go into it."""
         # An API token always has a record, whatever the logins do.
         where = self._token_store if kind == "login" else "record"
         signer = Signer(
@@ -106,7 +107,7 @@ class Wire:
             payload["c"] = token.claims
         raw = json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
         value = f"{VERSION}.{key_id}.{_b64(raw)}"
-        text = f"{value}.{self._sign(secret, token.kind, value)}"
+        text = f"{value}.{self.sign(secret, token.kind, value)}"
         return self._wrap(text) if token.kind == "api" else text
 
     def _wrap(self, text: str) -> str:
@@ -148,7 +149,7 @@ class Wire:
         if isinstance(secret, Refusal):
             return secret
         value, _, signature = text.rpartition(".")
-        if not compare_digest(self._sign(secret, kind, value), signature):
+        if not compare_digest(self.sign(secret, kind, value), signature):
             return Refusal("invalid", "the signature does not hold")
         try:
             return _token(json.loads(_unb64(match["payload"])), kind, match["key"])

@@ -211,7 +211,7 @@ def test_a_genuine_signature_over_nonsense_is_invalid() -> None:
     ):
         payload = base64.urlsafe_b64encode(json.dumps(wrong).encode().ljust(8)).decode().rstrip("=")
         value = f"1.{key_id}.{payload}"
-        text = f"{value}.{wire._sign(secret, 'login', value)}"
+        text = f"{value}.{wire.sign(secret, 'login', value)}"
         assert not accepted(wire, text), wrong
 
 
