@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from . import forks, notices
 from . import nodes as _nodes
-from . import notices
 from .clock import Clock, SystemClock
 from .errors import ClusterTokenError, ConfigurationError, StoreError
 from .events import Events, NodeLeaving
@@ -50,7 +50,7 @@ def _forget_all() -> None:
         member.forget()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+forks.in_child("process", _forget_all)
 
 _locks: dict[str, threading.Lock] = {}
 

@@ -23,7 +23,7 @@ FOLDER = Path(__file__).resolve().parent.parent / PACKAGE
 #: Floor by floor, the ground first. A floor is a list of rooms, a room the names of its modules
 #: without the package's (``*`` stands for anything). A new module gets its line here.
 FLOORS: dict[str, list[str]] = {
-    "ground": ["errors", "clock", "digests", "limits", "refusals", "origin", "caching"],
+    "ground": ["errors", "clock", "forks", "digests", "limits", "refusals", "origin", "caching"],
     "first words": ["events", "cookie_name", "stores.base"],
     "settings": ["settings", "cookies"],
     "what the feed says": ["notices"],

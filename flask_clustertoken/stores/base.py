@@ -15,13 +15,13 @@ also one of yours, can be put through.
 
 from __future__ import annotations
 
-import os
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from .. import forks
 from ..clock import Clock, SystemClock
 from ..errors import Conflict
 from ..limits import VALUE_LIMIT as VALUE_LIMIT
@@ -198,7 +198,7 @@ def _forget_all() -> None:
         store.forget()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+forks.in_child("stores", _forget_all)
 
 
 class ClusterStore(ABC):
