@@ -131,13 +131,13 @@ def measure(url: str, count: int) -> dict[str, Any]:
     found["seen_us"] = round(
         percentile([block(lambda: authority.authenticate(text), 0.004) for _ in range(30)], 0.1), 3
     )
-    authority._recall.clear()
+    authority.remembered.clear()
     at("first_sight_ms", [timed(partial(authority.authenticate, one)) for one in logins])
     at("logout_ms", [timed(partial(authority.revoke_ids, [one])) for one in ids[:-1]])
-    rebuilding = timed(follower._snapshot)
+    rebuilding = timed(follower.take_snapshot)
     found["rebuild_s"] = round(rebuilding, 3)
     authority.authenticate(text)
-    found["pause_ms"] = pauses(authority, text, follower._snapshot)
+    found["pause_ms"] = pauses(authority, text, follower.take_snapshot)
     long = min(ASKING, max(0.3, rebuilding))
     found["pause_idle_ms"] = pauses(authority, text, lambda: time.sleep(long))
     found["pause_busy_ms"] = pauses(authority, text, lambda: busy(long))

@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 from .clock import SKEW
 from .errors import ValueTooLarge
-from .stores.base import VALUE_LIMIT
+from .limits import VALUE_LIMIT
 from .tokens import Claims, TokenKind
 
 #: Characters of a subject, a label, the name of an API token or one of its scopes.

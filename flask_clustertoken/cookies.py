@@ -1,20 +1,19 @@
 """The one cookie: read from an environ, written as a header.
 
-The names ``__Host-`` and ``__Secure-`` are promises that browsers enforce (rfc6265bis): the
-cookie came over HTTPS and, with ``__Host-``, from this host alone. Servers must compare the
-exact name; browsers compare the prefix without regard to case.
+Its name and attributes are the settings' (:mod:`.cookie_name`).
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import fields
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from werkzeug.http import dump_cookie
 
-from .errors import ConfigurationError, ValueTooLarge
+from .cookie_name import CookieAttributes
+from .errors import ValueTooLarge
 
 logger = logging.getLogger("flask_clustertoken")
 
@@ -25,43 +24,16 @@ COOKIE_LIMIT = 4096
 #: lies behind them was not judged.
 CANDIDATES = 4
 
-SameSite = Literal["Lax", "Strict", "None"]
 
+class Cookie(CookieAttributes):
+    """The cookie with these attributes, read and written."""
 
-@dataclass(frozen=True, slots=True)
-class Cookie:
-    """Name and attributes, with the prefix that they allow already in the name."""
+    __slots__ = ()
 
-    name: str = "clustertoken"
-    domain: str | None = None
-    path: str = "/"
-    secure: bool = True
-    httponly: bool = True
-    samesite: SameSite = "Lax"
-    partitioned: bool = False
-
-    def __post_init__(self) -> None:
-        host = self.secure and self.domain is None and self.path == "/"
-        # Browsers hold a name to its prefix however it is spelled.
-        lowered = self.name.lower()
-        if lowered.startswith("__host-") and not host:
-            raise ConfigurationError(
-                "COOKIE_NAME",
-                f"{self.name!r} needs a secure cookie for this host and path / only.",
-                "Set COOKIE_SECURE, leave COOKIE_DOMAIN and COOKIE_PATH out, or rename it.",
-            )
-        if lowered.startswith("__secure-") and not self.secure:
-            raise ConfigurationError(
-                "COOKIE_NAME", f"{self.name!r} needs COOKIE_SECURE.", "Set it, or rename it."
-            )
-        if (self.partitioned or self.samesite == "None") and not self.secure:
-            raise ConfigurationError(
-                "COOKIE_SECURE",
-                "a partitioned cookie, or one with SameSite=None, must be secure.",
-                "Set COOKIE_SECURE.",
-            )
-        if self.secure and not lowered.startswith(("__host-", "__secure-")):
-            object.__setattr__(self, "name", ("__Host-" if host else "__Secure-") + self.name)
+    @classmethod
+    def of(cls, attributes: CookieAttributes) -> Cookie:
+        """The cookie that has *attributes* (those of the settings, for one)."""
+        return cls(*(getattr(attributes, one.name) for one in fields(attributes)))
 
     def values(self, environ: dict[str, Any]) -> list[str]:
         """What the request carries under our exact name, at most :data:`CANDIDATES` of them.

@@ -268,11 +268,11 @@ class Follower(Reader):
             if self.store.embedded:
                 self._check_root()
             if self._clock.monotonic() >= self._next_vouch or not self.fresh:
-                self._confirm()
+                self.confirm_contact()
             else:
                 self.follow()
                 if self.view.barrier > self._answered:
-                    self._confirm()
+                    self.confirm_contact()
             self._work()
         except NotAnnounced:
             # Swept or removed by hand: whoever listed the nodes since did not see us.
@@ -303,7 +303,8 @@ class Follower(Reader):
         self._pause = max(TRY_AGAIN, delay)
         return delay
 
-    def _confirm(self) -> None:
+    def confirm_contact(self) -> None:
+        """One contact: root, own entry, the head behind that write, all up to it, the lease."""
         start = self._clock.monotonic()
         announced = self._announced
         if not announced:
@@ -327,15 +328,16 @@ class Follower(Reader):
         self.offset = self._offset
         found = self.follow()
         # (Taken before the head is asked for: other threads read on meanwhile.)
-        era, applied = self._era, self.view.applied
+        era, applied = self.era, self.view.applied
         if vouched.seq < applied and self.store.head() < applied:
             self._lost(applied, era)
         elif not found:
             # (The lease that there is runs on.)
             raise StoreUnavailable("the feed was read where its end is not known yet")
-        self._extend(start, vouched.seq)
+        self.extend_lease(start, vouched.seq)
 
-    def _extend(self, start: float, seq: int) -> None:
+    def extend_lease(self, start: float, seq: int) -> None:
+        """A contact began at *start* and saw the head *seq*: the lease follows, or none does."""
         # (Nodes that came back at the same moment must not go on together.)
         self._next_vouch = start + share(self._max_staleness / 3, 1 - SPREAD)
         if self.view.broken or self.rolled_back or self.view.applied < seq or self._withdrawn:

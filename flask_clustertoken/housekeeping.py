@@ -15,8 +15,9 @@ from .backoff import share
 from .clock import SKEW, Clock
 from .errors import Conflict
 from .follower import Follower
+from .limits import STALENESS_LIMIT
 from .nodes import Node
-from .notices import STALENESS_LIMIT, Notice
+from .notices import Notice
 from .records import NewerForm, from_record
 from .revocations import mark_covers
 from .stores.base import PAGE, Change, ClusterStore, Delete, Entry, Purged, Put, Record

@@ -6,6 +6,7 @@ A renewal creates nothing: it moves an expiry on, if what it belongs to still li
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,7 +24,6 @@ from .errors import (
 )
 from .events import TokenIssued, TokenRenewed, TokenRevoked
 from .listing import Lister
-from .membership import logger
 from .recall import Seen
 from .records import record_end, spare_of, to_record
 from .refusals import Refusal
@@ -31,6 +31,8 @@ from .settings import Settings
 from .standing import Standing
 from .stores.base import Add, Change, Delete, HeadIs
 from .tokens import Token, TokenKind, new_id
+
+logger = logging.getLogger("flask_clustertoken")
 
 #: Times that a token is written under the head before it is written first and looked at then.
 TRIES = 3
@@ -296,7 +298,7 @@ class Issuer(Lister):
             ends_at=self._ends_at(issued.token),
             keys_generation=keys_generation,
         )
-        self._recall.put(issued.text, seen)
+        self.remembered.put(issued.text, seen)
         self.events.announce(TokenIssued(issued.token))
 
     def _enforce_limit(self, token: Token) -> None:
@@ -336,7 +338,7 @@ class Issuer(Lister):
         a race carries the same id and sequence, so the same revocation covers it.
         """
         follower = self.follower()
-        found = self._judge(text, "login", strict=False)
+        found = self.judge_once(text, "login", strict=False)
         if isinstance(found, Refusal) or not follower.fresh:
             return None
         if not self.renewal_due(found):
@@ -346,7 +348,7 @@ class Issuer(Lister):
         renewed = replace(found, expires_at=self._renewed_until(found))
         recorded = self.settings.token_store == "session"
         generation = self.keys.generation
-        seen = self._recall.get(text, generation)
+        seen = self.remembered.get(text, generation)
         record_ends = seen.record_ends if seen is not None else None
         if recorded and (record_ends is None or (renewed.expires_at or 0) + SKEW > record_ends):
             # By the record's own spare: whoever of the realm lists it goes by that. (Whether the
@@ -370,7 +372,7 @@ class Issuer(Lister):
         if seen is not None:
             # The same record: what was known of it is known of the copy, and no longer.
             copy.known_until, copy.doubts = seen.known_until, seen.doubts
-        self._recall.put(issued.text, copy)
+        self.remembered.put(issued.text, copy)
         self.events.announce(TokenRenewed(renewed))
         return issued
 

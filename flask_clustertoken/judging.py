@@ -12,7 +12,7 @@ from .clock import SKEW
 from .errors import ClusterTokenError, StoreError
 from .events import TokenRefused
 from .follower import Follower
-from .recall import Seen
+from .recall import Recall, Seen
 from .records import NewerForm, from_record, with_record
 from .refusals import Refusal
 from .revoking import Revoker
@@ -23,6 +23,11 @@ from .tokens import Token, TokenKind, record_key
 class Judge(Revoker):
     """Authenticates texts."""
 
+    remembered: Recall
+
+    def _new_memory(self) -> Recall:
+        return Recall(self.settings.token_cache)
+
     def authenticate(
         self, text: str, kind: TokenKind = "login", *, strict: bool = False
     ) -> Token | Refusal:
@@ -32,7 +37,7 @@ class Judge(Revoker):
         *strict* asks the store itself, also for what was seen before.
         """
         try:
-            found = self._judge(text, kind, strict)
+            found = self.judge_once(text, kind, strict)
             if isinstance(found, Token):
                 return found
             if found.unknown_key or found.unknown_form:
@@ -41,7 +46,7 @@ class Judge(Revoker):
                 # One host: whoever can look at the database can vouch for itself. (Only for a
                 # text whose signature held: nobody else makes us ask the store.)
                 self.follower().step_now()
-                found = self._judge(text, kind, strict)
+                found = self.judge_once(text, kind, strict)
         except StoreError as error:
             found = Refusal("stale", f"the store is in trouble: {error}", cause=error)
         except ClusterTokenError as error:
@@ -70,8 +75,8 @@ class Judge(Revoker):
 
     def refused(self, refusal: Refusal) -> None:
         """Announce that what a request presented was not accepted, whoever judged it."""
-        if refusal.reason == "stale" and self._follower is not None:
-            self._follower.note_state()
+        if refusal.reason == "stale" and self.following is not None:
+            self.following.note_state()
         if self.events.heard(TokenRefused):
             self.events.announce(TokenRefused(refusal))
 
@@ -92,14 +97,15 @@ class Judge(Revoker):
             return Refusal("stale", why, token.id, token.subject)
         return token
 
-    def _judge(self, text: str, kind: TokenKind, strict: bool) -> Token | Refusal:
-        follower = self._follower or self.follower()
+    def judge_once(self, text: str, kind: TokenKind, strict: bool) -> Token | Refusal:
+        """One judgement of *text*, as it is at the moment; :meth:`authenticate` may ask twice."""
+        follower = self.following or self.follower()
         clock = self.clock
         lease_end = follower.lease_end
         now, moment = clock.time(), clock.monotonic()
         # 1 seen before?
         keys = self.keys.generation
-        recall = self._recall
+        recall = self.remembered
         seen = recall.young.get(text)
         if seen is None or seen.keys_generation != keys:
             seen = recall.get(text, keys)
@@ -133,7 +139,7 @@ class Judge(Revoker):
         if self.keys.generation != keys:
             # This thread, or another one, has read meanwhile that a key was dropped, perhaps
             # the one of this text.
-            return self._judge(text, kind, strict)
+            return self.judge_once(text, kind, strict)
         # 5 revoked? (4, fresh, is compared last)
         generation = view.generation
         if seen.checked != generation:
@@ -169,7 +175,7 @@ class Judge(Revoker):
             ends_at=self._ends_at(token),
             keys_generation=generation,
         )
-        self._recall.put(text, seen)
+        self.remembered.put(text, seen)
         return seen
 
     def _ends_at(self, token: Token) -> float:
@@ -192,7 +198,7 @@ class Judge(Revoker):
         """Look for the record of *seen* in the store; remember a yes, never a no."""
         token = seen.token
         generation = follower.view.generation
-        doubts = self._recall.doubts
+        doubts = self.remembered.doubts
         asked_at = self.clock.monotonic()
         record = follower.look(lambda: self.store.get(token.record_key))
         if record is None:

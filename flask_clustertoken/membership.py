@@ -15,9 +15,10 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
+from . import forks, notices
 from . import nodes as _nodes
-from . import notices
 from .clock import Clock, SystemClock
 from .errors import ClusterTokenError, ConfigurationError
 from .events import Events, NodeLeaving
@@ -27,7 +28,6 @@ from .housekeeping import Housekeeping
 from .keys import RING_KEY, KeyFile, KeyRing
 from .notices import Notice
 from .reader import Hooks
-from .recall import Recall
 from .revocations import View
 from .settings import PREFIX, Settings
 from .sightings import Sightings
@@ -56,7 +56,7 @@ def _forget_all() -> None:
         member.forget()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+forks.in_child("process", _forget_all)
 
 _locks: dict[str, threading.Lock] = {}
 
@@ -85,6 +85,18 @@ class Readiness:
     staleness: float | None
     applied: int
     trouble: str
+
+
+class Memory(Protocol):
+    """What remembers answers of the store, and must hear when they are worth nothing."""
+
+    def doubt(self) -> None:
+        """Each answer is to be asked for again."""
+        ...
+
+    def clear(self) -> None:
+        """It was another store that answered."""
+        ...
 
 
 class KeyFileMissing(ConfigurationError):
@@ -149,14 +161,20 @@ class Membership:
         self._epoch = ""
         #: The follower's view, once there is one.
         self.view: View | None = None
-        self._follower: Follower | None = None
+        #: This process's follower, once its first round is over.
+        self.following: Follower | None = None
         self._joining: Joining | None = None
         self._thread: FollowerThread | None = None
-        self._chores: Housekeeping | None = None
+        self.sweeper: Housekeeping | None = None
         self._compared = False
+        self.remembered: Memory
         self._begin_to_remember()
         self.closed = False
         _members.add(self)
+
+    def _new_memory(self) -> Memory:
+        """Empty; whoever judges says what. A follower's answers are never mixed with another's."""
+        raise NotImplementedError
 
     def _key_ring(self, instance_path: str) -> KeyRing:
         settings = self.settings
@@ -181,7 +199,7 @@ class Membership:
 
     def follower(self) -> Follower:
         """This process's follower; the first call opens the store and does the first round."""
-        follower = self._follower
+        follower = self.following
         return follower if follower is not None else self._join()
 
     def _join(self) -> Follower:
@@ -189,8 +207,8 @@ class Membership:
             if self.closed:
                 raise ClusterTokenError("this authority was closed")
             with _building():
-                if self._follower is not None:
-                    return self._follower
+                if self.following is not None:
+                    return self.following
                 joining, first = self._joining, self._joining is None
                 if joining is None:
                     # Made here, not at construction: after any fork and any monkey-patching.
@@ -219,12 +237,12 @@ class Membership:
             lifetime=self.settings.lifetime,
         )
         self._begin_to_remember()
-        self._chores = Housekeeping(self.store, follower, self.clock)
+        self.sweeper = Housekeeping(self.store, follower, self.clock)
         self._started_at = self.clock.time()
         return Joining(follower, threading.get_ident(), threading.Event())
 
     def _begin_to_remember(self) -> None:
-        self._recall = Recall(self.settings.token_cache)
+        self.remembered = self._new_memory()
         self._strangers = Strangers(self.store, self.clock)
         self._sightings = Sightings(self.store, self.clock)
 
@@ -241,7 +259,7 @@ class Membership:
             else:
                 follower.meet(self.store.root().epoch)
                 follower.follow()
-            self._follower, self.view = follower, follower.view
+            self.following, self.view = follower, follower.view
         finally:
             self._joining = None
             joining.over.set()
@@ -280,11 +298,11 @@ class Membership:
 
     def _do_chores(self) -> None:
         self.keys.reread()
-        if not self._compared and self.active and self._chores is not None:
-            self._name_drift(self._chores.follower)
+        if not self._compared and self.active and self.sweeper is not None:
+            self._name_drift(self.sweeper.follower)
             self._compared = True
-        if self._chores is not None:
-            self._chores.run()
+        if self.sweeper is not None:
+            self.sweeper.run()
 
     def _name_drift(self, follower: Follower) -> None:
         """Once, at the start: say loudly where this node and the others differ.
@@ -300,10 +318,10 @@ class Membership:
     def _take_epoch(self, epoch: str) -> None:
         if epoch != self._epoch:
             self._epoch = epoch
-            self._recall.clear()
+            self.remembered.clear()
 
     def _forget_answers(self) -> None:
-        self._recall.doubt()
+        self.remembered.doubt()
 
     def _load_keys(self) -> None:
         self.keys.reread()
@@ -319,10 +337,10 @@ class Membership:
 
     def forget(self) -> None:
         """In a fork's child: the parent's lease and answers are not ours."""
-        if self._follower is not None:
-            self._follower.disown()
+        if self.following is not None:
+            self.following.disown()
         self.keys.forget_locks()
-        self._follower = self._joining = self._thread = self._chores = self.view = None
+        self.following = self._joining = self._thread = self.sweeper = self.view = None
         self._epoch = ""
         self._compared = False
         self._begin_to_remember()
@@ -333,13 +351,13 @@ class Membership:
             return
         self.closed = True
         atexit.unregister(self.close)
-        if self._follower is not None:
+        if self.following is not None:
             self.events.announce(NodeLeaving())
         if self._thread is not None:
             self._thread.stop()
-        if self._follower is not None:
+        if self.following is not None:
             try:
-                self._follower.withdraw()
+                self.following.withdraw()
             except Exception as error:
                 # The lease is given up; what stays in the list is swept.
                 logger.info("this node could not leave the list of nodes: %s", error)
@@ -369,7 +387,7 @@ class Membership:
         Exact on an embedded store. Elsewhere it may lag: a login that goes by it may be covered
         by a revocation of a moment *before* it, never miss one of after.
         """
-        follower = self._follower
+        follower = self.following
         if follower is None:
             return None
         try:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from .authority import TokenAuthority
 from .clock import Clock
+from .cookies import Cookie
 from .handle import CROSS_ORIGIN as CROSS_ORIGIN
 from .handle import ENVIRON_KEY as ENVIRON_KEY
 from .handle import BearerVerifier as BearerVerifier
@@ -62,7 +63,7 @@ class ClusterTokenMiddleware:
             raise TypeError(f"{', '.join(named)}: an authority is given and has its own already")
         self.wsgi_app = wsgi_app
         self.authority = authority
-        self.cookie = authority.settings.cookie
+        self.cookie = Cookie.of(authority.settings.cookie)
         self.trusted_origins = frozenset(map(str.lower, authority.settings.trusted_origins))
         #: Who else may judge bearer tokens: an identity provider's, for example.
         self.bearer_verifiers: list[BearerVerifier] = []

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-from .notices import OLDEST_FORMAT, STALENESS_LIMIT
+from .limits import STALENESS_LIMIT
+from .notices import OLDEST_FORMAT
 from .stores.base import ClusterStore, Presence
 
 #: The form of a presence entry; a higher one is shown as far as it is understood.

@@ -1,20 +1,18 @@
 """Notice: what an entry of the feed says, and for how long it must be remembered.
 
-The feed holds digests, never ids, labels or subjects in clear: whoever reads the cluster
-store learns nothing that a token is made of.
+It names ids, labels and subjects by their digests only (:mod:`.digests`).
 """
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from hashlib import blake2b
 from math import isfinite
 from typing import Any, Literal, get_args
 
 from .clock import SKEW
+from .limits import RECORD_CACHE_LIMIT, STALENESS_LIMIT
 from .stores.base import CALL_TIMEOUT, NewEntry
 
 #: The highest number of the entries' form that this version reads.
@@ -22,11 +20,6 @@ FORMAT = 1
 #: The form that every version reads. While they differ, writers use the lowest that the
 #: live nodes read, so that old and new versions can run side by side.
 OLDEST_FORMAT = 1
-
-#: A record's answer may be remembered for this long at most, and a node may be stale for
-#: this long at most, whatever is set: the shortest memory of a revocation rests on it.
-RECORD_CACHE_LIMIT = 3600.0
-STALENESS_LIMIT = 300.0
 
 #: Seconds that the entry of a token id is kept whose record was deleted in the same step.
 #: (Longer than any remembered "it is alive", plus a call in flight, plus a stale view.)
@@ -56,16 +49,6 @@ REVOKING = frozenset({"ids", "labels", "subject", "realm", "not_before", "restor
 KINDS = frozenset(get_args(Kind))
 #: The kinds of token that a mark may name.
 TOKEN_KINDS = frozenset({"login", "api"})
-
-
-def digest(domain: str, text: str) -> int:
-    """64 bits that stand for *text* in feed and view.
-
-    A collision would refuse one token too many, never one too few; a person who wants to be
-    somebody else's collision must find a second preimage and gains a log-out.
-    """
-    raw = blake2b(text.encode(), digest_size=8, person=domain.encode()[:16]).digest()
-    return int.from_bytes(raw, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +122,3 @@ class Notice:
         return NewEntry(
             entry_id or secrets.token_hex(16), self.encode(), self.remembered_until(longest)
         )
-
-
-def digests(domain: str, texts: Iterable[str]) -> tuple[int, ...]:
-    return tuple(digest(domain, text) for text in texts)

@@ -81,7 +81,7 @@ class Reader:
         self._told = 0
         self._ahead: set[int] = set()
         #: Moves when our position was given up.
-        self._era = 0
+        self.era = 0
         #: What was read last in its place.
         self._last = Place(0)
 
@@ -118,7 +118,7 @@ class Reader:
         """Give our position up: the feed is read from its start, and what is known is kept."""
         with self.view.lock:
             # (A reading that is under way in another thread moves nothing any more.)
-            self._era += 1
+            self.era += 1
             self.view.begin_anew()
 
     def follow(self) -> bool:
@@ -128,9 +128,9 @@ class Reader:
         answered lags, and nothing tells whether our place is one of this history.
         """
         with self.view.lock:
-            era, place = self._era, self._place()
+            era, place = self.era, self.place()
         if place.seq == 0:
-            self._snapshot()
+            self.take_snapshot()
             return True
         found = True
         for _ in range(PAGES_AT_ONCE):
@@ -140,24 +140,25 @@ class Reader:
                 found = found and (not place.entry or batch.floor >= place.seq)
             elif here.seq == place.seq:
                 batch = replace(batch, entries=batch.entries[1:])
-            if self._is_another(here, place, era) or self._gap(place.seq, batch, era):
-                self._snapshot()
+            if self._is_another(here, place, era) or self.has_gap(place.seq, batch, era):
+                self.take_snapshot()
                 return True
-            learnt, restored = self._learn_page(batch)
+            learnt, restored = self.learn_page(batch)
             if restored:
                 # Whatever was taken for ours until here: what the nodes appended between the
                 # restore and this entry may stand under numbers that we had passed.
-                self._snapshot()
+                self.take_snapshot()
                 return True
             place = _end(batch, place)
-            self._reach(place.seq, era, learnt, place.entry)
+            self.advance(place.seq, era, learnt, place.entry)
             if not batch.more:
                 break
         if self.view.broken:
             self._void(self.view.broken)
         return found
 
-    def _place(self) -> Place:
+    def place(self) -> Place:
+        """Where this node stands in the feed, with the entry that it read there if it knows."""
         applied = self.view.applied
         return self._last if self._last.seq == applied else Place(applied)
 
@@ -168,7 +169,7 @@ class Reader:
         self._lost(place.seq, era)
         return True
 
-    def _gap(self, after: int, batch: Batch, era: int) -> bool:
+    def has_gap(self, after: int, batch: Batch, era: int) -> bool:
         """Whether something between *after* and this page is missing here."""
         position = after
         for entry in batch.entries:
@@ -181,34 +182,34 @@ class Reader:
             position = entry.seq
         return batch.floor > after and batch.floor > position
 
-    def _snapshot(self) -> None:
+    def take_snapshot(self) -> None:
         """Merge everything that stands in the feed into the view; forget remembered answers."""
         for _ in range(SNAPSHOTS):
-            era = self._era
+            era = self.era
             place, learnt = self._read_all()
             # Asked behind the last page: a store that took the old one's place goes on from its
             # number and lacks its revocations, so tokens of the old one must not be judged by it.
             self.meet(self.store.peek_root().epoch)
-            if era == self._era:
+            if era == self.era:
                 break
         else:
             raise StoreError("the store is being replaced all the time")
         if place.seq:
             self._hooks.forget()
-        self._reach(place.seq, era, learnt, place.entry)
+        self.advance(place.seq, era, learnt, place.entry)
 
     def _read_all(self) -> tuple[Place, list[Learnt]]:
         place = Place(0)
         learnt: list[Learnt] = []
         for _ in range(PAGES_AT_ONCE):
             batch = self.store.read(place.seq)
-            learnt += self._learn_page(batch)[0]
+            learnt += self.learn_page(batch)[0]
             place = _end(batch, place)
             if not batch.more:
                 return place, learnt
         raise StoreError("the feed is longer than this node can read")
 
-    def _learn_page(self, batch: Batch) -> tuple[list[Learnt], bool]:
+    def learn_page(self, batch: Batch) -> tuple[list[Learnt], bool]:
         """Take in a page; what of it the listeners are to be told once the position has moved.
 
         And whether it says that a backup was restored.
@@ -219,7 +220,7 @@ class Reader:
         learnt = []
         restored = False
         for entry in batch.entries:
-            notice = self._learn(entry)
+            notice = self.learn_entry(entry)
             restored = restored or notice.kind == "restored"
             if telling and notice.kind in REVOKING and entry.seq > self._told:
                 learnt.append((entry.seq, notice))
@@ -231,11 +232,11 @@ class Reader:
             self._keys_seen = changed
         return learnt, restored
 
-    def _reach(self, seq: int, era: int, learnt: Sequence[Learnt] = (), entry: str = "") -> None:
+    def advance(self, seq: int, era: int, learnt: Sequence[Learnt] = (), entry: str = "") -> None:
         """Move the position, and tell the listeners, each of them of each revocation once."""
         with self.view.lock:
             new = [one for one in learnt if one[0] > self._told and one[0] not in self._ahead]
-            if era == self._era:
+            if era == self.era:
                 if seq >= self.view.applied:
                     self._last = Place(seq, entry)
                 self.view.applied = max(self.view.applied, seq)
@@ -253,7 +254,8 @@ class Reader:
             RevocationApplied(seq, notice, lambda token: mark_covers(seq, notice, token))
         )
 
-    def _learn(self, entry: Entry) -> Notice:
+    def learn_entry(self, entry: Entry) -> Notice:
+        """What *entry* says, taken into the view. Raises :class:`UnreadableEntry`."""
         try:
             notice = Notice.decode(entry.body)
             self.view.learn(entry, notice)
@@ -284,7 +286,7 @@ class Reader:
 
     def _lost(self, seq: int, era: int) -> None:
         with self.view.lock:
-            if era != self._era:
+            if era != self.era:
                 return  # what lacks it is another store than the one it was read from
             known, self._rolled_back = self._rolled_back, max(self._rolled_back, seq)
         if seq > known:
@@ -304,7 +306,7 @@ class Reader:
         of before.
         ``False`` after a look behind a write of our own means that the store was rolled back.
         """
-        era = self._era
+        era = self.era
         if self.view.applied < seq:
             self.follow()
         if self.view.applied >= seq:

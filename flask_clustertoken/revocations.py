@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from threading import RLock
 
 from .clock import SKEW
+from .digests import digest as digest_of
 from .notices import LIFETIME_ANNOUNCED, Notice
-from .notices import digest as digest_of
 from .stores.base import Entry
 from .tokens import Token, view_keys
 

@@ -9,11 +9,12 @@ from datetime import datetime
 from . import arguments
 from .clock import SKEW
 from .confirmation import Revocation
+from .digests import digests
 from .errors import Conflict
 from .events import TokenRevoked
 from .membership import Membership
 from .nodes import Node
-from .notices import Notice, digests
+from .notices import Notice
 from .standing import Standing
 from .stores.base import Change, Delete, Require
 from .tokens import Token, TokenKind, record_key

@@ -26,8 +26,9 @@ from .keys import (
     ring_since,
     ring_states,
 )
+from .limits import STALENESS_LIMIT
 from .nodes import Node, present
-from .notices import STALENESS_LIMIT, Notice
+from .notices import Notice
 from .settings import PREFIX
 from .stores.base import Add, ClusterStore, Put
 from .stores.lease import Lease

@@ -10,11 +10,10 @@ from datetime import timedelta
 from typing import Any, Literal, cast
 
 from . import keytexts
-from .cookies import Cookie
+from .cookie_name import CookieAttributes
 from .errors import ConfigurationError
-from .notices import RECORD_CACHE_LIMIT, STALENESS_LIMIT
+from .limits import RECORD_CACHE_LIMIT, STALENESS_LIMIT
 from .stores.base import plain_url
-from .wire import TokenStore, check_api_prefix
 
 PREFIX = "CLUSTERTOKEN_"
 DAY = 86_400
@@ -27,6 +26,9 @@ TOKEN_CACHE = 64 * 1024 * 1024
 
 #: Fewer bytes than this hold no token with some claims.
 CACHE_LEAST = 256 * 1024
+
+#: Where the claims of a login are.
+TokenStore = Literal["session", "cookie"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -158,8 +160,9 @@ class Settings:
         self.cookie  # noqa: B018 - raises where name and attributes contradict each other
 
     @property
-    def cookie(self) -> Cookie:
-        return Cookie(
+    def cookie(self) -> CookieAttributes:
+        """Its name, with the prefix that it may have, and its attributes."""
+        return CookieAttributes(
             name=self.cookie_name,
             domain=self.cookie_domain,
             path=self.cookie_path,
@@ -389,6 +392,15 @@ _READERS: dict[str, Reader] = {
     "bearer_prefixes": _bearers,
     "expected_nodes": _hosts,
 }
+
+
+def check_api_prefix(prefix: str) -> str:
+    """*prefix*, if an API token may begin with it; :class:`ConfigurationError` otherwise."""
+    if not re.fullmatch(r"[a-z][a-z0-9]{1,15}", prefix):
+        raise ConfigurationError(
+            "API_PREFIX", f"{prefix!r} is not usable.", "Use 2 to 16 of a-z, 0-9, a letter first."
+        )
+    return prefix
 
 
 def _nearest(name: str, prefix: str) -> str:

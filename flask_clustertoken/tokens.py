@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal, NoReturn
 
-from .notices import digest
+from .digests import digest
 
 #: As a token's ``since``: no mark of "issued before" covers it (revocations of its id and its
 #: labels do). For tokens that another issuer made.

@@ -19,12 +19,12 @@ import zlib
 from collections.abc import Sequence
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from itsdangerous import Signer
 
-from .errors import ConfigurationError
 from .refusals import Refusal
+from .settings import TokenStore
 from .tokens import Claims, Token, TokenKind, is_id
 
 #: The number of the wire form.
@@ -33,21 +33,11 @@ VERSION = 1
 #: Characters of a text beyond which nothing is read.
 TEXT_LIMIT = 8192
 
-TokenStore = Literal["session", "cookie"]
-
 _WIRE = re.compile(
     r"(?P<version>[1-9][0-9]{0,2})\.(?P<key>[0-9a-f]{12})"
     r"\.(?P<payload>[A-Za-z0-9_-]{8,})\.(?P<signature>[A-Za-z0-9_-]{43})",
     re.ASCII,
 )
-
-
-def check_api_prefix(prefix: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9]{1,15}", prefix):
-        raise ConfigurationError(
-            "API_PREFIX", f"{prefix!r} is not usable.", "Use 2 to 16 of a-z, 0-9, a letter first."
-        )
-    return prefix
 
 
 #: What is left of a token that something on the way has quoted, joined, wrapped or cut short.
@@ -87,7 +77,8 @@ class Wire:
         self._token_store = token_store
         self.api_prefix = api_prefix
 
-    def _sign(self, secret: bytes, kind: TokenKind, value: str) -> str:
+    def sign(self, secret: bytes, kind: TokenKind, value: str) -> str:
+        """The signature of *value*; kind, realm and token store go into it."""
         # An API token always has a record, whatever the logins do.
         where = self._token_store if kind == "login" else "record"
         signer = Signer(
@@ -122,7 +113,7 @@ class Wire:
             payload["c"] = token.claims
         raw = json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
         value = f"{VERSION}.{key_id}.{_b64(raw)}"
-        text = f"{value}.{self._sign(secret, token.kind, value)}"
+        text = f"{value}.{self.sign(secret, token.kind, value)}"
         return self._wrap(text) if token.kind == "api" else text
 
     def _wrap(self, text: str) -> str:
@@ -164,7 +155,7 @@ class Wire:
         if isinstance(secret, Refusal):
             return secret
         value, _, signature = text.rpartition(".")
-        if not compare_digest(self._sign(secret, kind, value), signature):
+        if not compare_digest(self.sign(secret, kind, value), signature):
             return Refusal("invalid", "the signature does not hold")
         try:
             return _token(json.loads(_unb64(match["payload"])), kind, match["key"])

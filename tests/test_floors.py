@@ -23,12 +23,14 @@ FOLDER = Path(__file__).resolve().parent.parent / PACKAGE
 #: Floor by floor, the ground first. A floor is a list of rooms, a room the names of its modules
 #: without the package's (``*`` stands for anything). A new module gets its line here.
 FLOORS: dict[str, list[str]] = {
-    "ground": ["errors", "clock", "backoff", "refusals", "origin", "caching"],
-    "first words": ["events", "cookies", "keytexts", "stores.base"],
+    "ground": ["errors", "clock", "backoff", "forks", "digests", "limits"],
+    "plain words": ["refusals", "origin", "caching"],
+    "first words": ["events", "cookie_name", "keytexts", "stores.base"],
+    "settings": ["settings", "cookies"],
     "what the feed says": ["notices", "stores.lease"],
     "tokens": ["tokens"],
     "forms of a token": ["records", "wire"],
-    "keys and settings": ["arguments", "keys", "settings"],
+    "keys": ["arguments", "keys"],
     "stores": [
         "stores.memory",
         "stores.directory stores._folder stores._counter stores._database stores._tables "
@@ -37,7 +39,7 @@ FLOORS: dict[str, list[str]] = {
         "stores.redis",
     ],
     "opener of stores": ["stores"],
-    "view": ["revocations", "recall"],
+    "view": ["revocations"],
     "reader": ["reader"],
     "follower": ["follower"],
     "thread": ["heart"],
@@ -48,6 +50,7 @@ FLOORS: dict[str, list[str]] = {
     "membership": ["membership"],
     "standing": ["standing"],
     "revoking": ["revoking"],
+    "memory": ["recall"],
     "judging": ["judging"],
     "listing": ["listing"],
     "issuing": ["issuing"],

@@ -8,12 +8,13 @@ their own: looks at sessions come with each renewal, and while Keycloak hangs th
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from .. import forks
 
 logger = logging.getLogger("flask_clustertoken.keycloak")
 
@@ -117,4 +118,4 @@ def _forget_all() -> None:
         one.forget()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+forks.in_child("adapters", _forget_all)

@@ -30,7 +30,7 @@ class Companion:
     """Reads and writes the cookies of one app."""
 
     def __init__(self, settings: Settings, sealer: Sealer) -> None:
-        base = settings.cookie
+        base = Cookie.of(settings.cookie)
         bare = base.name.removeprefix("__Host-").removeprefix("__Secure-")
         self._parts = [replace(base, name=f"{bare}_kc{number}") for number in range(8)]
         self._sealer = sealer

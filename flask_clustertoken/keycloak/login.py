@@ -15,7 +15,8 @@ from typing import Any
 
 from .. import arguments
 from ..clock import Clock
-from ..cookies import Cookie, SameSite
+from ..cookie_name import SameSite
+from ..cookies import Cookie
 from ..settings import Settings
 from . import claims, labels
 from .claims import Roles

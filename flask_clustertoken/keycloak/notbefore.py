@@ -16,9 +16,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from ..authority import TokenAuthority
+from ..digests import digests
 from ..errors import Conflict, StoreUnavailable
 from ..events import RevocationApplied
-from ..notices import Notice, digests
+from ..notices import Notice
 from ..stores.base import Add, Change, Delete, Put, Require
 from .claims import LEEWAY
 from .labels import Keys

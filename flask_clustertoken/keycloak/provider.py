@@ -6,13 +6,13 @@ PKCE, token requests, the ways in which a client authenticates); requests carrie
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from .. import forks
 from ..backoff import Backoff
 from ..clock import Clock
 from .errors import KeycloakRefused, KeycloakUnavailable, SessionEnded
@@ -372,4 +372,4 @@ def _forget_all() -> None:
         one.forget()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+forks.in_child("adapters", _forget_all)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .. import forks
 from ..errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def _let_go_in_child() -> None:
     _holding.clear()
 
 
-os.register_at_fork(after_in_child=_let_go_in_child)
+forks.in_child("files", _let_go_in_child)
 
 
 def identity(path: str) -> Identity | None:

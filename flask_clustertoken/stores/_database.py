@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .. import forks
 from ..errors import StoreUnavailable
 from ._counter import Counter, Identity, exclusive, identity, pause
 
@@ -74,9 +75,8 @@ def _after_fork_in_child() -> None:
     _after_fork()
 
 
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
-)
+forks.around(_before_fork, _after_fork)
+forks.in_child("files", _after_fork_in_child)
 
 
 def is_damage(error: sqlite3.Error) -> bool:

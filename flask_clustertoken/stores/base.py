@@ -15,24 +15,22 @@ also one of yours, can be put through.
 
 from __future__ import annotations
 
-import os
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
+from .. import forks
 from ..clock import Clock, SystemClock
 from ..errors import Conflict
+from ..limits import VALUE_LIMIT as VALUE_LIMIT
 
 #: The number of the layout that this version writes into :class:`Root`.
 FORMAT = 1
 
 #: Seconds that a call to a store may take unless the opener says otherwise.
 CALL_TIMEOUT = 5.0
-
-#: Bytes of a value, or of a feed entry's body, that every store can hold.
-VALUE_LIMIT = 256 * 1024
 
 #: Entries that one :meth:`ClusterStore.read` returns at most.
 PAGE = 1000
@@ -217,7 +215,7 @@ def _forget_all() -> None:
         store.forget()
 
 
-os.register_at_fork(after_in_child=_forget_all)
+forks.in_child("stores", _forget_all)
 
 
 class ClusterStore(ABC):

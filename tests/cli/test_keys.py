@@ -12,7 +12,7 @@ from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import SKEW, ManualClock
 from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.keys import RING_KEY, fingerprint, ring_bytes, ring_since, ring_states
-from flask_clustertoken.notices import STALENESS_LIMIT
+from flask_clustertoken.limits import STALENESS_LIMIT
 from flask_clustertoken.rotation import LEASE, Rotation, RotationRefused
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores.memory import Shelf

@@ -28,7 +28,7 @@ if pid == 0:
     try:
         lines = [
             "parent fresh here: %s" % parent.fresh,
-            "follower kept: %s" % (a._follower is not None),
+            "follower kept: %s" % (a.following is not None),
             "thread kept: %s" % (a._thread is not None),
         ]
         found = a.authenticate(issued.text)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.limits import STALENESS_LIMIT
 from flask_clustertoken.nodes import Node, drift, listed
-from flask_clustertoken.notices import STALENESS_LIMIT
 from flask_clustertoken.removal import RemovalRefused, remove_node
 from flask_clustertoken.stores.base import Presence
 

@@ -10,15 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_clustertoken.clock import SKEW
+from flask_clustertoken.digests import digest, digests
+from flask_clustertoken.limits import RECORD_CACHE_LIMIT, STALENESS_LIMIT
 from flask_clustertoken.notices import (
     KINDS,
     LIFETIME_ANNOUNCED,
-    RECORD_CACHE_LIMIT,
     SHORT_MEMORY,
-    STALENESS_LIMIT,
     Notice,
-    digest,
-    digests,
 )
 from flask_clustertoken.stores.base import CALL_TIMEOUT
 

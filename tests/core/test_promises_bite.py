@@ -29,38 +29,40 @@ def put(target: Any, name: str, broken: Any) -> Patch:
 
 
 def lease_from_the_end(patch: pytest.MonkeyPatch) -> None:
-    extend = Follower._extend
+    extend = Follower.extend_lease
     patch.setattr(
-        Follower, "_extend", lambda self, start, seq: extend(self, self._clock.monotonic(), seq)
+        Follower,
+        "extend_lease",
+        lambda self, start, seq: extend(self, self._clock.monotonic(), seq),
     )
 
 
 def compare_with_the_current_lease(patch: pytest.MonkeyPatch) -> None:
-    judge = Judge._judge
+    judge = Judge.judge_once
 
     def broken(self: Any, text: str, kind: Any, strict: bool) -> Any:
         found = judge(self, text, kind, strict)
         return found or judge(self, text, kind, strict)
 
-    patch.setattr(Judge, "_judge", broken)
+    patch.setattr(Judge, "judge_once", broken)
 
 
 def skip_what_is_unreadable(patch: pytest.MonkeyPatch) -> None:
-    learn = Follower._learn
+    learn = Follower.learn_entry
 
     def broken(self: Any, entry: Any) -> Notice:
         try:
             return learn(self, entry)
         except Exception:
-            self._reach(entry.seq, self._era)
+            self.advance(entry.seq, self.era)
             return Notice("barrier", 0.0)
 
-    patch.setattr(Follower, "_learn", broken)
+    patch.setattr(Follower, "learn_entry", broken)
 
 
 def restored_is_a_mark_only(patch: pytest.MonkeyPatch) -> None:
-    learn = Follower._learn_page
-    patch.setattr(Follower, "_learn_page", lambda self, batch: (learn(self, batch)[0], False))
+    learn = Follower.learn_page
+    patch.setattr(Follower, "learn_page", lambda self, batch: (learn(self, batch)[0], False))
 
 
 def own_moves_the_position(patch: pytest.MonkeyPatch) -> None:
@@ -68,7 +70,7 @@ def own_moves_the_position(patch: pytest.MonkeyPatch) -> None:
 
     def broken(self: Any, entry: Any, notice: Any) -> None:
         learn(self, entry, notice)
-        self._reach(entry.seq, self._era)
+        self.advance(entry.seq, self.era)
 
     patch.setattr(Follower, "learn_own", broken)
 
@@ -98,7 +100,7 @@ def decode_the_signature(patch: pytest.MonkeyPatch) -> None:
 
 
 def one_salt(patch: pytest.MonkeyPatch) -> None:
-    sign = Wire._sign
+    sign = Wire.sign
 
     def broken(self: Any, secret: bytes, kind: Any, value: str) -> str:
         realm, self._realm = self._realm, ""
@@ -107,7 +109,7 @@ def one_salt(patch: pytest.MonkeyPatch) -> None:
         finally:
             self._realm = realm
 
-    patch.setattr(Wire, "_sign", broken)
+    patch.setattr(Wire, "sign", broken)
 
 
 def renew_what_is_gone(patch: pytest.MonkeyPatch) -> None:
@@ -157,12 +159,12 @@ BITES: list[tuple[str, Patch, Test]] = [
     ),
     (
         "a gap is overlooked",
-        put(Follower, "_gap", lambda self, after, batch, era: False),
+        put(Follower, "has_gap", lambda self, after, batch, era: False),
         test_follower.test_a_rollback_under_newer_entries_is_noticed,
     ),
     (
         "a number tells the history",
-        put(Follower, "_place", lambda self: Place(self.view.applied)),
+        put(Follower, "place", lambda self: Place(self.view.applied)),
         test_follower.test_numbers_that_come_again_are_another_history,
     ),
     (

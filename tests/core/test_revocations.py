@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flask_clustertoken.notices import LIFETIME_ANNOUNCED, Notice, digest, digests
+from flask_clustertoken.digests import digest, digests
+from flask_clustertoken.notices import LIFETIME_ANNOUNCED, Notice
 from flask_clustertoken.revocations import ALWAYS, NEVER, DigestTable, View, mark_covers
 from flask_clustertoken.stores.base import Entry
 from flask_clustertoken.tokens import Token, TokenKind, new_id

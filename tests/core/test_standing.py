@@ -318,6 +318,6 @@ def test_an_answer_is_not_remembered_across_a_revocation(
 
     store_of(node).after["get_many"] = end
     node.authenticate(issued.text, "api")
-    seen = node._recall.get(issued.text, node.keys.generation)
+    seen = node.remembered.get(issued.text, node.keys.generation)
     assert seen is not None
     assert seen.known_until <= node.clock.monotonic()

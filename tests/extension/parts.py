@@ -67,7 +67,7 @@ class WatchedStore:
 def watch(app: Flask) -> WatchedStore:
     """Put a :class:`WatchedStore` before the app's store; before the first request."""
     authority = state_of(app).authority
-    assert authority._follower is None, "too late: the store is in use"
+    assert authority.following is None, "too late: the store is in use"
     watched = WatchedStore(authority.store)
     authority.store = watched  # type: ignore[assignment]
     return watched

@@ -207,7 +207,7 @@ def test_handlers_of_the_app_and_the_blueprint_answer(
     assert client.get("/inner/").text == "inner missing"
     robot = bearer(api_text(app))
     assert client.get("/write", headers=robot).text == "app ('read', 'write')"
-    app.extensions["clustertoken"].authority._follower.lease_end = float("-inf")
+    app.extensions["clustertoken"].authority.following.lease_end = float("-inf")
     app.extensions["clustertoken"].authority.follower().stop()
     assert client.get("/me", headers=robot).text == "app stale"
 
@@ -296,7 +296,7 @@ def test_a_stale_nodes_503_has_what_went_wrong_as_its_cause(
     app, _ = site
     store = watch(app)
     headers = bearer(api_text(app))
-    app.extensions["clustertoken"].authority._recall.clear()
+    app.extensions["clustertoken"].authority.remembered.clear()
     store.cut_off(OSError("no route"))
     causes: list[BaseException | None] = []
 

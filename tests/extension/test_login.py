@@ -192,7 +192,7 @@ def test_a_logout_that_ended_nothing_says_so(site: tuple[Flask, ClusterToken], p
     app, _ = site
     store = watch(app)
     headers = cookie(login_text(app))
-    state_of(app).authority._recall.clear()
+    state_of(app).authority.remembered.clear()
     store.cut_off()
 
     answer = app.test_client().post(path, headers=headers)
@@ -453,7 +453,7 @@ def test_the_token_store_cookie_in_full(make_app: MakeApp, clock: ManualClock) -
         return str(current_token.claims.get("role"))
 
     first, second = (login_text(app, claims={"role": "editor"}) for _ in range(2))
-    state_of(app).authority._recall.clear()
+    state_of(app).authority.remembered.clear()
     store.calls.clear()
     client = app.test_client()
 

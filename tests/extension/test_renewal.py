@@ -169,7 +169,7 @@ def test_accepting_when_stale_renews_nothing(
     def no_contact() -> None:
         raise StoreUnavailable("the line was cut")
 
-    monkeypatch.setattr(state_of(app).authority.follower(), "_confirm", no_contact)
+    monkeypatch.setattr(state_of(app).authority.follower(), "confirm_contact", no_contact)
     clock.advance(120)
 
     answer = app.test_client().get("/me", headers=cookie(text))

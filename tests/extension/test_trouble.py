@@ -40,7 +40,7 @@ def test_a_store_that_fails_somehow_authenticates_nobody(
     app, _ = site
     store = watch(app)
     credentials = [cookie(login_text(app)), bearer(api_text(app))]
-    state_of(app).authority._recall.clear()
+    state_of(app).authority.remembered.clear()
     store.cut_off(error)
     client = app.test_client()
 
@@ -55,7 +55,7 @@ def test_a_store_that_fails_somehow_authenticates_nobody(
     ("owner", "name"),
     [
         ("authority", "authenticate"),
-        ("authority", "_judge"),
+        ("authority", "judge_once"),
         ("authority", "_first_sight"),
         ("authority", "_ask"),
         ("wire", "read"),
@@ -77,13 +77,13 @@ def test_a_bug_in_any_step_authenticates_nobody(
     app, _ = site
     authority: Any = state_of(app).authority
     texts = [login_text(app), api_text(app)]
-    authority._recall.clear()
+    authority.remembered.clear()
     owners = {
         "authority": authority,
         "wire": authority.wire,
         "keys": authority.keys,
         "view": authority.follower().view,
-        "recall": authority._recall,
+        "recall": authority.remembered,
     }
 
     def broken(*args: Any, **kwargs: Any) -> Any:

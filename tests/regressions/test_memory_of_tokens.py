@@ -117,7 +117,7 @@ def test_claims_that_come_with_the_record_are_counted() -> None:
     cluster.step()
     for _ in range(3):
         assert other.authenticate(text)
-    found = other._recall.get(text, other.keys.generation)
+    found = other.remembered.get(text, other.keys.generation)
     assert found is not None
     assert found.weight == weigh(text, found.token)
     assert found.token.claims == CLAIMS[1]

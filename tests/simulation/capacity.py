@@ -238,7 +238,7 @@ class Crowd:
         while True:
             self.turnstile.sleep(self.rng.expovariate(FIRST_SIGHTS))
             if self.texts:
-                node._recall.clear()
+                node.remembered.clear()
                 which, begin = self.rng.randrange(len(self.texts)), self.turnstile.now
                 with suppress(ClusterTokenError):
                     if node.authenticate(self.texts[which]):

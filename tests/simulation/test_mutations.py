@@ -25,35 +25,35 @@ Break = Callable[[pytest.MonkeyPatch], None]
 
 def ignore_the_lease(patch: pytest.MonkeyPatch) -> None:
     """Once fresh, always fresh."""
-    extend = Follower._extend
+    extend = Follower.extend_lease
 
     def broken(self: Follower, start: float, seq: int) -> None:
         extend(self, start, seq)
         if self.lease_end > 0:
             self.lease_end = float("inf")
 
-    patch.setattr(Follower, "_extend", broken)
+    patch.setattr(Follower, "extend_lease", broken)
 
 
 def trust_a_reconnect(patch: pytest.MonkeyPatch) -> None:
     """After a cut, go on at the head, without what was missed."""
-    confirm = Follower._confirm
+    confirm = Follower.confirm_contact
 
     def broken(self: Follower) -> None:
         if not self.fresh and self.view.applied:
             self.view.applied = max(self.view.applied, self.store.head())
         confirm(self)
 
-    patch.setattr(Follower, "_confirm", broken)
+    patch.setattr(Follower, "confirm_contact", broken)
 
 
 def start_without_a_snapshot(patch: pytest.MonkeyPatch) -> None:
     """A new node begins at the head, with an empty view."""
 
     def broken(self: Follower) -> None:
-        self._reach(self.store.head(), self._era)
+        self.advance(self.store.head(), self.era)
 
-    patch.setattr(Follower, "_snapshot", broken)
+    patch.setattr(Follower, "take_snapshot", broken)
 
 
 def confirm_without_answers(patch: pytest.MonkeyPatch) -> None:
@@ -127,12 +127,12 @@ def fall_silent_often(patch: pytest.MonkeyPatch) -> None:
 
 def lease_from_the_end(patch: pytest.MonkeyPatch) -> None:
     """The lease begins when the contact ended, not when it began."""
-    extend = Follower._extend
+    extend = Follower.extend_lease
 
     def broken(self: Follower, start: float, seq: int) -> None:
         extend(self, self._clock.monotonic(), seq)
 
-    patch.setattr(Follower, "_extend", broken)
+    patch.setattr(Follower, "extend_lease", broken)
 
 
 def renewal_that_creates(patch: pytest.MonkeyPatch) -> None:
@@ -154,25 +154,25 @@ def own_entry_moves_the_position(patch: pytest.MonkeyPatch) -> None:
 
     def broken(self: Follower, entry: Any, notice: Any) -> None:
         learn_own(self, entry, notice)
-        self._reach(entry.seq, self._era)
+        self.advance(entry.seq, self.era)
 
     patch.setattr(Follower, "learn_own", broken)
 
 
 def vouch_without_reading(patch: pytest.MonkeyPatch) -> None:
     """The lease is extended although the head was not reached."""
-    extend = Follower._extend
+    extend = Follower.extend_lease
 
     def broken(self: Follower, start: float, seq: int) -> None:
         extend(self, start, min(seq, self.view.applied))
 
-    patch.setattr(Follower, "_extend", broken)
+    patch.setattr(Follower, "extend_lease", broken)
 
 
 def go_by_the_number(patch: pytest.MonkeyPatch) -> None:
     """A place in the feed is a number, whatever entry stands there."""
     patch.setattr(World, "restores", True)
-    patch.setattr(Follower, "_place", lambda self: Place(self.view.applied))
+    patch.setattr(Follower, "place", lambda self: Place(self.view.applied))
 
 
 def issue_on_the_first_look(patch: pytest.MonkeyPatch) -> None:

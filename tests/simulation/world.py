@@ -308,7 +308,7 @@ class SimulatedNode:
 
     @property
     def instance(self) -> str:
-        follower = self.authority._follower
+        follower = self.authority.following
         return f"{self.name}/{follower.node_id[:8]}" if follower else self.name
 
 
@@ -539,7 +539,7 @@ class World:
         for node in self.nodes:
             if node.stepping or not self.ready(node) or not node.authority.follower().fresh:
                 continue
-            chores = node.authority._chores
+            chores = node.authority.sweeper
             assert chores is not None
             node.stepping = True
             try:
@@ -552,7 +552,7 @@ class World:
     def come_back(self, node_id: str) -> None:
         """What kept this node from the store is over, perhaps for this moment only."""
         for node in self.nodes:
-            follower = node.authority._follower
+            follower = node.authority.following
             if follower is not None and follower.node_id == node_id:
                 node.cut_until = node.frozen_until = 0.0
                 node.step()

@@ -36,7 +36,7 @@ class Work:
         self.store = watch(app)
         self.client = app.test_client(use_cookies=False)
         self._done: Counter[str] = Counter()
-        self._count(monkeypatch, Wire, "_sign", "signature")
+        self._count(monkeypatch, Wire, "sign", "signature")
         self._count(monkeypatch, Cookie, "values", "cookie cut")
         self._count(monkeypatch, cookies, "dump_cookie", "cookie written")
         self._count(monkeypatch, werkzeug.sansio.request, "parse_cookie", "cookies parsed")
@@ -81,7 +81,7 @@ def work(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Work:
 def text(app: Flask, work: Work) -> str:
     """A login that this process has not seen."""
     text = login_text(app)
-    state_of(app).authority._recall.clear()
+    state_of(app).authority.remembered.clear()
     return text
 
 

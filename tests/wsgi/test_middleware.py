@@ -115,7 +115,7 @@ def test_nobody_looked_so_nothing_happens(wrap: Wrap) -> None:
     answer = Client(middleware).get("/public", headers={"Cookie": f"{COOKIE}=garbage"})
 
     assert [name for name, _ in answer.headers] == ["Content-Type"]
-    assert middleware.authority._follower is None
+    assert middleware.authority.following is None
 
 
 def test_the_body_is_not_touched(wrap: Wrap) -> None:
