@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from .errors import Conflict, HeadMoved, RevokedMeanwhile, StoreUnavailable
+from .errors import Conflict, HeadMoved, RevokedMeanwhile, StoreNotOpen, StoreUnavailable
 from .membership import Membership
 from .stores.base import Change, HeadIs, Require
 from .tokens import Token
@@ -56,7 +56,7 @@ class Standing:
         if follower.view.applied < since:
             follower.follow()
         if follower.view.broken:
-            raise StoreUnavailable(follower.view.broken)
+            raise StoreNotOpen(follower.view.broken)
         return follower.view.applied
 
     def look(self, since: int = 0) -> int:

@@ -190,7 +190,7 @@ BITES: list[tuple[str, Patch, Test]] = [
     ),
     (
         "an issue does not look again",
-        put(Issuer, "_still_wanted", lambda *args, **kw: None),
+        put(Issuer, "_refuse_ended", lambda *args, **kw: None),
         test_authority.test_a_mark_while_the_record_is_written_wins,
     ),
     ("a renewal creates", renew_what_is_gone, test_authority.test_renewal_never_creates),

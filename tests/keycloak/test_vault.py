@@ -184,13 +184,13 @@ def test_a_refresh_within_a_logout(
     client = app.test_client()
     text = authority.issue_login("alice", labels=refreshing.token.labels).text
     client.set_cookie("clustertoken", text)
-    usual = authority.revoke_ids
+    usual = authority.end
 
-    def revoke_ids(ids: list[str]) -> Any:
+    def end(token: Token) -> Any:
         refreshing.refresh()
-        return usual(ids)
+        return usual(token)
 
-    monkeypatch.setattr(authority, "revoke_ids", revoke_ids)
+    monkeypatch.setattr(authority, "end", end)
 
     assert client.post("/logout").status_code == 200
 
