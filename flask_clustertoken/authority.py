@@ -1,8 +1,8 @@
 """Authority: the whole life of a token. Issue, authenticate, renew, revoke, list.
 
-A tower of floors, each adding one thing: this process's part in the cluster, :mod:`.revoking`,
-:mod:`.judging`, :mod:`.listing`, :mod:`.issuing`; here the last things are added that servers
-share. It knows no HTTP: texts come in, texts go out.
+A tower of floors, each adding one thing: this process's part in the cluster, then
+:mod:`.revoking`, :mod:`.judging`, :mod:`.listing`, :mod:`.issuing`; here the last things are
+added that servers share. It knows no HTTP: texts come in, texts go out.
 """
 
 from __future__ import annotations
