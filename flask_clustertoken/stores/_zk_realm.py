@@ -52,13 +52,13 @@ class Realm:
         if self._moved is not None:
             self._moved()
 
-    def _on_head(self, _event: Any) -> None:
-        """The head changed, or the watch on it was lost with the line.
-
-        Whoever is woken reads the head, and that reading sets the watch again: so a change costs
-        the servers one request of each node.
-        """
+    def _on_head(self, event: Any) -> None:
+        """The head changed, or the watch on it was lost with the line."""
+        # Armed again before anybody is woken: the reading that follows goes through the same
+        # client and comes after it, so no change falls between the two.
         self.feed.unsure()
+        if event.type != "NONE":
+            self._arm()
         if self._moved is not None:
             self._moved()
 
