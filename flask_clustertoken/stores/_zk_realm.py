@@ -52,13 +52,13 @@ class Realm:
         if self._moved is not None:
             self._moved()
 
-    def _on_head(self, _event: Any) -> None:
-        """The head changed, or the watch on it was lost with the line.
-
-        Whoever is woken reads the head, and that reading sets the watch again: so a change costs
-        the servers one request of each node.
-        """
+    def _on_head(self, event: Any) -> None:
+        """The head changed, or the watch on it was lost with the line."""
+        # Armed again before anybody is woken: the reading that follows goes through the same
+        # client and comes after it, so no change falls between the two.
         self.feed.unsure()
+        if event.type != "NONE":
+            self._arm()
         if self._moved is not None:
             self._moved()
 
@@ -113,16 +113,17 @@ class Realm:
         place = dict.fromkeys((*above, *site.places()), b"")
         place[site.head] = pack_head(Head())
         place[site.root] = pack_root(Root(epoch=secrets.token_hex(8)))
-        *seen, base = site.line.ask(deadline, *map(stat, above))
+        *seen, base, root = site.line.ask(deadline, *map(stat, above), stat(site.root))
+        if root is not None:
+            return  # somebody else was faster
         if base is None:
             # (Whoever may work below a path may see that there is something above, not what.)
             there = [path for path, state in zip(above, seen, strict=False) if state is not None]
         else:
             states = site.line.ask_many(deadline, list(map(stat, place)))
             there = [path for path, state in zip(place, states, strict=True) if state is not None]
-        if site.root not in there:
-            missing = [path for path in place if path not in set(there)]
-            site.commit(deadline, [Op("create", path, place[path]) for path in missing])
+        missing = [path for path in place if path not in set(there)]
+        site.commit(deadline, [Op("create", path, place[path]) for path in missing])
 
     def entries_of(self, deadline: Deadline, names: Sequence[str]) -> list[Presence]:
         """What the nodes with these znodes say of themselves, as far as they are there."""

@@ -165,9 +165,8 @@ def test_a_log_out_costs_each_node_two_requests_at_most(realm: Realm) -> None:
         issued = nodes[0][0].issue_login("alice")
         woken.clear()
         asked = sum(line.count for _, line in nodes[1:])
-        for number in range(3):
+        for _ in range(3):
             seq = nodes[0][0].revoke_ids([issued.token.id]).seq
-            nodes[0][0].revoke_labels([f"x{number}"])
             assert set(range(1, 5)) <= set(woken), "each is woken, each time anew"
             woken.clear()
             for node, line in nodes[1:]:
@@ -175,4 +174,4 @@ def test_a_log_out_costs_each_node_two_requests_at_most(realm: Realm) -> None:
                 assert node.follower().view.applied >= seq
                 assert line.writes == 0
         caused = sum(line.count for _, line in nodes[1:]) - asked
-        assert caused <= 2 * 3 * len(nodes[1:])
+        assert 0 < caused <= 2 * 3 * len(nodes[1:])

@@ -106,8 +106,9 @@ class Client:
             return error.why
 
     def _watch(self, path: str, watch: Callable[[Any], None] | None) -> None:
-        if watch is not None:
-            self._tree.watches.setdefault(path, []).append(watch)
+        # (A client that sets the same watch twice is told once.)
+        if watch is not None and watch not in self._tree.watches.setdefault(path, []):
+            self._tree.watches[path].append(watch)
 
     def get_async(self, path: str, watch: Callable[[Any], None] | None = None) -> Any:
         self._watch(path, watch)
