@@ -162,6 +162,7 @@ class Membership:
         #: The follower's view, once there is one.
         self.view: View | None = None
         #: This process's follower, once its first round is over.
+        #: This process's follower, once its first round is over.
         self.following: Follower | None = None
         self._joining: Joining | None = None
         self._thread: FollowerThread | None = None
