@@ -382,7 +382,7 @@ _clients: dict[int, Any] = {}
 
 def close_all() -> None:
     """Let go of every server: what is measured next shall not hear from these."""
-    from flask_clustertoken.membership import members
+    from flask_clustertoken.cluster import members
 
     for member in members():
         member.close()

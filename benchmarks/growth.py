@@ -16,11 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flask_clustertoken.notices import Notice
-from flask_clustertoken.records import to_record
+from flask_clustertoken.revocations import Notice
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import Entry, Record
-from flask_clustertoken.tokens import Token, new_id
+from flask_clustertoken.tokens import Token, new_id, to_record
 
 from .run import STORES, Result, Run, markdown_table
 from .svg import lines

@@ -13,11 +13,10 @@ from typing import Any
 
 from flask import Flask
 
+from flask_clustertoken.authority import IssuedToken, Issuer
 from flask_clustertoken.clock import SKEW
-from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.issuing import IssuedToken, Issuer
-from flask_clustertoken.records import to_record
-from flask_clustertoken.tokens import new_id
+from flask_clustertoken.extension import state_of
+from flask_clustertoken.tokens import new_id, to_record
 
 from .apps import bare, clustertoken
 from .inprocess import request

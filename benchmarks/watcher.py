@@ -14,8 +14,8 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from flask_clustertoken.authority import TokenAuthority
-from flask_clustertoken.refusals import Refusal
 from flask_clustertoken.settings import Settings
+from flask_clustertoken.tokens import Refusal
 
 from .apps import SECRET
 

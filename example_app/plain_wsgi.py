@@ -26,7 +26,7 @@ from urllib.parse import parse_qs
 
 from flask_clustertoken import ClusterTokenMiddleware, Settings, Token, TokenAuthority
 from flask_clustertoken.errors import NotAllowed, NotMade, RevokedMeanwhile, StoreError
-from flask_clustertoken.middleware import Handle
+from flask_clustertoken.wsgi import Handle
 
 from . import environment
 from .accounts import check_password

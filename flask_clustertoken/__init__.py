@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .authority import IssuedToken as IssuedToken
     from .authority import TokenAuthority as TokenAuthority
-    from .confirmation import Confirmation as Confirmation
-    from .confirmation import Revocation as Revocation
+    from .cluster import Confirmation as Confirmation
+    from .cluster import Revocation as Revocation
     from .extension import ClusterToken as ClusterToken
     from .extension import current_token as current_token
     from .extension import fresh_login_required as fresh_login_required
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from .extension import safe_target as safe_target
     from .extension import token_policy as token_policy
     from .extension import token_required as token_required
-    from .middleware import ClusterTokenMiddleware as ClusterTokenMiddleware
-    from .refusals import Refusal as Refusal
     from .settings import Settings as Settings
+    from .tokens import Refusal as Refusal
     from .tokens import Token as Token
+    from .wsgi import ClusterTokenMiddleware as ClusterTokenMiddleware
 
 _HOMES = {
     "ClusterToken": "extension",
-    "ClusterTokenMiddleware": "middleware",
-    "Confirmation": "confirmation",
+    "ClusterTokenMiddleware": "wsgi",
+    "Confirmation": "cluster",
     "IssuedToken": "authority",
-    "Refusal": "refusals",
-    "Revocation": "confirmation",
+    "Refusal": "tokens",
+    "Revocation": "cluster",
     "Settings": "settings",
     "Token": "tokens",
     "TokenAuthority": "authority",

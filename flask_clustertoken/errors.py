@@ -19,7 +19,7 @@
         └── ForeignOrigin       a page of another origin wants to log in or out
 
 That a token is absent, expired or revoked is *not* an error: it is an answer, a
-:class:`~flask_clustertoken.refusals.Refusal`. No message of these errors ever holds a
+:class:`~flask_clustertoken.tokens.Refusal`. No message of these errors ever holds a
 token or a secret.
 """
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from .notices import Notice
-    from .refusals import Refusal
-    from .tokens import Token
+    from .revocations import Notice
+    from .tokens import Refusal, Token
 
 logger = logging.getLogger("flask_clustertoken")
 

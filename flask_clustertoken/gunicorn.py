@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .membership import members
+from .cluster import members
 
 
 def post_worker_init(worker: Any) -> None:

@@ -1,5 +1,5 @@
-"""The command line: one set of commands behind two doors.
+"""The command line: ``flask tokens …`` and ``python -m flask_clustertoken …``.
 
-``flask tokens …`` in a Flask app, ``python -m flask_clustertoken --store URL …`` elsewhere. A
-command is no node: it follows the feed, judges no token and is not in the list of nodes.
+Imports operations and the core, and the extension only in the group that hangs on an app.
+Others use ``tokens_group`` of :mod:`.group`, and ``main`` of :mod:`.program`.
 """

@@ -14,13 +14,13 @@ from typing import Any
 import click
 from flask.cli import ScriptInfo
 
-from ..diagnosis.findings import Finding
+from ..cluster import KeyFileMissing
 from ..errors import ConfigurationError
-from ..membership import KeyFileMissing
+from ..operations import Finding
 from ..settings import Settings
 from .commands import add_all
-from .door import Door
-from .failures import failure_of
+from .context import Door
+from .exit_codes import failure_of
 from .output import InOrder
 
 #: What is of use without an app; ``keys stage`` where only the key is missing.

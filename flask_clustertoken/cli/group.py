@@ -7,10 +7,10 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from ..errors import ConfigurationError
-from ..extension.state import current_state
+from ..extension import current_state
 from .commands import add_all
-from .door import Door
-from .failures import failure_of
+from .context import Door
+from .exit_codes import failure_of
 from .output import InOrder
 
 

@@ -10,8 +10,8 @@ import click
 from ..errors import ConfigurationError
 from ..settings import PREFIX, Settings
 from .commands import add_all
-from .door import Door, read_options
-from .failures import Failure, failure_of
+from .context import Door, read_options
+from .exit_codes import Failure, failure_of
 from .output import InOrder
 
 PROGRAM = "python -m flask_clustertoken …"

@@ -9,9 +9,8 @@ from typing import Any
 import click
 
 from ..authority import TokenAuthority
-from ..confirmation import Confirmation, Revocation
-from ..nodes import Node
-from .failures import NOT_AS_IT_SHOULD_BE
+from ..cluster import Confirmation, Node, Revocation
+from .exit_codes import NOT_AS_IT_SHOULD_BE
 from .output import as_json, clean, several, span
 
 MOST_NAMES = 5

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
-from ..origin import SAFE_METHODS
+from ..wsgi import SAFE_METHODS
 
 Client = Literal["navigation", "follower", "frame", "boosted", "htmx", "script"]
 

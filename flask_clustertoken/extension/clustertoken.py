@@ -10,26 +10,22 @@ from typing import Any, TypeVar
 
 from flask import Flask
 
-from .. import arguments
-from ..authority import IssuedToken, TokenAuthority
+from ..authority import LOGINS, IssuedToken, TokenAuthority, acting_token
 from ..clock import Clock, SystemClock
-from ..confirmation import Revocation
+from ..cluster import Readiness, Revocation
 from ..errors import ConfigurationError, NotAllowed
-from ..issuing import acting_token
-from ..membership import Readiness
-from ..middleware import ClusterTokenMiddleware
-from ..revoking import LOGINS
 from ..settings import Settings
 from ..shared import SharedData
-from ..tokens import Token, TokenKind
+from ..tokens import Token, TokenKind, validation
+from ..wsgi import ClusterTokenMiddleware
 from . import signals
+from .config_guard import Given
 from .decorators import require_token
-from .demands import checked_scopes, kind_of_test
-from .given import Given
+from .flask_login import warn_of_flask_login
 from .globals import current, current_token
 from .loginview import check_login_view
-from .neighbours import warn_of_flask_login
 from .passage import watch_passage
+from .requirements import checked_scopes, kind_of_test
 from .responses import answer_errors
 from .state import (
     EXTENSION_KEY,
@@ -185,7 +181,7 @@ class ClusterToken:
     def tokens_of(self, subject: str) -> TokenPages:
         """The live tokens of *subject*; :class:`TypeError` or :class:`ValueError` for none."""
         authority = current_state().authority
-        subject = arguments.subject(subject)
+        subject = validation.subject(subject)
         return TokenPages(lambda: authority.tokens_of(subject), authority.records_logins)
 
     def last_used(self, token_id: str) -> int | None:

@@ -11,12 +11,10 @@ from typing import Any, NoReturn, TypeVar, cast, overload
 from flask import current_app, make_response, request
 from werkzeug.exceptions import HTTPException
 
-from ..handle import CROSS_ORIGIN, ENVIRON_KEY, Handle
-from ..origin import whence
-from ..refusals import Refusal
-from ..tokens import Token, TokenKind
-from .demands import NEEDED, check_kind, checked_scopes
+from ..tokens import Refusal, Token, TokenKind
+from ..wsgi import CROSS_ORIGIN, ENVIRON_KEY, Handle, whence
 from .globals import current
+from .requirements import NEEDED, check_kind, checked_scopes
 from .responses import CrossOrigin, LoginNotFresh, NodeNotFresh, NotEnough, TokenMissing
 from .state import current_environ, current_state, handle_in, this_request
 from .ways import way_to

@@ -7,9 +7,8 @@ from typing import Any
 
 from flask import current_app, has_request_context, request
 
-from ..handle import ENVIRON_KEY, Handle
-from ..refusals import MISSING, Refusal
-from ..tokens import Token, TokenKind
+from ..tokens import MISSING, Refusal, Token, TokenKind
+from ..wsgi import ENVIRON_KEY, Handle
 from .state import acting, current_state, this_request
 
 _USER_KEY = "clustertoken.user"

@@ -15,8 +15,7 @@ from typing import Any
 from flask import Flask
 
 from ..errors import ConfigurationError
-from ..handle import ENVIRON_KEY
-from ..middleware import ClusterTokenMiddleware
+from ..wsgi import ENVIRON_KEY, ClusterTokenMiddleware
 from .state import current_environ
 
 #: Objects that are looked at: a chain of wrappers has a handful.

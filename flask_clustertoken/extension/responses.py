@@ -23,9 +23,8 @@ from ..errors import (
     RevokedMeanwhile,
     StoreError,
 )
-from ..handle import CROSS_ORIGIN
-from ..origin import whence
-from ..refusals import Refusal
+from ..tokens import Refusal
+from ..wsgi import CROSS_ORIGIN, whence
 from .clients import client_of, is_safe, wants_html
 from .pages import refusal_page
 from .redirects import own_page

@@ -11,14 +11,12 @@ from flask import Flask, Request, current_app, request
 from werkzeug.local import LocalProxy
 
 from ..authority import TokenAuthority
-from ..handle import ENVIRON_KEY, Handle
-from ..middleware import ClusterTokenMiddleware
 from ..settings import Settings
-from .given import Given
+from ..wsgi import ENVIRON_KEY, ClusterTokenMiddleware, Handle
+from .config_guard import Given
 
 if TYPE_CHECKING:
-    from ..refusals import Refusal
-    from ..tokens import Token
+    from ..tokens import Refusal, Token
     from .clustertoken import ClusterToken
 
 EXTENSION_KEY = "clustertoken"

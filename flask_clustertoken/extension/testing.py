@@ -18,7 +18,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from ..tokens import Token, TokenKind
-from .demands import kind_of_test
+from .requirements import kind_of_test
 from .state import state_of
 
 

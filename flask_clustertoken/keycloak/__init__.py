@@ -1,6 +1,6 @@
-"""Keycloak: log out there, be out here, on every worker and in both token stores.
+"""Keycloak: its old adapter's options, over any Keycloak of today. Needs the extra ``keycloak``.
 
-An adapter: nothing in the core knows it. ``Keycloak(app)`` after ``ClusterToken(app)``.
+Imports the extension and the core, and the drivers at first use. Others use the names below.
 """
 
 from __future__ import annotations

@@ -13,24 +13,26 @@ from werkzeug.wrappers import Response
 from ..authority import TokenAuthority
 from ..errors import ConfigurationError, MissingDriver, StoreError
 from ..events import LoginEnding, NodeFresh, NodeLeaving, TokenRenewed, TokenRevoked
-from ..extension.state import AppState, current_handle, state_of
+from ..extension import AppState, current_handle, state_of
 from ..tokens import UNNUMBERED, Token, new_id
-from . import bearer, claims, labels
-from .background import Background
-from .companion import Companion, fits
-from .endings import Endings
 from .errors import KeycloakError, NoProviderTokens, SessionEnded
-from .hosts import Hosts, Registrar
-from .labels import Keys
-from .login import Arrival, PendingCookie
-from .notbefore import NotBefore
+from .nodes.background import Background
+from .nodes.hosts import Hosts, Registrar
+from .nodes.notbefore import NotBefore
 from .options import Options, from_config
-from .origins import Origins
-from .provider import Provider, Providers
-from .receiver import Receiver
-from .scratch import scratch
-from .sealing import Sealer
-from .vault import ProviderTokens, Vault
+from .protocol import claims
+from .protocol.origins import Origins
+from .protocol.provider import Provider, Providers
+from .sessions import labels
+from .sessions.companion import Companion, fits
+from .sessions.endings import Endings
+from .sessions.labels import Keys
+from .sessions.sealing import Sealer
+from .sessions.vault import ProviderTokens, Vault
+from .web import bearer
+from .web.login import Arrival, PendingCookie
+from .web.receiver import Receiver
+from .web.scratch import scratch
 
 logger = logging.getLogger("flask_clustertoken.keycloak")
 
@@ -105,7 +107,7 @@ class Adapter:
     def attach(self, app: Flask) -> None:
         """Everything by which the app and the core know of us."""
         from .commands import attach_commands
-        from .views import ANSWERS, exempt_from_csrf, make_blueprint, unauthorized
+        from .web.views import ANSWERS, exempt_from_csrf, make_blueprint, unauthorized
 
         app.register_blueprint(make_blueprint(self))
         exempt_from_csrf(app)
@@ -131,7 +133,7 @@ class Adapter:
         (Its own hooks run after this one, since they were added later.)
         """
         if not self._is_complete:
-            from .views import exempt_from_csrf
+            from .web.views import exempt_from_csrf
 
             exempt_from_csrf(self.app)
             self._is_complete = True

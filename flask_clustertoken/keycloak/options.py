@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from .values import (
+from .protocol.values import (
     choice,
     filled,
     read_flag,

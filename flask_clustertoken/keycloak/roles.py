@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 from flask import current_app, request
 from werkzeug.wrappers import Response
 
-from ..extension.decorators import require_token, stands_open
-from ..extension.responses import NotEnough
+from ..extension import NotEnough, require_token, stands_open
 from .adapter import current_adapter
-from .views import logout_response
+from .web.views import logout_response
 
 View = TypeVar("View", bound=Callable[..., Any])
 

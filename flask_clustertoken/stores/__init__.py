@@ -1,7 +1,9 @@
-"""Opens a cluster store by its URL: one row a store, imported when it is asked for.
+"""Stores: what all nodes share. Each is opened by its URL and imported when it is asked for.
 
-A third party's store registers its class in the entry-point group
-``flask_clustertoken.stores`` under its scheme.
+Imports ground and the settings' limits; it knows bytes under text keys and nothing of tokens.
+Others use :func:`open_store`, :class:`ClusterStore` and the contract's words from
+:mod:`~flask_clustertoken.stores.base`. A third party's store registers its class in the
+entry-point group ``flask_clustertoken.stores`` under its scheme.
 """
 
 from __future__ import annotations
@@ -13,7 +15,10 @@ from typing import Any, Protocol, cast
 
 from ..clock import Clock
 from ..errors import ConfigurationError
-from .base import CALL_TIMEOUT, ClusterStore, plain_url
+from ..settings import plain_url
+from .base import CALL_TIMEOUT, ClusterStore
+from .lease import Lease as Lease
+from .zookeeper.connection import Line as Line
 
 __all__ = ["ClusterStore", "open_store", "schemes"]
 

@@ -24,7 +24,7 @@ from typing import ClassVar, NamedTuple
 from .. import forks
 from ..clock import Clock, SystemClock
 from ..errors import Conflict
-from ..limits import VALUE_LIMIT as VALUE_LIMIT
+from ..settings import VALUE_LIMIT as VALUE_LIMIT
 
 #: The number of the layout that this version writes into :class:`Root`.
 FORMAT = 1
@@ -37,12 +37,6 @@ PAGE = 1000
 
 
 # -- records ---------------------------------------------------------------------------
-
-
-def plain_url(url: str) -> str:
-    """*url* with its scheme in small letters: schemes have no case (RFC 3986, 3.1)."""
-    scheme, colon, rest = url.partition(":")
-    return f"{scheme.lower()}{colon}{rest}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Tests: ``TokenClient`` for those of an app, :mod:`.contract` for those of a store of your own.
 
-The client is looked up when it is asked for, so that a store's tests need no Flask.
+Imports what it tests, when it is asked for. Nothing of the package imports it.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import pytest
 from flask_clustertoken.cli.output import table
 from flask_clustertoken.tokens import new_id
 
-from .conftest import Line, MakeLine
+from .parts import Line, MakeLine
 
 
 def login(line: Line, subject: str = "alice", **more: object) -> tuple[str, str]:

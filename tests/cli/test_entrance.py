@@ -14,9 +14,9 @@ from flask.cli import FlaskGroup, ScriptInfo
 
 from flask_clustertoken.cli.entrance import tokens_entrance
 from flask_clustertoken.extension import ClusterToken
-from flask_clustertoken.keys import KeyFile
+from flask_clustertoken.tokens import KeyFile
 
-from .conftest import APART
+from .parts import APART
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -10,11 +10,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from flask_clustertoken.cli.failures import __doc__ as codes
+from flask_clustertoken.cli.exit_codes import __doc__ as codes
 from flask_clustertoken.cli.group import tokens_group
 from flask_clustertoken.cli.program import program
 
-from .conftest import Line
+from .parts import Line
 
 PAGE = (Path(__file__).resolve().parent.parent.parent / "docs" / "cli.rst").read_text()
 

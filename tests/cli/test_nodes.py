@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from flask_clustertoken.nodes import Node
+from flask_clustertoken.cluster import Node
 
-from .conftest import Line
+from .parts import Line
 
 
 def announce(line: Line, name: str, number: int, **more: Any) -> None:

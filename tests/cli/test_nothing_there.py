@@ -13,10 +13,10 @@ import pytest
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.cli.group import tokens_group
 from flask_clustertoken.errors import ConfigurationError
-from flask_clustertoken.keys import KeyFile, fingerprint
 from flask_clustertoken.settings import Settings
+from flask_clustertoken.tokens import KeyFile, fingerprint
 
-from .conftest import Line, MakeLine
+from .parts import Line, MakeLine
 
 #: How each command is called that asks a store.
 CALLS = {

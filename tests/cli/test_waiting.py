@@ -7,11 +7,11 @@ import json
 import pytest
 
 from flask_clustertoken.cli.waiting import outcome, progress_line
-from flask_clustertoken.confirmation import Answer, Confirmation, Silence
-from flask_clustertoken.nodes import Node
-from flask_clustertoken.removal import RemovalRefused, remove_node
+from flask_clustertoken.cluster import Answer, Confirmation, Node, Silence
+from flask_clustertoken.operations import remove_node
+from flask_clustertoken.operations.removal import RemovalRefused
 
-from .conftest import Cluster, FarStore
+from .parts import Cluster, FarStore
 
 WEB1, WEB2 = Node("1" * 32, "web1", 7), Node("2" * 32, "web2", 7)
 

@@ -14,9 +14,9 @@ from werkzeug.test import TestResponse
 
 from flask_clustertoken import ClusterToken, current_token, token_required
 from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.cluster import Membership
 from flask_clustertoken.errors import StoreUnavailable
-from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.membership import Membership
+from flask_clustertoken.extension import state_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -17,7 +17,7 @@ from werkzeug.test import Client
 from flask_clustertoken import ClusterToken, current_token, require_token, token_required
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import ConfigurationError
-from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.extension import state_of
 from flask_clustertoken.stores.memory import MemoryStore
 from tests.extension.parts import (
     COOKIE,
@@ -251,7 +251,7 @@ def test_a_setting_changed_in_place_is_an_error(
     """The very list that was given is no longer the app's to write in."""
     if key == "STORE_OPTIONS":
         monkeypatch.setattr(
-            "flask_clustertoken.membership.open_store", lambda *a, **k: MemoryStore()
+            "flask_clustertoken.cluster.runtime.open_store", lambda *a, **k: MemoryStore()
         )
     app, _ = make_app(**{key: value})
     change(value)
@@ -264,7 +264,9 @@ def test_settings_may_hold_what_cannot_be_copied(
     monkeypatch: pytest.MonkeyPatch, make_app: MakeApp
 ) -> None:
     """An option of a store may be any object, such as a TLS context or a lock."""
-    monkeypatch.setattr("flask_clustertoken.membership.open_store", lambda *a, **k: MemoryStore())
+    monkeypatch.setattr(
+        "flask_clustertoken.cluster.runtime.open_store", lambda *a, **k: MemoryStore()
+    )
     app, _ = make_app(STORE_OPTIONS={"tls": {"lock": threading.Lock()}})
 
     assert app.test_client().get("/public").status_code == 200

@@ -7,8 +7,8 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_clustertoken import token_required
+from flask_clustertoken.extension import state_of
 from flask_clustertoken.extension.signals import token_refused
-from flask_clustertoken.extension.state import state_of
 from tests.extension.parts import MakeApp, api_text, bearer, cookie, login_text, texts_set
 
 METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]

@@ -20,7 +20,7 @@ from flask_clustertoken import (
 )
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import NotAllowed
-from flask_clustertoken.extension.responses import NotEnough
+from flask_clustertoken.extension import NotEnough
 from flask_clustertoken.extension.testing import TokenClient
 from tests.extension.parts import MakeApp, api_text, bearer, cookie, login_text, watch
 

@@ -11,7 +11,7 @@ from flask import Flask, jsonify
 from flask_clustertoken import ClusterToken, current_token, require_token
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import RevokedMeanwhile, StoreUnavailable, ValueTooLarge
-from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.extension import state_of
 from tests.extension.parts import (
     COOKIE,
     DAY,

@@ -11,7 +11,7 @@ from flask_login import LoginManager, UserMixin, current_user, login_required, l
 from flask_wtf.csrf import CSRFProtect, generate_csrf
 
 from flask_clustertoken import ClusterToken, current_token
-from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.extension import state_of
 from tests.extension.parts import (
     COOKIE,
     MakeApp,

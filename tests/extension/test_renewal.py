@@ -10,7 +10,7 @@ from flask import Flask, Response, make_response
 from flask_clustertoken import ClusterToken, current_token, token_policy, token_required
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import StoreUnavailable
-from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.extension import state_of
 from tests.extension.parts import (
     DAY,
     MakeApp,

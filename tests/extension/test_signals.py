@@ -12,8 +12,7 @@ from flask import Flask, current_app
 
 from flask_clustertoken import ClusterToken, Token, TokenAuthority
 from flask_clustertoken.clock import ManualClock
-from flask_clustertoken.extension import signals
-from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.extension import signals, state_of
 from flask_clustertoken.stores.memory import MemoryStore
 from tests.extension.parts import DAY, MakeApp, cookie, login_text
 

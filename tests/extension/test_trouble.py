@@ -11,7 +11,7 @@ from flask import Flask
 from flask_clustertoken import ClusterToken, Token
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import StoreDamaged, StoreUnavailable
-from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.extension import state_of
 from tests.extension.parts import MakeApp, api_text, bearer, cookie, login_text, texts_set, watch
 
 ERRORS = [

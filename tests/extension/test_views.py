@@ -19,7 +19,7 @@ from flask_clustertoken import (
     token_required,
 )
 from flask_clustertoken.clock import ManualClock
-from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.extension import state_of
 from tests.extension.parts import (
     DAY,
     MakeApp,

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlencode
 
-from flask_clustertoken.nodes import Node
+from flask_clustertoken.cluster import Node
 from flask_clustertoken.stores.base import Presence
 from tests.servers.ports import spare_ports
 from tests.waiting import wait_until

@@ -16,7 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from flask_clustertoken.keycloak.vault import MARGIN
+from flask_clustertoken.keycloak.sessions.vault import MARGIN
 from tests.waiting import wait_past
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from flask import Flask
 from werkzeug.wrappers import Request, Response
 
-from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import labels
-from flask_clustertoken.keycloak.vault import ProviderTokens
+from flask_clustertoken.extension import state_of
+from flask_clustertoken.keycloak.sessions import labels
+from flask_clustertoken.keycloak.sessions.vault import ProviderTokens
 from tests.keycloak.issuer import Issuer
 
 

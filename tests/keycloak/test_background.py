@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from werkzeug.wrappers import Request, Response
 
-from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import background
-from flask_clustertoken.keycloak.background import Background
+from flask_clustertoken.extension import state_of
+from flask_clustertoken.keycloak.nodes import background
+from flask_clustertoken.keycloak.nodes.background import Background
 from tests.keycloak.app import create_app
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer

@@ -10,8 +10,8 @@ import pytest
 from flask import Flask
 from joserfc.jwk import RSAKey
 
-from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import labels
+from flask_clustertoken.extension import state_of
+from flask_clustertoken.keycloak.sessions import labels
 from tests.keycloak.app import create_app
 from tests.keycloak.issuer import Issuer
 from tests.waiting import wait_until

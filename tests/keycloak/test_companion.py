@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.extension import state_of
 from tests.keycloak.app import create_app
 from tests.keycloak.flow import HTML, Flow
 from tests.keycloak.issuer import Issuer

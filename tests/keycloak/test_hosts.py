@@ -13,11 +13,11 @@ import pytest
 from flask_clustertoken import backoff
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
-from flask_clustertoken.keycloak import hosts
 from flask_clustertoken.keycloak.errors import KeycloakUnavailable
-from flask_clustertoken.keycloak.hosts import SIGN_LASTS, Hosts, Registrar
-from flask_clustertoken.keycloak.labels import Keys
+from flask_clustertoken.keycloak.nodes import hosts
+from flask_clustertoken.keycloak.nodes.hosts import SIGN_LASTS, Hosts, Registrar
 from flask_clustertoken.keycloak.options import Options
+from flask_clustertoken.keycloak.sessions.labels import Keys
 from flask_clustertoken.settings import Settings
 
 

@@ -11,11 +11,11 @@ from flask import Flask
 from joserfc.jwk import RSAKey
 
 from flask_clustertoken.clock import ManualClock
-from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.extension import state_of
 from flask_clustertoken.keycloak.errors import NotGenuine
-from flask_clustertoken.keycloak.jose import SigningKeys
 from flask_clustertoken.keycloak.options import Options
-from flask_clustertoken.keycloak.provider import Provider
+from flask_clustertoken.keycloak.protocol.jose import SigningKeys
+from flask_clustertoken.keycloak.protocol.provider import Provider
 from tests.keycloak.app import create_app
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer

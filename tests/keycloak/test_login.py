@@ -15,8 +15,9 @@ from werkzeug.wrappers import Request, Response
 
 from flask_clustertoken import token_required
 from flask_clustertoken.clock import SystemClock
-from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import labels, login, views
+from flask_clustertoken.extension import state_of
+from flask_clustertoken.keycloak.sessions import labels
+from flask_clustertoken.keycloak.web import login, views
 from tests.keycloak.app import create_app
 from tests.keycloak.flow import HTML, Flow
 from tests.keycloak.issuer import Issuer

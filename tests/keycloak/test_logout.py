@@ -11,8 +11,8 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from flask_clustertoken.errors import StoreUnavailable
-from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import labels
+from flask_clustertoken.extension import state_of
+from flask_clustertoken.keycloak.sessions import labels
 from tests.keycloak.app import create_app
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer

@@ -16,8 +16,9 @@ from flask.testing import FlaskClient
 from joserfc.jwk import RSAKey
 from werkzeug.wrappers import Response
 
-from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import deadline, labels, messages
+from flask_clustertoken.extension import state_of
+from flask_clustertoken.keycloak.sessions import labels
+from flask_clustertoken.keycloak.web import deadline, messages
 from flask_clustertoken.tokens import Token
 from tests.keycloak.app import create_app
 from tests.keycloak.issuer import Issuer

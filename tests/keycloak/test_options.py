@@ -14,7 +14,7 @@ from werkzeug.exceptions import BadRequest
 
 from flask_clustertoken import ClusterToken, fresh_login_required, require_token, token_required
 from flask_clustertoken.errors import ConfigurationError
-from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.extension import state_of
 from flask_clustertoken.keycloak import Keycloak, KeycloakUnavailable, role_required
 from flask_clustertoken.keycloak.options import bare_host, from_config, read_options
 from tests.keycloak.app import create_app

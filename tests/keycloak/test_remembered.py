@@ -15,8 +15,8 @@ from werkzeug.wrappers import Request, Response
 from flask_clustertoken.clock import ManualClock, SystemClock
 from flask_clustertoken.keycloak import KeycloakUnavailable
 from flask_clustertoken.keycloak.options import Options
-from flask_clustertoken.keycloak.provider import Provider, Providers
-from flask_clustertoken.keycloak.remembered import PATIENCE, Remembered
+from flask_clustertoken.keycloak.protocol.provider import Provider, Providers
+from flask_clustertoken.keycloak.protocol.remembered import PATIENCE, Remembered
 from tests.keycloak.issuer import Issuer
 from tests.waiting import wait_until
 

@@ -12,8 +12,9 @@ import pytest
 from flask import Flask
 from werkzeug.wrappers import Request, Response
 
-from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import adapter, labels
+from flask_clustertoken.extension import state_of
+from flask_clustertoken.keycloak import adapter
+from flask_clustertoken.keycloak.sessions import labels
 from tests.keycloak.app import create_app
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flask_clustertoken.clock import ManualClock
-from flask_clustertoken.keycloak.sealing import Sealer
-from flask_clustertoken.keys import KeyRing, ring_bytes
+from flask_clustertoken.keycloak.sessions.sealing import Sealer
+from flask_clustertoken.tokens import KeyRing, ring_bytes
 
 
 def sealer(*keys: str) -> Sealer:

@@ -19,7 +19,7 @@ from werkzeug.wrappers import Request, Response
 from flask_clustertoken.clock import SystemClock
 from flask_clustertoken.keycloak import KeycloakUnavailable
 from flask_clustertoken.keycloak.options import Options
-from flask_clustertoken.keycloak.provider import Provider
+from flask_clustertoken.keycloak.protocol.provider import Provider
 from tests.keycloak.issuer import Issuer
 from tests.waiting import holds_for
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.extension import state_of
 from flask_clustertoken.keycloak import KeycloakUnavailable
-from flask_clustertoken.stores.lease import Lease
+from flask_clustertoken.stores import Lease
 from tests.keycloak.app import create_app
 from tests.keycloak.issuer import Issuer
 from tests.keycloak.refreshing import Refreshing

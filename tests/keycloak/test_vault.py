@@ -14,9 +14,10 @@ from joserfc.jwk import RSAKey
 from werkzeug.wrappers import Request, Response
 
 from flask_clustertoken.errors import StoreUnavailable
-from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import KeycloakUnavailable, NoProviderTokens, SessionEnded, labels
-from flask_clustertoken.keycloak.claims import read_admin_message
+from flask_clustertoken.extension import state_of
+from flask_clustertoken.keycloak import KeycloakUnavailable, NoProviderTokens, SessionEnded
+from flask_clustertoken.keycloak.protocol.claims import read_admin_message
+from flask_clustertoken.keycloak.sessions import labels
 from flask_clustertoken.tokens import Token
 from tests.keycloak.app import create_app
 from tests.keycloak.issuer import Issuer

@@ -14,8 +14,8 @@ import pytest
 from flask_clustertoken import current_token, token_required
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import ConfigurationError
-from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.stores._zk_connect import parse_place
+from flask_clustertoken.extension import state_of
+from flask_clustertoken.stores.zookeeper.address import parse_place
 from tests.extension.parts import (
     COOKIE,
     DAY,

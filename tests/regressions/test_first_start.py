@@ -17,8 +17,9 @@ from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.settings import Settings
-from flask_clustertoken.stores import _zk_realm, open_store
+from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.zookeeper import ZooKeeperStore
+from flask_clustertoken.stores.zookeeper import realm as _zk_realm
 from tests.stores.zk_tree import Tree, TreeLine
 
 #: Writes that the start of a node may cost, its session aside.

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from joserfc.jwk import RSAKey
 
-from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import deadline
+from flask_clustertoken.extension import state_of
+from flask_clustertoken.keycloak.web import deadline
 from tests.keycloak.app import create_app
 from tests.keycloak.issuer import Issuer
 from tests.waiting import wait_until

@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager
 
 import pytest
 
-from flask_clustertoken import migration, rotation
-from flask_clustertoken.housekeeping import ELECTED_FOR, EVERY, STEADY, SWEPT
-from flask_clustertoken.keys import RING_KEY
+from flask_clustertoken.cluster.sweeper import ELECTED_FOR, EVERY, STEADY, SWEPT
+from flask_clustertoken.operations import migration, rotation
 from flask_clustertoken.stores.memory import Shelf
-from tests.core.parts import CALLS, Cluster, WatchedStore, store_of
+from flask_clustertoken.tokens import RING_KEY
+from tests.doubles import CALLS, Cluster, WatchedStore, store_of
 
 Alone = Callable[[], AbstractContextManager[None]]
 

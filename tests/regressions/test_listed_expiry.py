@@ -11,7 +11,7 @@ from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import SKEW
 from flask_clustertoken.stores.base import Record
 from flask_clustertoken.tokens import Token
-from tests.core.parts import DAY, Cluster
+from tests.doubles import DAY, Cluster
 
 HOUR = 3600
 

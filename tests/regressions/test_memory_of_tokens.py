@@ -12,16 +12,22 @@ from typing import Any
 
 import pytest
 
-from flask_clustertoken import recall
+from flask_clustertoken.authority import verified_cache
+from flask_clustertoken.authority.verified_cache import Recall, Seen, weigh
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import ConfigurationError
-from flask_clustertoken.keys import KeyRing
-from flask_clustertoken.recall import Recall, Seen, weigh
-from flask_clustertoken.records import from_record, to_record, with_record
 from flask_clustertoken.settings import Settings
-from flask_clustertoken.tokens import Claims, Token, new_id
-from flask_clustertoken.wire import Wire
-from tests.core.parts import SECRET, Cluster
+from flask_clustertoken.tokens import (
+    KeyRing,
+    Token,
+    Wire,
+    from_record,
+    new_id,
+    to_record,
+    with_record,
+)
+from flask_clustertoken.tokens.token import Claims
+from tests.doubles import SECRET, Cluster
 
 CLAIMS: list[dict[str, Any]] = [
     {},
@@ -47,7 +53,7 @@ def test_what_is_looked_up_again_and_again_does_not_outgrow_the_capacity(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All that is known is asked for after each new text: two generations, not more."""
-    monkeypatch.setattr(recall, "CAPACITY", 20)
+    monkeypatch.setattr(verified_cache, "CAPACITY", 20)
     made = Recall()
     for number in range(200):
         made.put(f"text-{number}", seen())

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from flask import Flask
 
-from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.extension import state_of
 from tests.keycloak.app import create_app
 from tests.keycloak.flow import HTML, Flow
 from tests.keycloak.issuer import Issuer

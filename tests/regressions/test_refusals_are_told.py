@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from flask_clustertoken.extension import state_of
 from flask_clustertoken.extension.signals import token_refused
-from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.keycloak import labels
-from flask_clustertoken.refusals import Refusal
+from flask_clustertoken.keycloak.sessions import labels
+from flask_clustertoken.tokens import Refusal
 from tests.extension.parts import MakeApp, bearer
 from tests.keycloak.app import create_app
 from tests.keycloak.conftest import config as config

@@ -13,15 +13,13 @@ from typing import Any
 
 import pytest
 
+from flask_clustertoken.authority.verified_cache import Recall
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.events import NodeFresh, NodeStale
-from flask_clustertoken.follower import Follower
-from flask_clustertoken.keys import RING_KEY, KeyRing, KeyState, fingerprint, ring_bytes
-from flask_clustertoken.notices import Notice
-from flask_clustertoken.recall import Recall
-from flask_clustertoken.revocations import View
+from flask_clustertoken.revocations import Follower, Notice, View
 from flask_clustertoken.stores.base import Entry
-from tests.core.parts import SECRET, Cluster, store_of
+from flask_clustertoken.tokens import RING_KEY, KeyRing, KeyState, fingerprint, ring_bytes
+from tests.doubles import SECRET, Cluster, store_of
 
 OLD = "an old key, long enough to sign with"
 
@@ -198,7 +196,7 @@ def test_a_node_says_once_that_it_is_stale(
 
 def test_what_is_remembered_is_counted_right_by_many_threads() -> None:
     """However threads put, move and clear: the weight is that of what is there."""
-    from tests.core.test_recall import seen
+    from tests.authority.test_verified_cache import seen
 
     recall = Recall(1_000_000)
 

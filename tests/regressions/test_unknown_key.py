@@ -14,14 +14,13 @@ import pytest
 
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
-from flask_clustertoken.diagnosis.keys import look_for_lost_keys
+from flask_clustertoken.cluster import Node, drift
 from flask_clustertoken.errors import StoreUnavailable
-from flask_clustertoken.keys import RING_KEY, fingerprint, ring_bytes
-from flask_clustertoken.nodes import Node, drift
-from flask_clustertoken.refusals import Refusal
+from flask_clustertoken.operations.diagnosis.keys import look_for_lost_keys
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores.memory import MemoryStore, Shelf
-from tests.core.parts import SECRET, Cluster, reason, store_of
+from flask_clustertoken.tokens import RING_KEY, Refusal, fingerprint, ring_bytes
+from tests.doubles import SECRET, Cluster, reason, store_of
 from tests.extension.parts import COOKIE, MakeApp, cookie
 
 OTHER = "another secret, long enough to sign with"
@@ -286,7 +285,7 @@ def test_the_log_says_who_has_the_key(
     cluster.step(node)
     with monkeypatch.context() as there:
         if host:
-            there.setattr("flask_clustertoken.nodes.this_host", lambda: host)
+            there.setattr("flask_clustertoken.cluster.nodes.this_host", lambda: host)
         text = other.issue_login("alice").text
     caplog.clear()
     with caplog.at_level(logging.WARNING, "flask_clustertoken"):

@@ -14,7 +14,7 @@ from flask import Flask, redirect, request
 
 from flask_clustertoken import safe_target, token_required
 from flask_clustertoken.clock import ManualClock
-from flask_clustertoken.extension.state import state_of
+from flask_clustertoken.extension import state_of
 from tests.extension.parts import MakeApp, cookie, login_text, watch
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"

@@ -14,10 +14,9 @@ from flask import Flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flask_clustertoken import cookies, handle
-from flask_clustertoken.cookies import Cookie
 from flask_clustertoken.errors import ConfigurationError, ForeignOrigin
 from flask_clustertoken.settings import Settings
+from flask_clustertoken.wsgi import Cookie, cookies, request_token
 from tests.extension.parts import COOKIE, MakeApp, api_text, bearer, cookie, login_text, texts_set
 
 # -- P1 --------------------------------------------------------------------------------
@@ -216,7 +215,7 @@ def test_p3_without_the_setting_it_is_said_once(
 ) -> None:
     """The bearer decides, as it always did; the log names the setting."""
     app, _ = make_app()
-    handle._tell_of_bearers.cache_clear()
+    request_token._tell_of_bearers.cache_clear()
     client = app.test_client()
 
     with caplog.at_level(logging.WARNING):

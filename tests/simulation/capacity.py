@@ -17,20 +17,14 @@ from typing import Any
 
 import pytest
 
-from flask_clustertoken import backoff, heart
+from flask_clustertoken import backoff
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.errors import ClusterTokenError, StoreUnavailable
-from flask_clustertoken.heart import FollowerThread
+from flask_clustertoken.revocations import FollowerThread, runner
 from flask_clustertoken.settings import Settings
-from flask_clustertoken.stores import (
-    _zk_client,
-    _zk_queue,
-    _zk_realm,
-    _zk_records,
-    _zk_site,
-    open_store,
-)
-from flask_clustertoken.stores._zk_client import LONGEST_RECONNECT, Deadline, LineLost, Op
+from flask_clustertoken.stores import open_store
+from flask_clustertoken.stores.zookeeper import connection, queue, realm, records, site
+from flask_clustertoken.stores.zookeeper.connection import LONGEST_RECONNECT, Deadline, LineLost, Op
 from tests.stores.zk_tree import Tree, TreeLine
 
 from .turnstile import Flag, Turnstile
@@ -177,9 +171,9 @@ class Crowd:
         """All of them started and fresh."""
         turnstile = self.turnstile
         clock = SimpleNamespace(monotonic=turnstile.monotonic, sleep=turnstile.sleep)
-        for module in (_zk_client, _zk_site, _zk_queue, _zk_records, heart):
+        for module in (connection, site, queue, records, runner):
             patch.setattr(module, "time", clock)
-        patch.setattr(_zk_realm, "Line", self._line)
+        patch.setattr(realm, "Line", self._line)
         if backoff.chance is not always:
             patch.setattr(backoff, "chance", self.rng.random)
         level = logging.getLogger("flask_clustertoken").level

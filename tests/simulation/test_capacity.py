@@ -12,7 +12,7 @@ import pytest
 
 from flask_clustertoken import backoff
 from flask_clustertoken.backoff import Backoff
-from flask_clustertoken.follower import Follower
+from flask_clustertoken.revocations import Follower
 
 from .capacity import MAX_STALENESS, Crowd, always
 

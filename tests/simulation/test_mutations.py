@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-import flask_clustertoken.confirmation as confirmation
+import flask_clustertoken.cluster.confirmation as confirmation
+from flask_clustertoken.authority.standing import Standing
 from flask_clustertoken.errors import NotAnnounced
-from flask_clustertoken.follower import Follower
-from flask_clustertoken.reader import Place
-from flask_clustertoken.standing import Standing
+from flask_clustertoken.revocations import Follower
+from flask_clustertoken.revocations.reader import Place
 from flask_clustertoken.stores.base import HeadIs, Presence, Require, Vouched
 
 from .test_simulation import ACTIONS

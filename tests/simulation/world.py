@@ -18,11 +18,11 @@ from dataclasses import replace
 from random import Random
 from typing import Any, ClassVar, TypeVar
 
-import flask_clustertoken.confirmation as confirmation_module
-import flask_clustertoken.housekeeping as housekeeping_module
-import flask_clustertoken.membership as membership_module
+import flask_clustertoken.cluster.confirmation as confirmation_module
+import flask_clustertoken.cluster.runtime as membership_module
+import flask_clustertoken.cluster.sweeper as housekeeping_module
 from flask_clustertoken.authority import IssuedToken, TokenAuthority
-from flask_clustertoken.confirmation import Revocation
+from flask_clustertoken.cluster import Revocation
 from flask_clustertoken.errors import ClusterTokenError, StoreUnavailable
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores.base import (

@@ -32,9 +32,9 @@ from flask_clustertoken.errors import (
     StoreNotOpen,
     StoreUnavailable,
 )
-from flask_clustertoken.stores import _folder
 from flask_clustertoken.stores.base import NewEntry, Put
 from flask_clustertoken.stores.directory import DirectoryStore
+from flask_clustertoken.stores.directory import folder as _folder
 from flask_clustertoken.testing.contract import at_once, feed_of, in_a_child
 
 NOBODY = 65534

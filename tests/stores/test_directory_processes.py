@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from flask_clustertoken.errors import StoreUnavailable
-from flask_clustertoken.stores._counter import exclusive
 from flask_clustertoken.stores.base import Entry, NewEntry
 from flask_clustertoken.stores.directory import DirectoryStore
+from flask_clustertoken.stores.directory.counter import exclusive
 from flask_clustertoken.testing.contract import at_once, feed_of, in_a_child
 from tests.rounds import rounds
 
@@ -230,7 +230,7 @@ def test_a_child_that_exits_leaves_the_parents_store_alone(folder: Path) -> None
     program = """
 import os, sys
 from flask_clustertoken.stores.base import NewEntry
-from flask_clustertoken.stores.directory import DirectoryStore
+from flask_clustertoken.stores.directory.store import DirectoryStore
 store = DirectoryStore(sys.argv[1])
 store.append([NewEntry("before", b"", None)])
 child = os.fork()
@@ -256,9 +256,9 @@ def test_greenlets_share_the_store(folder: Path) -> None:
     program = """
 from gevent import monkey; monkey.patch_all()
 import sys, time, gevent
-from flask_clustertoken.stores._counter import exclusive
+from flask_clustertoken.stores.directory.counter import exclusive
 from flask_clustertoken.stores.base import NewEntry
-from flask_clustertoken.stores.directory import DirectoryStore
+from flask_clustertoken.stores.directory.store import DirectoryStore
 store = DirectoryStore(sys.argv[1], timeout=30)
 store.root()
 ticks = []

@@ -9,9 +9,9 @@ import pytest
 
 from flask_clustertoken.clock import SKEW, ManualClock
 from flask_clustertoken.errors import Conflict, StoreUnavailable
+from flask_clustertoken.stores import Lease
 from flask_clustertoken.stores.base import ClusterStore, Put, Record, Root
 from flask_clustertoken.stores.directory import DirectoryStore
-from flask_clustertoken.stores.lease import Lease
 from flask_clustertoken.stores.memory import MemoryStore, Shelf
 
 KEY = "lease/what-many-want"

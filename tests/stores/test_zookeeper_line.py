@@ -9,10 +9,11 @@ import pytest
 
 from flask_clustertoken import backoff
 from flask_clustertoken.errors import StoreUnavailable
-from flask_clustertoken.stores import _zk_handler
-from flask_clustertoken.stores._zk_client import Deadline, Line
-from flask_clustertoken.stores._zk_connect import Options, Place
-from flask_clustertoken.stores._zk_site import get
+from flask_clustertoken.stores import Line
+from flask_clustertoken.stores.zookeeper import handler
+from flask_clustertoken.stores.zookeeper.address import Options, Place
+from flask_clustertoken.stores.zookeeper.connection import Deadline
+from flask_clustertoken.stores.zookeeper.site import get
 from tests.servers.ports import spare_ports
 from tests.waiting import wait_until
 
@@ -67,7 +68,7 @@ def test_a_client_of_which_nothing_is_heard_is_replaced(
         over.wait(60)
         raise OSError("over")
 
-    monkeypatch.setattr(_zk_handler, "_connected", hang)
+    monkeypatch.setattr(handler, "_connected", hang)
     monkeypatch.setattr(backoff, "share", lambda bound: bound)
     line.patience = 0.2
     fails(line)

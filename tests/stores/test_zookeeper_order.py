@@ -9,9 +9,9 @@ import pytest
 
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.shared import SharedData
-from flask_clustertoken.stores import _zk_feed, _zk_realm, open_store
+from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import Entry, NewEntry
-from flask_clustertoken.stores.zookeeper import ZooKeeperStore
+from flask_clustertoken.stores.zookeeper import ZooKeeperStore, feed, realm
 from flask_clustertoken.testing.contract import (
     FeedContract,
     PresenceContract,
@@ -35,7 +35,7 @@ def clock() -> ManualClock:
 def opened(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Open:
     """A callable that opens another handle on the same tree."""
     tree = Tree(time=clock.time)
-    monkeypatch.setattr(_zk_realm, "Line", lambda *_: TreeLine(tree))
+    monkeypatch.setattr(realm, "Line", lambda *_: TreeLine(tree))
 
     def make() -> ZooKeeperStore:
         store = open_store("zookeeper://none:1/app", clock=clock)
@@ -73,11 +73,11 @@ def everything(store: ZooKeeperStore, limit: int) -> list[Entry]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of a few entries, a few pages at once, so that a short feed has many of each."""
-    monkeypatch.setattr(_zk_feed, "PAGES_AT_ONCE", 2)
-    monkeypatch.setattr(_zk_feed, "PAGE_BYTES", 400)
-    monkeypatch.setattr("flask_clustertoken.stores._zk_sweep.PAGE_BYTES", 400)
-    monkeypatch.setattr(_zk_feed.chunks_of, "__defaults__", (400,))
-    monkeypatch.setattr(_zk_feed, "TAIL_ENTRIES", 4)
+    monkeypatch.setattr(feed, "PAGES_AT_ONCE", 2)
+    monkeypatch.setattr(feed, "PAGE_BYTES", 400)
+    monkeypatch.setattr("flask_clustertoken.stores.zookeeper.sweeper.PAGE_BYTES", 400)
+    monkeypatch.setattr(feed.chunks_of, "__defaults__", (400,))
+    monkeypatch.setattr(feed, "TAIL_ENTRIES", 4)
 
 
 def fill(store: ZooKeeperStore) -> tuple[set[int], list[int]]:

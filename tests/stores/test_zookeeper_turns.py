@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from flask_clustertoken.stores._zk_queue import Turns
+from flask_clustertoken.stores.zookeeper.queue import Turns
 from tests.waiting import wait_until
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.stores import open_store
-from flask_clustertoken.stores._zk_codec import escape, key_names, names_key, unescape
-from flask_clustertoken.stores._zk_connect import DEFAULT_ROOT, parse_options, parse_place
+from flask_clustertoken.stores.zookeeper.address import DEFAULT_ROOT, parse_options, parse_place
+from flask_clustertoken.stores.zookeeper.codec import escape, key_names, names_key, unescape
 
 
 def test_a_root_repeated_for_each_server_is_one_root() -> None:
@@ -142,7 +142,7 @@ def test_a_missing_package_is_named_with_what_to_install(
 ) -> None:
     """Before anything is connected, in one sentence."""
     monkeypatch.setattr(
-        "flask_clustertoken.stores.zookeeper.find_spec",
+        "flask_clustertoken.stores.zookeeper.store.find_spec",
         lambda name: None if name == missing else object(),
     )
     with pytest.raises(ConfigurationError) as caught:

@@ -2,7 +2,7 @@
 
 It stands where the connection stands (``_zk_client.Line``) and answers each request at once.
 What it shows is a matter of order alone; how servers, sessions and time behave is tested with
-real servers in ``tests/cluster``.
+real servers in ``tests/ensemble``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
-from flask_clustertoken.stores._zk_client import Deadline, Op, Refused, Rejected
+from flask_clustertoken.stores.zookeeper.connection import Deadline, Op, Refused, Rejected
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from flask_clustertoken import ClusterTokenMiddleware, Refusal, Settings, Token, TokenAuthority
-from flask_clustertoken.middleware import Handle
+from flask_clustertoken.wsgi import Handle
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

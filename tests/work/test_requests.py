@@ -15,12 +15,10 @@ import pytest
 import werkzeug.sansio.request
 from flask import Flask
 
-from flask_clustertoken import cookies
 from flask_clustertoken.clock import ManualClock
-from flask_clustertoken.cookies import Cookie
-from flask_clustertoken.extension.state import state_of
-from flask_clustertoken.tokens import Token
-from flask_clustertoken.wire import Wire
+from flask_clustertoken.extension import state_of
+from flask_clustertoken.tokens import Token, Wire
+from flask_clustertoken.wsgi import Cookie, cookies
 from tests.extension.parts import DAY, MakeApp, api_text, bearer, cookie, login_text, watch
 
 pytestmark = pytest.mark.parametrize("token_store", ["session", "cookie"])

@@ -8,10 +8,10 @@ import pytest
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
-from flask_clustertoken import cookies
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.events import TokenRefused, TokenRenewed
+from flask_clustertoken.wsgi import cookies
 
 from .test_middleware import COOKIE, DAY, Wrap, cookies_set, hello, text_of, wrap
 

@@ -13,7 +13,7 @@ from werkzeug.test import Client, EnvironBuilder, run_wsgi_app
 from flask_clustertoken import ClusterTokenMiddleware, Refusal, Settings, Token, TokenAuthority
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import ConfigurationError, NotAllowed
-from flask_clustertoken.middleware import Handle
+from flask_clustertoken.wsgi import Handle
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

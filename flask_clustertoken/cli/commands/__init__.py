@@ -1,0 +1,31 @@
+"""Commands: all of them, in the order in which ``--help`` shows them."""
+
+from __future__ import annotations
+
+import click
+
+from . import cluster as cluster
+from . import keys as keys
+from . import tokens as tokens
+
+COMMANDS: tuple[click.Command, ...] = (
+    tokens.list_command,
+    tokens.show_command,
+    tokens.revoke_command,
+    tokens.revoke_label_command,
+    tokens.revoke_subject_command,
+    tokens.revoke_all_command,
+    tokens.not_before_command,
+    tokens.issue_api_command,
+    cluster.nodes_command,
+    keys.keys_group,
+    cluster.doctor_command,
+    cluster.purge_command,
+    cluster.restored_command,
+    cluster.migrate_command,
+)
+
+
+def add_all(group: click.Group) -> None:
+    for command in COMMANDS:
+        group.add_command(command)

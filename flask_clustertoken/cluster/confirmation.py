@@ -1,0 +1,152 @@
+"""Revocation, and the confirmation that it is in force everywhere. Never a false "everywhere".
+
+A barrier is appended to the feed; each node answers it by publishing what it has applied. Who
+lists the nodes after the barrier was acknowledged sees every node that may still accept: a
+node without an entry cannot be fresh. A node that does not answer stops by itself when its own
+lease runs out, which is certain at a time that its entry lets us name.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..revocations import Notice
+from .nodes import Node
+
+if TYPE_CHECKING:
+    from .runtime import Membership
+
+#: Two machines' monotonic clocks may run apart by this part, and a call takes a moment.
+RATE_MARGIN = 0.01
+MOMENT = 0.1
+
+#: Seconds between two looks at the list of nodes, at first and at most.
+FIRST_LOOK, LAST_LOOK = 0.005, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """*node* had applied the revocation *after* so many seconds."""
+
+    node: Node
+    after: float
+    #: It left, or its lease ran out: it did not answer, and accepts nothing.
+    by_silence: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """*node* has not answered. *certain_in* seconds from now it cannot accept any more.
+
+    ``None``: it accepts tokens while stale (``WHEN_STALE = "accept"``), so nothing is certain.
+    """
+
+    node: Node
+    certain_in: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What happened. True if the revocation is in force on every node that may accept tokens."""
+
+    seq: int
+    elapsed: float
+    answered: tuple[Answer, ...] = ()
+    silent: tuple[Silence, ...] = ()
+    #: Hosts in ``EXPECTED_NODES`` of which no node is listed (so none of them can be fresh).
+    missing: tuple[str, ...] = ()
+
+    @property
+    def in_force(self) -> bool:
+        return not self.silent
+
+    def __bool__(self) -> bool:
+        return self.in_force
+
+    @property
+    def certain_in(self) -> float | None:
+        """Seconds until it is in force everywhere at the latest; ``None``: not certain."""
+        ends = [one.certain_in for one in self.silent]
+        return None if None in ends else max((end for end in ends if end is not None), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """An acknowledged revocation: number *seq* of the feed."""
+
+    seq: int
+    _member: Membership
+
+    def __repr__(self) -> str:
+        return f"<Revocation {self.seq}>"
+
+    def confirm(
+        self, timeout: float = 5.0, progress: Callable[[Confirmation], None] | None = None
+    ) -> Confirmation:
+        """Wait at most *timeout* seconds until every node has answered, and say what happened.
+
+        Immediate on an embedded store: there it was in force when the revocation returned.
+        *progress* is called with each intermediate state. Raises
+        :class:`~flask_clustertoken.errors.StoreError` where the store cannot be asked.
+        """
+        return confirm(self._member, self.seq, timeout, progress)
+
+
+def confirm(
+    member: Membership,
+    seq: int,
+    timeout: float,
+    progress: Callable[[Confirmation], None] | None = None,
+) -> Confirmation:
+    """See :meth:`Revocation.confirm`."""
+    clock, store = member.clock, member.store
+    start = clock.monotonic()
+    if store.embedded:
+        return Confirmation(seq, clock.monotonic() - start)
+    barrier = member.announce_notice(Notice("barrier", clock.time()))
+    if member.active:
+        member.follower().step()
+    # From here on: whoever may accept tokens is in this list, or joined behind the barrier.
+    waiting = {one.node_id: Node.decode(one) for one in store.nodes()}
+    listed_at = clock.monotonic()
+    hosts = {node.host for node in waiting.values()}
+    missing = tuple(host for host in member.settings.expected_nodes if host not in hosts)
+    answered: list[Answer] = []
+    pause = FIRST_LOOK
+    while True:
+        present = {one.node_id: Node.decode(one) for one in store.nodes()}
+        now = clock.monotonic()
+        for node_id, node in list(waiting.items()):
+            here = present.get(node_id)
+            ends = _certain_in(node, now - listed_at)
+            if here is not None and here.applied >= barrier:
+                answered.append(Answer(here, now - start))
+            elif here is None or (ends is not None and ends <= 0):
+                # Withdrawn: its owner gave the lease up first. Or the lease has run out.
+                answered.append(Answer(node, now - start, by_silence=True))
+            else:
+                continue
+            del waiting[node_id]
+        state = Confirmation(
+            seq,
+            now - start,
+            tuple(answered),
+            tuple(Silence(one, _certain_in(one, now - listed_at)) for one in waiting.values()),
+            missing,
+        )
+        if progress is not None:
+            progress(state)
+        if not waiting or now - start >= timeout:
+            return state
+        threading.Event().wait(min(pause, max(0.0, timeout - (now - start))))
+        pause = min(pause * 1.5, LAST_LOOK)
+
+
+def _certain_in(node: Node, waited: float) -> float | None:
+    """A vouch begun before the list was read extends the lease to no more than this."""
+    if node.accepts_when_stale:
+        return None
+    return max(0.0, node.max_staleness * (1 + RATE_MARGIN) + MOMENT - waited)

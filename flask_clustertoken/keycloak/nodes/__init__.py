@@ -1,0 +1,1 @@
+"""What nodes do for Keycloak: register themselves, work in the background, heed "not before"."""

@@ -1,0 +1,1 @@
+"""What is spoken with Keycloak: its end points, keys and answers, with limits on time and size."""

@@ -1,0 +1,1 @@
+"""What browsers and Keycloak send to us: login, logout, messages, access tokens."""

@@ -1,0 +1,175 @@
+"""The store: whether it answers, is the one that was meant and whole, and agrees on the time."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from ...clock import SKEW, Clock
+from ...cluster import present
+from ...errors import ClusterTokenError, ConfigurationError
+from ...revocations import Notice
+from ...settings import PREFIX, Settings
+from ...stores.base import FORMAT, ClusterStore
+from .findings import Finding
+from .keys import look_at_ring, look_for_lost_keys
+from .nodes import look_at_nodes
+
+#: Seconds for one call to the store beyond which it is called slow.
+SLOW = 0.5
+
+
+def look_at_store(
+    store: ClusterStore, settings: Settings, clock: Clock, held: list[str]
+) -> Iterator[Finding]:
+    """The store, and what is known through it; *held*: the fingerprints of this host's keys."""
+    folder = getattr(store, "path", "") if store.scheme == "directory" else ""
+    if folder and not os.path.isdir(folder):
+        yield Finding("warning", "store", f"{folder} is not there yet: the first start makes it")
+        return
+    if not store.shared:
+        return
+    if folder:
+        yield from _folder_rights(folder)
+    try:
+        if not store.begun():
+            yield Finding(
+                "warning",
+                "store",
+                f"{store.url} can be reached and holds nothing of realm {settings.realm}",
+                "The first start makes it. If there was one, look at STORE and REALM, and whether "
+                "somebody deleted it, before you start the app.",
+            )
+            return
+        start = clock.monotonic()
+        root = store.root()
+        # The position first: an entry that comes in between must not look like a loss.
+        position = store.position() if store.embedded else 0
+        head = store.head()
+        took = clock.monotonic() - start
+        if root.format > FORMAT:
+            yield Finding(
+                "problem",
+                "store",
+                f"it has form {root.format}, this version reads up to {FORMAT}",
+                "Install the newer version here too.",
+            )
+            return
+        yield Finding(
+            "warning" if took > SLOW else "ok",
+            "store",
+            f"{store.url} answers in {took * 1000:.1f} ms, epoch {root.epoch}, number {head}",
+            "It is slow: look at its load, disk and network." if took > SLOW else "",
+        )
+        yield from _state(root.state, root.moved_to)
+        yield from _clocks(store, clock)
+        yield from look_at_ring(store, held)
+        yield from _feed(store)
+        found = present(store)
+        live = [one.node for one in found if not one.silent]
+        yield from _rolled_back(max([position, *(one.seen for one in live)]), head)
+        if live:
+            yield from look_for_lost_keys(store, held, live)
+        yield from look_at_nodes(found, settings, held)
+    except ConfigurationError as error:
+        error = error.with_prefix(PREFIX)
+        yield Finding("problem", "store", f"{error.setting}: {error.problem}", error.remedy)
+    except ClusterTokenError as error:
+        cause = error.__cause__
+        why = f" ({type(cause).__name__})" if cause is not None else ""
+        yield Finding(
+            "problem",
+            "store",
+            f"{store.url} is in trouble: {error}{why}",
+            "Is it running, and can this host and user reach it? Until it answers, nodes refuse "
+            f"tokens {settings.max_staleness:g} s after their last contact.",
+        )
+
+
+def _folder_rights(folder: str) -> Iterator[Finding]:
+    mode = os.stat(folder).st_mode
+    if mode & (stat.S_IROTH | stat.S_IXOTH | stat.S_IWOTH):
+        yield Finding(
+            "warning",
+            "store",
+            f"every user of this host can look into {folder}",
+            f"Run: chmod 700 {folder}",
+        )
+    for name in sorted(os.listdir(folder)):
+        if ".damaged-" in name:
+            yield Finding(
+                "warning",
+                "store",
+                f"{name} was set aside because it could not be read",
+                "Put a backup back if there is one (README.txt says how), or delete it.",
+            )
+
+
+def _state(state: str, moved_to: str) -> Iterator[Finding]:
+    if state == "sealed":
+        yield Finding(
+            "problem",
+            "store",
+            f"it was sealed: its contents were moved to {moved_to}",
+            f"Set {PREFIX}STORE to that on every host, and restart.",
+        )
+    elif state != "open":
+        yield Finding(
+            "problem", "store", "a migration into it was not finished", "Repeat 'migrate'."
+        )
+
+
+def _rolled_back(known: int, head: int) -> Iterator[Finding]:
+    """*known*: the highest number that a node, or the counter beside the database, has met."""
+    if known > head:
+        yield Finding(
+            "problem",
+            "store",
+            f"it was rolled back: number {known} was there once, the store ends at {head}",
+            "If a backup was restored on purpose, run: flask tokens restored",
+        )
+
+
+def _clocks(store: ClusterStore, clock: Clock) -> Iterator[Finding]:
+    apart = 0.0 if store.embedded else store.time() - clock.time()
+    if abs(apart) > SKEW:
+        yield Finding(
+            "problem",
+            "clock",
+            f"this host's clock differs from the store's by {abs(apart):.0f} s; nodes with such a "
+            "clock refuse every token",
+            "Let NTP set the clocks of all hosts.",
+        )
+    elif abs(apart) > 2:
+        yield Finding(
+            "warning",
+            "clock",
+            f"this host's clock differs from the store's by {abs(apart):.1f} s "
+            f"(up to {SKEW:.0f} s is tolerated)",
+            "Let NTP set the clocks of all hosts.",
+        )
+    else:
+        yield Finding("ok", "clock", "it agrees with the store's")
+
+
+def _feed(store: ClusterStore) -> Iterator[Finding]:
+    """Can this version read every entry? A node that cannot is stale for as long as it stands."""
+    after, more, first, count = 0, True, "", 0
+    while more:
+        batch = store.read(after)
+        after, more = batch.seq, batch.more
+        for entry in batch.entries:
+            try:
+                Notice.decode(entry.body)
+            except ValueError as error:
+                first = first or f"number {entry.seq} ({error})"
+                count += 1
+    if count:
+        others = f", and {count - 1} more" if count > 1 else ""
+        yield Finding(
+            "problem",
+            "feed",
+            f"this version cannot read entry {first}{others}: its nodes refuse every token",
+            "Install the newer version here too. If there is none, others write into the store.",
+        )

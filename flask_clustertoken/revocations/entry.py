@@ -1,0 +1,124 @@
+"""Notice: what an entry of the feed says, and for how long it must be remembered.
+
+It names ids, labels and subjects by their digests only (:mod:`~flask_clustertoken.tokens.digests`).
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from typing import Any, Literal, get_args
+
+from ..clock import SKEW
+from ..settings import RECORD_CACHE_LIMIT, STALENESS_LIMIT
+from ..stores.base import CALL_TIMEOUT, NewEntry
+
+#: The highest number of the entries' form that this version reads.
+FORMAT = 1
+#: The form that every version reads. While they differ, writers use the lowest that the
+#: live nodes read, so that old and new versions can run side by side.
+OLDEST_FORMAT = 1
+
+#: Seconds that the entry of a token id is kept whose record was deleted in the same step.
+#: (Longer than any remembered "it is alive", plus a call in flight, plus a stale view.)
+SHORT_MEMORY = RECORD_CACHE_LIMIT + STALENESS_LIMIT + CALL_TIMEOUT + SKEW
+
+#: Seconds for which an announced lifetime allows tokens to be made with it.
+LIFETIME_ANNOUNCED = 86_400.0
+
+#: Seconds that barriers and other notices of the moment are kept.
+BRIEF = 3600.0
+
+Kind = Literal[
+    "ids",  # these token ids
+    "labels",  # every token with one of these labels, whenever issued
+    "subject",  # every token of these subjects issued before here
+    "realm",  # every token issued before here
+    "not_before",  # every token issued before the time `value`
+    "lifetime",  # tokens may be made that live `value` seconds
+    "swept",  # the records covered by mark number `value` are deleted
+    "keys",  # the states of the keys changed
+    "barrier",  # each node answers once it is here
+    "sealed",  # the store moved; every node is stale from here on
+    "restored",  # a realm mark after a backup was restored
+]
+#: The kinds that end tokens.
+REVOKING = frozenset({"ids", "labels", "subject", "realm", "not_before", "restored"})
+KINDS = frozenset(get_args(Kind))
+#: The kinds of token that a mark may name.
+TOKEN_KINDS = frozenset({"login", "api"})
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One statement. *at* is the writer's wall clock, for retention only, never for order."""
+
+    kind: Kind
+    at: float
+    digests: tuple[int, ...] = ()
+    kinds: tuple[str, ...] = ()
+    value: float = 0.0
+    #: The entry may go early: the records of these ids were deleted in the same step.
+    recorded: bool = False
+    format: int = OLDEST_FORMAT
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        body = {name: value for name, value in asdict(self).items() if value or name == "format"}
+        if self.digests:
+            body["digests"] = [f"{one:016x}" for one in self.digests]
+        return json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
+
+    @classmethod
+    def decode(cls, body: bytes) -> Notice:
+        """Raises :class:`ValueError` for what this version does not understand."""
+        data = json.loads(body.decode())
+        if not isinstance(data, dict) or not isinstance(data.get("format"), int):
+            raise ValueError("not an entry of ours")
+        if data["format"] > FORMAT or data.get("kind") not in KINDS:
+            raise ValueError(f"an entry of form {data['format']}, kind {data.get('kind')!r}")
+        try:
+            notice = cls(
+                kind=data["kind"],
+                at=float(data.get("at", 0.0)),
+                digests=tuple(int(one, 16) for one in data.get("digests", ())),
+                kinds=tuple(data.get("kinds", ())),
+                value=float(data.get("value", 0.0)),
+                recorded=bool(data.get("recorded", False)),
+                format=data["format"],
+                extra=dict(data.get("extra", {})),
+            )
+        except (TypeError, OverflowError) as error:
+            raise ValueError("an entry with wrong types") from error
+        if not isfinite(notice.at) or not isfinite(notice.value):
+            raise ValueError("an entry with a number that is none")
+        if not TOKEN_KINDS.issuperset(notice.kinds):
+            raise ValueError(f"an entry for tokens of kind {', '.join(map(str, notice.kinds))}")
+        return notice
+
+    def remembered_until(self, longest: float, seq: int = 0) -> float | None:
+        """The end of its memory in wall-clock seconds; *longest* is the realm's longest lifetime.
+
+        *seq*, once it is known, tells the microsecond of the append at the earliest: a writer
+        that was suspended before its append took effect had named an earlier moment.
+        ``None``: until a sweep is recorded as complete (tokens that never expire are covered).
+        """
+        at = max(self.at, seq / 1e6)
+        if self.kind in ("barrier", "keys", "swept"):
+            return at + (BRIEF if self.kind != "swept" else longest + STALENESS_LIMIT + SKEW)
+        if self.kind == "lifetime":
+            return self.at + LIFETIME_ANNOUNCED + self.value + STALENESS_LIMIT + SKEW
+        if self.kind == "ids" and self.recorded:
+            return at + SHORT_MEMORY
+        if self.kind == "sealed" or "api" in self.kinds:
+            return None
+        since = max(at, self.value if self.kind == "not_before" else 0.0)
+        return since + longest + STALENESS_LIMIT + SKEW
+
+    def entry(self, longest: float, entry_id: str | None = None) -> NewEntry:
+        """What to append to the feed; a random id unless the caller has one of its own."""
+        return NewEntry(
+            entry_id or secrets.token_hex(16), self.encode(), self.remembered_until(longest)
+        )

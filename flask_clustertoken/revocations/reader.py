@@ -1,0 +1,338 @@
+"""Reader: takes the feed into a node's view, in order and without a gap.
+
+Any thread may read on, and none holds a lock while the store works: what another one did
+meanwhile is seen by the *era*, which moves when the position is given up. What cannot be
+learnt stops the reading; what the store does not know any more is said.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from ..errors import StoreError
+from ..events import Events, RevocationApplied
+from ..stores.base import Batch, ClusterStore, Entry
+from .entry import REVOKING, Notice
+from .view import View, mark_covers
+
+logger = logging.getLogger("flask_clustertoken")
+
+ROLLED_BACK = "the store was rolled back; after a restore run: flask tokens restored"
+
+
+#: Pages of the feed read in one go; what is left is read in the next step.
+PAGES_AT_ONCE = 10_000
+
+#: Times that a snapshot starts over because the store was replaced, or doubted, meanwhile.
+SNAPSHOTS = 3
+
+#: The number of a revocation, and what it says.
+Learnt = tuple[int, Notice]
+
+
+class Place(NamedTuple):
+    """A position in the feed: its number, and the entry that stood there (``""``: not known).
+
+    The number alone does not tell which history it belongs to. Where a clock had run ahead,
+    numbers come again after a backup was put back, one by one and under other entries.
+    """
+
+    seq: int
+    entry: str = ""
+
+
+class UnreadableEntry(StoreError):
+    """The feed holds an entry that this version does not understand."""
+
+
+@dataclass(slots=True)
+class Hooks:
+    """What the follower tells its owner, at once and from whichever thread did the step."""
+
+    #: Remembered positive answers must be asked again.
+    forget: Callable[[], None]
+    #: The states of the keys may have changed.
+    keys: Callable[[], None]
+    #: The store's epoch, at each contact.
+    epoch: Callable[[str], None]
+    #: The end of a step: what may be done now and then.
+    chores: Callable[[], None]
+
+
+class Reader:
+    """One node's reading of one store's feed."""
+
+    def __init__(self, store: ClusterStore, *, events: Events, hooks: Hooks) -> None:
+        self.store = store
+        self.view = View()
+        #: The highest number met anywhere, also inside a token.
+        self.seen = 0
+        #: Why the view is not vouched for, as far as known.
+        self.trouble = "not started"
+        self._events = events
+        self._hooks = hooks
+        self._rolled_back = 0
+        self._keys_seen = 0
+        self._epoch = ""
+        #: The number up to which listeners were told, and numbers beyond it that they know.
+        self._told = 0
+        self._ahead: set[int] = set()
+        #: Moves when our position was given up.
+        self.era = 0
+        #: What was read last in its place.
+        self._last = Place(0)
+
+    @property
+    def rolled_back(self) -> bool:
+        """The store has lost entries that were known, and nobody has said that it was restored."""
+        return self._rolled_back > self.view.restored
+
+    def met(self, seq: int) -> None:
+        """A token carries number *seq*: it may be ahead of this node."""
+        if seq > self.seen:  # (mostly not: no lock is taken then)
+            with self.view.lock:
+                self.seen = max(self.seen, seq)
+
+    def meet(self, epoch: str) -> None:
+        """Take notice of the store's epoch: at the start, and where it is not the one known."""
+        if epoch == self._epoch:
+            return
+        # First of all: whoever reads on in that store from here on judges by its epoch.
+        self._hooks.epoch(epoch)
+        if self._epoch:
+            logger.error(
+                "the cluster store was replaced by another one; tokens of the old one are refused"
+            )
+            self._begin_anew()
+            with self.view.lock:
+                self._rolled_back = 0
+            self._replaced()
+        self._hooks.forget()
+        self._hooks.keys()
+        self._epoch = epoch
+
+    def _begin_anew(self) -> None:
+        """Give our position up: the feed is read from its start, and what is known is kept."""
+        with self.view.lock:
+            # (A reading that is under way in another thread moves nothing any more.)
+            self.era += 1
+            self.view.begin_anew()
+
+    def follow(self) -> bool:
+        """Read and apply what is new. Any thread may; none holds a lock while the store works.
+
+        ``False`` where the store showed neither our place nor anything behind it: whoever
+        answered lags, and nothing tells whether our place is one of this history.
+        """
+        with self.view.lock:
+            era, place = self.era, self.place()
+        if place.seq == 0:
+            self.take_snapshot()
+            return True
+        found = True
+        for _ in range(PAGES_AT_ONCE):
+            batch = self.store.read(place.seq - 1)
+            here = batch.entries[0] if batch.entries else None
+            if here is None:
+                found = found and (not place.entry or batch.floor >= place.seq)
+            elif here.seq == place.seq:
+                batch = replace(batch, entries=batch.entries[1:])
+            if self._is_another(here, place, era) or self.has_gap(place.seq, batch, era):
+                self.take_snapshot()
+                return True
+            learnt, restored = self.learn_page(batch)
+            if restored:
+                # Whatever was taken for ours until here: what the nodes appended between the
+                # restore and this entry may stand under numbers that we had passed.
+                self.take_snapshot()
+                return True
+            place = _end(batch, place)
+            self.advance(place.seq, era, learnt, place.entry)
+            if not batch.more:
+                break
+        if self.view.broken:
+            self._void(self.view.broken)
+        return found
+
+    def place(self) -> Place:
+        """Where this node stands in the feed, with the entry that it read there if it knows."""
+        applied = self.view.applied
+        return self._last if self._last.seq == applied else Place(applied)
+
+    def _is_another(self, here: Entry | None, place: Place, era: int) -> bool:
+        """Whether *here* stands at our place, but is not what we read there."""
+        if here is None or here.seq != place.seq or place.entry in ("", here.id):
+            return False
+        self._lost(place.seq, era)
+        return True
+
+    def has_gap(self, after: int, batch: Batch, era: int) -> bool:
+        """Whether something between *after* and this page is missing here."""
+        position = after
+        for entry in batch.entries:
+            if entry.prev < after:
+                # The store's history does not contain our position.
+                self._lost(after, era)
+                return True
+            if entry.prev != position:
+                return True
+            position = entry.seq
+        return batch.floor > after and batch.floor > position
+
+    def take_snapshot(self) -> None:
+        """Merge everything that stands in the feed into the view; forget remembered answers."""
+        for _ in range(SNAPSHOTS):
+            era = self.era
+            place, learnt = self._read_all()
+            # Asked behind the last page: a store that took the old one's place goes on from its
+            # number and lacks its revocations, so tokens of the old one must not be judged by it.
+            self.meet(self.store.peek_root().epoch)
+            if era == self.era:
+                break
+        else:
+            raise StoreError("the store is being replaced all the time")
+        if place.seq:
+            self._hooks.forget()
+        self.advance(place.seq, era, learnt, place.entry)
+
+    def _read_all(self) -> tuple[Place, list[Learnt]]:
+        place = Place(0)
+        learnt: list[Learnt] = []
+        for _ in range(PAGES_AT_ONCE):
+            batch = self.store.read(place.seq)
+            learnt += self.learn_page(batch)[0]
+            place = _end(batch, place)
+            if not batch.more:
+                return place, learnt
+        raise StoreError("the feed is longer than this node can read")
+
+    def learn_page(self, batch: Batch) -> tuple[list[Learnt], bool]:
+        """Take in a page; what of it the listeners are to be told once the position has moved.
+
+        And whether it says that a backup was restored.
+
+        Who only just starts tells nobody of what happened before: it has served nobody yet.
+        """
+        telling = self._told > 0 and self._events.heard(RevocationApplied)
+        learnt = []
+        restored = False
+        for entry in batch.entries:
+            notice = self.learn_entry(entry)
+            restored = restored or notice.kind == "restored"
+            if telling and notice.kind in REVOKING and entry.seq > self._told:
+                learnt.append((entry.seq, notice))
+        changed = self.view.keys_changed
+        if changed > self._keys_seen:
+            # Before the position moves: a key that was dropped must not verify for a thread
+            # that finds nothing left to read. A store in trouble is asked again.
+            self._hooks.keys()
+            self._keys_seen = changed
+        return learnt, restored
+
+    def advance(self, seq: int, era: int, learnt: Sequence[Learnt] = (), entry: str = "") -> None:
+        """Move the position, and tell the listeners, each of them of each revocation once."""
+        with self.view.lock:
+            new = [one for one in learnt if one[0] > self._told and one[0] not in self._ahead]
+            if era == self.era:
+                if seq >= self.view.applied:
+                    self._last = Place(seq, entry)
+                self.view.applied = max(self.view.applied, seq)
+                self._told = max(self._told, seq)
+                self._ahead = {one for one in self._ahead if one > self._told}
+            else:
+                self._ahead.update(one[0] for one in new)
+        self.met(seq)
+        for one in new:
+            self._tell(*one)
+
+    def _tell(self, seq: int, notice: Notice) -> None:
+        # Outside all locks: a listener may judge tokens, and read on in doing so.
+        self._events.announce(
+            RevocationApplied(seq, notice, lambda token: mark_covers(seq, notice, token))
+        )
+
+    def learn_entry(self, entry: Entry) -> Notice:
+        """What *entry* says, taken into the view. Raises :class:`UnreadableEntry`."""
+        try:
+            notice = Notice.decode(entry.body)
+            self.view.learn(entry, notice)
+            self._read(entry, notice)
+            return notice
+        except Exception as error:
+            # Whatever it is that fails: what cannot be learnt is not skipped.
+            raise UnreadableEntry(
+                f"entry {entry.seq} of the feed cannot be read by this version: "
+                f"{str(error) or type(error).__name__}"
+            ) from error
+
+    def learn_own(self, entry: Entry, notice: Notice) -> None:
+        """Take in an entry of our own that was just acknowledged.
+
+        It never moves the position: entries before it may still be unread.
+        """
+        # (Taken in again in its place: a longer lifetime may have been announced before it,
+        # and then it is remembered for longer.)
+        with self.view.lock:
+            if entry.seq <= self.view.applied:
+                return
+            self.view.learn(entry, notice)
+            new = entry.seq > self._told and entry.seq not in self._ahead
+            self._ahead.add(entry.seq)
+        if new and notice.kind in REVOKING:
+            self._tell(entry.seq, notice)
+
+    def _lost(self, seq: int, era: int) -> None:
+        with self.view.lock:
+            if era != self.era:
+                return  # what lacks it is another store than the one it was read from
+            known, self._rolled_back = self._rolled_back, max(self._rolled_back, seq)
+        if seq > known:
+            logger.error(
+                "the cluster store was rolled back: it does not know number %d any more; this "
+                "node refuses until 'flask tokens restored' was run",
+                seq,
+            )
+        self.met(seq)
+        self._replaced()
+        self._void(ROLLED_BACK)
+
+    def reach(self, seq: int) -> bool:
+        """Read on until the view stands at *seq*; ``False`` where the store does not have it.
+
+        ``False`` too where it was read that the store is sealed: whoever asks has taken a lease
+        of before.
+        ``False`` after a look behind a write of our own means that the store was rolled back.
+        """
+        era = self.era
+        if self.view.applied < seq:
+            self.follow()
+        if self.view.applied >= seq:
+            return not self.view.broken
+        if self.store.head() < seq:
+            self._lost(seq, era)
+            return False
+        self.follow()
+        return self.view.applied >= seq and not self.view.broken
+
+    # for whoever vouches for the view
+
+    def _void(self, why: str) -> None:
+        """Nobody can vouch for the view any more."""
+        self.trouble = why
+
+    def _read(self, entry: Entry, notice: Notice) -> None:
+        """An entry was met in the feed."""
+
+    def _replaced(self) -> None:
+        """What was told to the store is not in it: it is another one, or an older one."""
+
+
+def _end(batch: Batch, place: Place) -> Place:
+    """Where a reader stands who has read *batch* from *place* on."""
+    if batch.seq <= place.seq:
+        return place
+    last = batch.entries[-1] if batch.entries else None
+    return Place(batch.seq, last.id if last is not None and last.seq == batch.seq else "")

@@ -1,0 +1,69 @@
+"""Heart: the thread around a follower. Wait, step, wait."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from ..backoff import Backoff
+from ..errors import StoreError
+from .follower import RETRY_AFTER, Follower
+
+logger = logging.getLogger("flask_clustertoken")
+
+#: Seconds that a step which failed in a way that nobody thought of is put off at most.
+LONGEST_PAUSE = 30.0
+
+
+class FollowerThread:
+    """The thread around a follower: wait, step, wait."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self._stopped = False
+        self._watching = False
+        self._thread = threading.Thread(target=self._run, name="clustertoken-follower", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        delay = 0.0
+        unknown = Backoff(RETRY_AFTER, LONGEST_PAUSE)
+        while self._waited(delay, unknown.failing or self._follower.backing_off):
+            try:
+                self._watch()
+                delay = self._follower.step()
+                unknown.reset()
+            except Exception:
+                if self._stopped:  # the store was closed under this very step
+                    return
+                # A thread that died would make the node stale without a word.
+                logger.exception("the follower failed; it goes on")
+                delay = unknown.next()
+
+    def _watch(self) -> None:
+        """Ask to be woken, as soon as the store can be asked for that."""
+        if not self._watching:
+            try:
+                self._follower.store.watch(self._follower.wake.set)
+                self._watching = True
+            except StoreError:
+                logger.debug("the store cannot be watched yet", exc_info=True)
+
+    def _waited(self, delay: float, to_the_end: bool) -> bool:
+        """Wait until something happens; *to_the_end*: whatever happens, save that we stop.
+
+        In trouble each revocation of others would be one more try.
+        """
+        wake, end = self._follower.wake, time.monotonic() + delay
+        while True:
+            wake.wait(max(0.0, end - time.monotonic()))
+            wake.clear()
+            if self._stopped or not to_the_end or time.monotonic() >= end:
+                return not self._stopped
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._follower.wake.set()

@@ -1,0 +1,96 @@
+"""What is done with the tables of the embedded store inside a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...errors import Conflict, HeadMoved, StoreNotOpen
+from ..base import FORMAT, Add, Change, Delete, HeadIs, NewEntry, Put, Record, Require, Root
+from .database import Connection
+
+META = "SELECT epoch, state, moved_to, format, head, floor FROM meta"
+ENTRY = "seq, prev, id, body, keep_until"
+SAVE_RECORD = "INSERT OR REPLACE INTO records (key, value, expires_at) VALUES (?, ?, ?)"
+SAVE_ENTRY = f" INTO feed ({ENTRY}) VALUES (?, ?, ?, ?, ?)"
+
+
+def said(rows: list[Any]) -> tuple[Root, int, int]:
+    """What the answer to :data:`META` says: the root, the feed's head and its floor."""
+    epoch, state, moved_to, number, head, floor = rows[0]
+    if number > FORMAT:
+        raise StoreNotOpen(
+            f"this store has format {number}, this version of Flask-ClusterToken reads up to "
+            f"{FORMAT}: a version that reads format {number} is needed."
+        )
+    return Root(epoch, state, moved_to, number), head, floor
+
+
+def require_open(db: Connection) -> None:
+    """:class:`StoreNotOpen` if the store is sealed."""
+    root = said(db.execute(META).fetchall())[0]
+    if root.state == "sealed":
+        raise StoreNotOpen(f"this store was moved to {root.moved_to}")
+
+
+def alive(db: Connection, key: str, now: float) -> Record | None:
+    """The record under *key* if it lives at *now*."""
+    rows = db.execute("SELECT value, expires_at FROM records WHERE key = ?", (key,)).fetchall()
+    record = Record(*rows[0]) if rows else None
+    return record if record is not None and record.alive(now) else None
+
+
+def head_of(db: Connection) -> int:
+    head: int = db.execute("SELECT head FROM meta").fetchall()[0][0]
+    return head
+
+
+def make(db: Connection, changes: Sequence[Change], now: float) -> None:
+    """Make *changes*; :class:`Conflict` if a condition did not hold before the first of them."""
+    for change in changes:
+        if isinstance(change, HeadIs) and head_of(db) != change.seq:
+            raise HeadMoved(change.seq)
+    for change in changes:
+        if isinstance(change, Add | Require):
+            there = alive(db, change.key, now) is not None
+            if there is isinstance(change, Add):
+                raise Conflict(change.key)
+    for change in changes:
+        if isinstance(change, Add | Put):
+            db.execute(SAVE_RECORD, (change.key, change.value, change.expires_at))
+        elif isinstance(change, Delete):
+            db.execute("DELETE FROM records WHERE key = ?", (change.key,))
+
+
+def numbers_of(db: Connection, entries: Sequence[NewEntry]) -> list[int]:
+    """The numbers of *entries* if the first of them was appended before, else nothing."""
+    known: dict[str, int] = {}
+    for entry in entries:
+        for (seq,) in db.execute("SELECT seq FROM feed WHERE id = ?", (entry.id,)).fetchall():
+            known[entry.id] = seq
+        if not known:
+            return []
+    # One that was trimmed since had the number after its neighbour's.
+    return [known.get(entry.id, known[entries[0].id] + i) for i, entry in enumerate(entries)]
+
+
+def add_entries(db: Connection, entries: Sequence[NewEntry], at_least: int) -> list[int]:
+    """Append *entries* with consecutive numbers after the head and from *at_least* on.
+
+    The counter stands above the head after an old copy of the database was put back: the
+    numbers that were given out before are not given out again.
+    """
+    if not entries:
+        return []
+    head = head_of(db)
+    first = max(head + 1, at_least, db.counted + 1)
+    seqs = list(range(first, first + len(entries)))
+    db.executemany(
+        "INSERT" + SAVE_ENTRY,
+        [
+            (seq, prev, new.id, new.body, new.keep_until)
+            for seq, prev, new in zip(seqs, [head, *seqs], entries, strict=False)
+        ],
+    )
+    db.execute("UPDATE meta SET head = ?", (seqs[-1],))
+    return seqs

@@ -1,0 +1,133 @@
+"""Appending to the feed, together with changes of records: one transaction, until it fits."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+
+from ...errors import HeadMoved, StoreUnavailable
+from ..base import Add, Change, HeadIs, NewEntry
+from .connection import Deadline, Late, LineLost, Op
+from .feed import Feed, Seen
+from .queue import Queue, Turns
+from .records import RecordChange, Records
+from .site import Beaten, Raced, Site
+
+
+class Appender:
+    """What one process appends to one realm's feed."""
+
+    def __init__(
+        self, site: Site, feed: Feed, records: Records, unsealed: Callable[[Deadline, bool], Op]
+    ) -> None:
+        self._site = site
+        self._feed = feed
+        self._records = records
+        self._unsealed = unsealed
+        self._queue = Queue(site)
+        self._turns = Turns()
+
+    def append(
+        self,
+        deadline: Deadline,
+        entries: Sequence[NewEntry],
+        changes: Sequence[Change],
+        above: int,
+    ) -> list[int]:
+        """The numbers of *entries*, appended now or by an earlier try."""
+        feed, queue = self._feed, self._queue
+        ids = [one.id for one in entries]
+        heads, on_records = _sorted(changes)
+        beaten = False
+
+        def step(sure: bool) -> list[int]:
+            nonlocal beaten
+            if sure:
+                # An earlier try may have been carried out, whatever came back of it.
+                known = feed.known(deadline, ids)
+                if known is not None:
+                    return known
+            check = self._unsealed(deadline, sure)
+            seen, names = feed.look_and_queue(deadline)
+            if beaten or queue.others_first(names):
+                queue.stand(deadline)
+                seen = feed.look(deadline)
+            try:
+                _stands_at(seen, heads, sure)
+            except HeadMoved:
+                # By an earlier call of ours, perhaps. (Read behind the head that it moved.)
+                known = feed.known(deadline, ids)
+                if known is not None:
+                    return known
+                raise
+            numbered = feed.number(seen.head, entries, above)
+            ops = [
+                *feed.plan(deadline, seen, numbered),
+                check,
+                *self._records.plan(deadline, on_records, sure),
+            ]
+            try:
+                self._site.commit(deadline, ops)
+            except Beaten:
+                beaten = True
+                raise
+            return [one.seq for one in numbered]
+
+        # All writers race for the head; the threads of one process do not race each other.
+        if not self._turns.take(deadline.left()):
+            raise StoreUnavailable(
+                f"others of this process were appending for {deadline.seconds:g} s"
+            ) from Late("no turn")
+        try:
+            return self._site.again(deadline, step)
+        finally:
+            queue.leave()
+            self._turns.give()
+
+    def transact(self, deadline: Deadline, changes: Sequence[Change]) -> None:
+        """Make *changes* alone."""
+        feed, records = self._feed, self._records
+        heads, on_records = _sorted(changes)
+        # Whether a try whose answer was lost was carried out, the maker of what it added tells.
+        maker = secrets.token_bytes(8)
+        tells = any(isinstance(change, Add) for change in on_records)
+        lost = False
+
+        def step(sure: bool) -> None:
+            nonlocal lost
+            if lost and records.made_by(deadline, maker, on_records):
+                return
+            ops = [self._unsealed(deadline, sure)]
+            if heads:
+                seen = feed.seen(deadline, heads[0], anew=sure)
+                _stands_at(seen, heads, sure)
+                ops.append(Op("check", self._site.head, version=seen.version))
+            ops += records.plan(deadline, on_records, sure, maker)
+            try:
+                self._site.commit(deadline, ops)
+            except Beaten:
+                feed.unsure()
+                raise
+            except LineLost as error:
+                if not tells:
+                    # Nothing here tells whether it was carried out, so it is not tried again.
+                    raise StoreUnavailable(str(error)) from error.__cause__
+                lost = True
+                raise
+
+        self._site.again(deadline, step)
+
+
+def _sorted(changes: Sequence[Change]) -> tuple[list[int], list[RecordChange]]:
+    """The numbers at which the head has to stand, and the changes of records."""
+    heads = [change.seq for change in changes if isinstance(change, HeadIs)]
+    return heads, [change for change in changes if not isinstance(change, HeadIs)]
+
+
+def _stands_at(seen: Seen, heads: Sequence[int], sure: bool) -> None:
+    """:class:`HeadMoved` where the head is another one; a lower one only where that is *sure*."""
+    for seq in heads:
+        if seen.head.seq < seq and not sure:
+            raise Raced("a head that lags")
+        if seen.head.seq != seq:
+            raise HeadMoved(seq)

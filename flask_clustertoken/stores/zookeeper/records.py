@@ -1,0 +1,315 @@
+"""Records in ZooKeeper: one znode each, its version guarding every conditional change."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from ...errors import Conflict
+from ..base import Add, Delete, Purged, Put, Record, Require
+from .codec import escape, key_names, names_key, pack_record, unpack_record
+from .connection import Deadline, Op, Refused
+from .site import Raced, Site, children, create, delete, get, write
+
+#: A change of a record, or a condition on one.
+RecordChange = Add | Put | Delete | Require
+
+#: Bytes of a record so many of which fit into one transaction.
+_SMALL = 4096
+
+#: Listings of shards under way at once while a walk looks for the next ones with records.
+_SHARDS = 64
+
+#: Seconds after which one call of a purge ends; whoever keeps house has a lease to renew.
+_WALK = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a key's znode held, alive or dead."""
+
+    record: Record
+    maker: bytes
+    version: int
+
+
+def _found(answer: Any) -> Found | None:
+    if answer is Refused.ABSENT:
+        return None
+    data, state = answer
+    record, maker = unpack_record(data)
+    return Found(record, maker, state.version)
+
+
+class Records:
+    """The records of one realm."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._purged_up_to: tuple[str, str] = ("", "")
+
+    # -- reading -----------------------------------------------------------------------
+
+    def look(
+        self, deadline: Deadline, keys: Sequence[str], *, behind: bool = False
+    ) -> dict[str, Found | None]:
+        """What there is under *keys*, dead records included."""
+        asked = list(dict.fromkeys(keys))
+        answers = self._site.ask(
+            deadline, [get(self._site.record(key)) for key in asked], behind=behind
+        )
+        return {key: _found(answer) for key, answer in zip(asked, answers, strict=True)}
+
+    def get_many(self, deadline: Deadline, keys: Sequence[str]) -> Mapping[str, Record]:
+        now = self._site.clock.time()
+        found: dict[str, Record] = {}
+        wanted = keys
+        for behind in (False, True):
+            for key, one in self.look(deadline, wanted, behind=behind).items():
+                if one is not None and one.record.alive(now):
+                    found[key] = one.record
+            # A server that lags may miss what was just added or prolonged elsewhere.
+            wanted = [key for key in keys if key not in found]
+            if not wanted:
+                break
+        return found
+
+    # -- single changes ----------------------------------------------------------------
+
+    def plan_add(
+        self, deadline: Deadline, key: str, record: Record, maker: bytes, sure: bool
+    ) -> Op | bool:
+        """The operation that adds *record*, or ``True``/``False`` where that is settled."""
+        one = self.look(deadline, [key])[key] if sure else None
+        path, data = self._site.record(key), pack_record(record, maker)
+        if one is None:
+            return Op("create", path, data)
+        if one.maker == maker:
+            return True  # an earlier try, whose answer was lost
+        if one.record.alive(self._site.clock.time()):
+            return False
+        return Op("set", path, data, one.version)
+
+    def plan_put(self, deadline: Deadline, key: str, record: Record, maker: bytes) -> Op:
+        found = self.look(deadline, [key])[key]
+        what = "create" if found is None else "set"
+        return Op(what, self._site.record(key), pack_record(record, maker))
+
+    def plan_touch(
+        self, deadline: Deadline, key: str, expires_at: float | None, sure: bool
+    ) -> Op | bool:
+        one = self.look(deadline, [key])[key]
+        if one is None or not one.record.alive(self._site.clock.time()):
+            if not sure:
+                raise Raced(key)
+            return False
+        path, old = self._site.record(key), one.record.expires_at
+        if old is None or (expires_at is not None and expires_at <= old):
+            return Op("check", path, version=one.version)
+        longer = pack_record(Record(one.record.value, expires_at), one.maker)
+        return Op("set", path, longer, one.version)
+
+    def delete(self, deadline: Deadline, key: str) -> bool:
+        was_alive = False
+
+        def step(sure: bool) -> bool:
+            nonlocal was_alive
+            one = self.look(deadline, [key])[key]
+            if one is None:
+                if sure:
+                    return was_alive  # by an earlier try, if its answer was lost
+                raise Raced(key)
+            alive = one.record.alive(self._site.clock.time())
+            was_alive = alive
+            (answer,) = self._site.line.ask(deadline, delete(self._site.record(key), one.version))
+            if isinstance(answer, Refused):
+                was_alive = False
+                raise Raced(key)
+            return alive
+
+        return self._site.again(deadline, step)
+
+    # -- changes within a transaction --------------------------------------------------
+
+    def plan(
+        self,
+        deadline: Deadline,
+        changes: Sequence[RecordChange],
+        sure: bool,
+        maker: bytes = bytes(8),
+    ) -> list[Op]:
+        """The operations that make *changes* if they may be made, else :class:`Conflict`.
+
+        Conditions are judged by what was there before the first change, and every operation
+        repeats them, so that the transaction fails if they hold no longer.
+        """
+        if not changes:
+            return []
+        now = self._site.clock.time()
+        found = self.look(deadline, [change.key for change in changes])
+        alive = {key: one is not None and one.record.alive(now) for key, one in found.items()}
+        conditional: set[str] = set()
+        last: dict[str, RecordChange] = {}
+        for change in changes:
+            if isinstance(change, Add | Require):
+                if alive[change.key] is isinstance(change, Add):
+                    if not sure:
+                        raise Raced(change.key)
+                    raise Conflict(change.key)
+                conditional.add(change.key)
+            if not isinstance(change, Require) or change.key not in last:
+                last[change.key] = change
+        ops: list[Op] = []
+        for key, change in last.items():
+            ops += self._ops(key, change, found[key], key in conditional, maker)
+        return ops
+
+    def made_by(self, deadline: Deadline, maker: bytes, changes: Sequence[RecordChange]) -> bool:
+        """Whether an earlier try of *maker*'s added what *changes* add. (Ask a sure question.)"""
+        keys = [change.key for change in changes if isinstance(change, Add)]
+        found = self.look(deadline, keys).values()
+        return any(one is not None and one.maker == maker for one in found)
+
+    def _ops(
+        self,
+        key: str,
+        change: RecordChange,
+        one: Found | None,
+        conditional: bool,
+        maker: bytes,
+    ) -> list[Op]:
+        path = self._site.record(key)
+        version = one.version if one is not None and conditional else -1
+        if isinstance(change, Require):
+            return [Op("check", path, version=version)]
+        if isinstance(change, Add | Put):
+            data = pack_record(Record(change.value, change.expires_at), maker)
+            return [Op("create" if one is None else "set", path, data, version)]
+        if one is not None:
+            return [Op("delete", path, version=version)]
+        # Nothing to delete, and this says so at the moment of the transaction.
+        return [Op("create", path), Op("delete", path)]
+
+    # -- walking -----------------------------------------------------------------------
+
+    def scan(
+        self, deadline: Deadline, prefix: str, after: str, limit: int
+    ) -> list[tuple[str, Record]]:
+        now = self._site.clock.time()
+        start = key_names(after) if after else ("", "", "")
+        page: list[tuple[str, Record]] = []
+        shards = [one for one in self._shards(deadline, prefix) if one >= start[:2]]
+        for first in range(0, len(shards), _SHARDS):
+            some = shards[first : first + _SHARDS]
+            for shard, leaves in zip(some, self._leaves(deadline, some), strict=True):
+                if shard == start[:2]:
+                    del leaves[: bisect_right(leaves, start[2])]
+                keys = [names_key(*shard, leaf) for leaf in leaves]
+                keys = [key for key in keys if key.startswith(prefix)]
+                while keys and len(page) < limit:
+                    # Some more than are missing, in case some are dead.
+                    some_keys = keys[: limit - len(page) + 16]
+                    del keys[: len(some_keys)]
+                    for key, one in self.look(deadline, some_keys).items():
+                        if one is not None and one.record.alive(now):
+                            page.append((key, one.record))
+                if len(page) >= limit:
+                    return page[:limit]
+        return page
+
+    def _shards(self, deadline: Deadline, prefix: str) -> list[tuple[str, str]]:
+        """Area and shard of all keys that can begin with *prefix*, in the order of a walk."""
+        site = self._site
+        parts = prefix.split("/")[:-1]
+        if not parts:
+            (areas,) = site.line.ask(deadline, children(site.records))
+        else:
+            areas = [escape(parts[0])]
+        if len(parts) > 1:
+            return list(product(areas, sorted({escape(parts[1])})))
+        listed = site.line.ask_many(
+            deadline, [children(f"{site.records}/{area}") for area in sorted(areas)]
+        )
+        return [
+            (area, shard)
+            for area, shards in zip(sorted(areas), listed, strict=True)
+            if shards is not Refused.ABSENT
+            for shard in sorted(shards)
+        ]
+
+    def _leaves(self, deadline: Deadline, shards: Sequence[tuple[str, str]]) -> list[list[str]]:
+        listed = self._site.line.ask_many(
+            deadline, [children(f"{self._site.records}/{area}/{shard}") for area, shard in shards]
+        )
+        return [[] if names is Refused.ABSENT else sorted(names) for names in listed]
+
+    def purge(self, deadline: Deadline, before: float, limit: int) -> Purged:
+        """Sweep for a moment, and go on there the next time."""
+        stop = time.monotonic() + min(_WALK, deadline.left() / 2)
+        shards = self._shards(deadline, "")
+        del shards[: bisect_right(shards, self._purged_up_to)]
+        count = 0
+        for first in range(0, len(shards), _SHARDS):
+            some = shards[first : first + _SHARDS]
+            for shard, leaves in zip(some, self._leaves(deadline, some), strict=True):
+                count += self._purge_shard(deadline, shard, leaves, before, limit - count)
+                if count >= limit:
+                    return Purged(count, False)
+                self._purged_up_to = shard
+                if time.monotonic() > stop:
+                    return Purged(count, False)
+        self._purged_up_to = ("", "")
+        return Purged(count, True)
+
+    def _purge_shard(
+        self,
+        deadline: Deadline,
+        shard: tuple[str, str],
+        leaves: Sequence[str],
+        before: float,
+        limit: int,
+    ) -> int:
+        found = self.look(deadline, [names_key(*shard, leaf) for leaf in leaves])
+        dead = [
+            delete(self._site.record(key), one.version)
+            for key, one in found.items()
+            if one is not None
+            and one.record.expires_at is not None
+            and one.record.expires_at < before
+        ][:limit]
+        answers = self._site.line.ask_many(deadline, dead)
+        return sum(not isinstance(answer, Refused) for answer in answers)
+
+    # -- moving house ------------------------------------------------------------------
+
+    def load(self, deadline: Deadline, records: Sequence[tuple[str, Record]]) -> None:
+        """Write *records* as they were elsewhere, over whatever is there."""
+        data = {self._site.record(key): pack_record(record, bytes(8)) for key, record in records}
+
+        def step(sure: bool) -> None:
+            small = all(len(one) <= _SMALL for one in data.values())
+            if small and not sure and self._site.create_many(deadline, data):
+                return
+            made = self._site.line.ask_many(deadline, [create(*one) for one in data.items()])
+            paths = dict(zip(data, made, strict=True))
+            self._site.make_parents_of(
+                deadline, [path for path, answer in paths.items() if answer is Refused.ABSENT]
+            )
+            written = self._site.line.ask_many(
+                deadline,
+                [
+                    write(path, data[path])
+                    if answer is Refused.PRESENT
+                    else create(path, data[path])
+                    for path, answer in paths.items()
+                    if isinstance(answer, Refused)
+                ],
+            )
+            if any(isinstance(answer, Refused) for answer in written):
+                raise Raced("a record")
+
+        self._site.again(deadline, step)

@@ -1,0 +1,140 @@
+"""Record: a token in the store. It never changes after it was added, only its end moves.
+
+A record lives longer than its token: by :data:`~flask_clustertoken.clock.SKEW`, and a login's by
+the *spare* as well, so that few renewals write to it. Who made it chose the spare by its own
+settings, and others of the realm have other ones; so the record says what it is, every renewal
+prolongs by the same, and what a list shows is the inverse on every node.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from ..clock import SKEW
+from .token import Claims, Token
+
+#: The number of the record's form.
+FORMAT = 1
+
+
+class NewerForm(ValueError):
+    """Written by a newer version of this library."""
+
+
+def record_end(token: Token, spare: float) -> float | None:
+    """When the record of *token* ends (wall clock), with *spare* seconds for renewals."""
+    return None if token.expires_at is None else token.expires_at + spare + SKEW
+
+
+def listed_expiry(end: float | None, spare: float) -> int | None:
+    """The expiry for which a record with this *end* was written: the inverse of
+    :func:`record_end`.
+
+    The token lives at least until then. A renewal that found enough of the spare left has written
+    nothing, and the token lives longer: at most until *spare* seconds later.
+    """
+    return None if end is None else round(end - spare - SKEW)
+
+
+def to_record(token: Token, spare: float) -> bytes:
+    """What the store keeps of *token*; its end, :func:`record_end`, lies beside it."""
+    body = {
+        "format": FORMAT,
+        "id": token.id,
+        "subject": token.subject,
+        "kind": token.kind,
+        "issued_at": token.issued_at,
+        "authenticated_at": token.authenticated_at,
+        "claims": token.claims,
+        "labels": token.labels,
+        "scopes": token.scopes,
+        "name": token.name,
+        "created_by": token.created_by,
+        "since": token.since,
+        "epoch": token.epoch,
+        "persistent": token.persistent,
+        "key": token.key_id,
+        "made_at": token.made_at,
+        "first_issued_at": token.first_issued_at,
+        "spare": spare,
+    }
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def from_record(value: bytes, expires_at: int | None) -> Token:
+    """Raises :class:`NewerForm` or :class:`ValueError` for what this version cannot read."""
+    return _token(_body(value), expires_at)
+
+
+def from_list(value: bytes, end: float | None, usual_spare: float) -> Token:
+    """The token of a record, its value and its *end*, with its :func:`listed_expiry`. Raises as :func:`from_record`.
+
+    *usual_spare*: of records of before it was written down. The expiry is then right where their
+    writer had the reader's ``RENEW_AFTER``.
+    """
+    data = _body(value)
+    return _token(data, listed_expiry(end, _spare(data, usual_spare)))
+
+
+def spare_of(value: bytes, usual: float) -> float:
+    """The spare that a record names; *usual* for one of before it was written down.
+
+    Raises as :func:`from_record`.
+    """
+    return _spare(_body(value), usual)
+
+
+def _body(value: bytes) -> dict[str, Any]:
+    data = json.loads(value)
+    if not isinstance(data, dict) or not isinstance(data.get("format"), int):
+        raise ValueError("not a token's record")
+    if data["format"] > FORMAT:
+        raise NewerForm(f"a record of form {data['format']}")
+    return data
+
+
+def _spare(data: dict[str, Any], usual: float) -> float:
+    found = data.get("spare")
+    if found is None and data.get("kind") != "login":
+        return 0.0
+    return float(found) if isinstance(found, int | float) else usual
+
+
+def _token(data: dict[str, Any], expires_at: int | None) -> Token:
+    try:
+        return Token(
+            id=data["id"],
+            subject=data["subject"],
+            kind=data["kind"],
+            issued_at=data["issued_at"],
+            authenticated_at=data["authenticated_at"],
+            expires_at=expires_at,
+            claims=Claims(data["claims"]),
+            labels=tuple(data["labels"]),
+            scopes=tuple(data["scopes"]),
+            name=data["name"],
+            created_by=data["created_by"],
+            since=data["since"],
+            epoch=data["epoch"],
+            persistent=data["persistent"],
+            key_id=data["key"],
+            made_at=data.get("made_at", 0.0),
+            first_issued_at=data.get("first_issued_at"),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError("not a token's record") from error
+
+
+def with_record(wire: Token, record: Token) -> Token | None:
+    """*wire* with what only the record knows; ``None`` where they are not the same token."""
+    if (wire.id, wire.subject, wire.kind) != (record.id, record.subject, record.kind):
+        return None
+    return replace(
+        wire,
+        claims=record.claims,
+        scopes=record.scopes,
+        name=record.name,
+        created_by=record.created_by,
+    )

@@ -1,0 +1,17 @@
+"""WSGI: a token in, a cookie out.
+
+Imports the authority and what is below it, and no Flask. Others use
+:class:`ClusterTokenMiddleware`, and :class:`Handle`, the request's token, which it puts into the
+environ.
+"""
+
+from __future__ import annotations
+
+from .cookies import Cookie as Cookie
+from .middleware import ClusterTokenMiddleware as ClusterTokenMiddleware
+from .origin import SAFE_METHODS as SAFE_METHODS
+from .origin import whence as whence
+from .request_token import CROSS_ORIGIN as CROSS_ORIGIN
+from .request_token import ENVIRON_KEY as ENVIRON_KEY
+from .request_token import BearerVerifier as BearerVerifier
+from .request_token import Handle as Handle

@@ -1,0 +1,246 @@
+"""The tests of the promises can fail: each central rule, broken, is noticed by its test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flask_clustertoken.authority import Issuer
+from flask_clustertoken.authority.authentication import Judge
+from flask_clustertoken.authority.verified_cache import Recall
+from flask_clustertoken.cluster import Housekeeping
+from flask_clustertoken.cluster.sweeper import DAY
+from flask_clustertoken.revocations import Follower, Notice, View
+from flask_clustertoken.revocations.reader import Place
+from flask_clustertoken.tokens import Wire
+from tests.authority import test_authority
+from tests.cluster import test_confirmation, test_sweeper
+from tests.doubles import Cluster
+from tests.revocations import test_follower
+from tests.tokens import test_wire
+
+Test = Callable[[Cluster], None]
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def put(target: Any, name: str, broken: Any) -> Patch:
+    return lambda patch: patch.setattr(target, name, broken)
+
+
+def lease_from_the_end(patch: pytest.MonkeyPatch) -> None:
+    extend = Follower.extend_lease
+    patch.setattr(
+        Follower,
+        "extend_lease",
+        lambda self, start, seq: extend(self, self._clock.monotonic(), seq),
+    )
+
+
+def compare_with_the_current_lease(patch: pytest.MonkeyPatch) -> None:
+    judge = Judge.judge_once
+
+    def broken(self: Any, text: str, kind: Any, strict: bool) -> Any:
+        found = judge(self, text, kind, strict)
+        return found or judge(self, text, kind, strict)
+
+    patch.setattr(Judge, "judge_once", broken)
+
+
+def skip_what_is_unreadable(patch: pytest.MonkeyPatch) -> None:
+    learn = Follower.learn_entry
+
+    def broken(self: Any, entry: Any) -> Notice:
+        try:
+            return learn(self, entry)
+        except Exception:
+            self.advance(entry.seq, self.era)
+            return Notice("barrier", 0.0)
+
+    patch.setattr(Follower, "learn_entry", broken)
+
+
+def restored_is_a_mark_only(patch: pytest.MonkeyPatch) -> None:
+    learn = Follower.learn_page
+    patch.setattr(Follower, "learn_page", lambda self, batch: (learn(self, batch)[0], False))
+
+
+def own_moves_the_position(patch: pytest.MonkeyPatch) -> None:
+    learn = Follower.learn_own
+
+    def broken(self: Any, entry: Any, notice: Any) -> None:
+        learn(self, entry, notice)
+        self.advance(entry.seq, self.era)
+
+    patch.setattr(Follower, "learn_own", broken)
+
+
+def forget_by_the_shorter(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(View, "longest", lambda self, now: min(self._lifetimes, default=0.0))
+    patch.setattr(Notice, "remembered_until", _short)
+
+
+def _short(self: Notice, longest: float, seq: int = 0) -> float | None:
+    return self.at + longest
+
+
+def believe_the_writer(patch: pytest.MonkeyPatch) -> None:
+    remembered = Notice.remembered_until
+    patch.setattr(Follower, "store_time", lambda self: self._clock.time())
+    patch.setattr(
+        Notice, "remembered_until", lambda self, longest, seq=0: remembered(self, longest)
+    )
+
+
+def decode_the_signature(patch: pytest.MonkeyPatch) -> None:
+    """Compare what the signature decodes to, as a lenient reader would."""
+    from flask_clustertoken.tokens import wire
+
+    patch.setattr(wire, "compare_digest", lambda a, b: wire._unb64(a) == wire._unb64(b[:43]))
+
+
+def one_salt(patch: pytest.MonkeyPatch) -> None:
+    sign = Wire.sign
+
+    def broken(self: Any, secret: bytes, kind: Any, value: str) -> str:
+        realm, self._realm = self._realm, ""
+        try:
+            return sign(self, secret, "login", value)
+        finally:
+            self._realm = realm
+
+    patch.setattr(Wire, "sign", broken)
+
+
+def renew_what_is_gone(patch: pytest.MonkeyPatch) -> None:
+    from tests.doubles import RemoteStore
+
+    patch.setattr(RemoteStore, "touch", lambda self, key, end: self.put(key, b"{}", end) or True)
+
+
+def believe_the_old_epoch(patch: pytest.MonkeyPatch) -> None:
+    """Go by the epoch of the last contact, wherever the feed was read since."""
+    meet = Follower.meet
+    patch.setattr(Follower, "meet", lambda self, epoch: None if self._epoch else meet(self, epoch))
+
+
+def in_a_replaced_store(cluster: Cluster) -> None:
+    host = Cluster(remote=False)
+    try:
+        test_follower.test_a_replaced_store_is_not_taken_for_the_old_one(host, "cookie")
+    finally:
+        host.close()
+
+
+def plain(test: Callable[[], None]) -> Test:
+    return lambda cluster: test()
+
+
+BITES: list[tuple[str, Patch, Test]] = [
+    (
+        "a lease from the end",
+        lease_from_the_end,
+        test_follower.test_the_lease_runs_from_the_start_of_the_contact,
+    ),
+    (
+        "a second look with a new lease",
+        compare_with_the_current_lease,
+        test_authority.test_the_lease_is_compared_last_with_the_end_taken_first,
+    ),
+    (
+        "an unreadable entry is skipped",
+        skip_what_is_unreadable,
+        test_follower.test_an_unreadable_entry_makes_stale_and_is_not_skipped,
+    ),
+    (
+        "an own entry moves the position",
+        own_moves_the_position,
+        test_follower.test_an_own_revocation_never_moves_the_position,
+    ),
+    (
+        "a gap is overlooked",
+        put(Follower, "has_gap", lambda self, after, batch, era: False),
+        test_follower.test_a_rollback_under_newer_entries_is_noticed,
+    ),
+    (
+        "a number tells the history",
+        put(Follower, "place", lambda self: Place(self.view.applied)),
+        test_follower.test_numbers_that_come_again_are_another_history,
+    ),
+    (
+        "a restore is a mark and no more",
+        restored_is_a_mark_only,
+        test_follower.test_restored_makes_every_node_read_the_feed_anew,
+    ),
+    (
+        "a gap forgets no answers",
+        put(Recall, "doubt", lambda self: None),
+        test_follower.test_a_gap_forgets_remembered_answers,
+    ),
+    ("the old epoch is believed", believe_the_old_epoch, in_a_replaced_store),
+    (
+        "the shorter lifetime decides",
+        forget_by_the_shorter,
+        test_sweeper.test_an_entry_of_a_short_sighted_writer_stays,
+    ),
+    (
+        "the view is not asked",
+        put(View, "covers", lambda self, token, keys=None: False),
+        test_authority.test_an_answer_that_crossed_a_revocation_is_not_remembered,
+    ),
+    (
+        "an issue does not look again",
+        put(Issuer, "_refuse_ended", lambda *args, **kw: None),
+        test_authority.test_a_mark_while_the_record_is_written_wins,
+    ),
+    ("a renewal creates", renew_what_is_gone, test_authority.test_renewal_never_creates),
+    (
+        "the clock is believed",
+        put(Follower, "clock_steady", True),
+        lambda cluster: test_follower.test_a_clock_that_jumps_makes_stale_until_it_agrees(
+            cluster, 3600.0
+        ),
+    ),
+    (
+        "the writer's clock is believed",
+        believe_the_writer,
+        test_follower.test_a_wrong_clock_shortens_no_memory,
+    ),
+    (
+        "the broom believes the clock",
+        put(Housekeeping, "over", lambda self: self._clock.time() - DAY),
+        lambda cluster: test_sweeper.test_a_clock_that_wakes_a_month_ahead_deletes_nothing(
+            cluster, "after"
+        ),
+    ),
+    (
+        "a signature is decoded first",
+        decode_the_signature,
+        plain(test_wire.test_a_signature_has_one_spelling),
+    ),
+    ("one salt for all", one_salt, plain(test_wire.test_kind_realm_and_token_store_are_signed)),
+]
+
+
+@pytest.mark.parametrize(("broken", "test"), [one[1:] for one in BITES], ids=[b[0] for b in BITES])
+def test_a_broken_rule_fails_its_test(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, broken: Patch, test: Test
+) -> None:
+    """With the rule in place the test passes (elsewhere); without it, it fails."""
+    broken(monkeypatch)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        test(cluster)
+
+
+def test_confirming_without_answers_is_noticed(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Silence that counts as an answer at once fails the test of the silent node."""
+    from flask_clustertoken.cluster import confirmation
+
+    monkeypatch.setattr(confirmation, "_certain_in", lambda node, waited: 0.0)
+    waiting = test_confirmation.Waiting(cluster)
+    monkeypatch.setattr(confirmation, "threading", waiting)
+    with pytest.raises(AssertionError):
+        test_confirmation.test_a_silent_node_is_named_with_when_it_is_certain(cluster, waiting)

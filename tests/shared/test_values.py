@@ -1,0 +1,83 @@
+"""Shared data: JSON values that all servers of a deployment see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from flask_clustertoken.errors import StoreUnavailable, ValueTooLarge
+from flask_clustertoken.shared.values import LIMIT
+from tests.doubles import Cluster, store_of
+
+
+def test_what_one_server_sets_another_gets(cluster: Cluster) -> None:
+    """Set, get, delete, and a default where nothing is."""
+    one, two = (cluster.node().shared("carts") for _ in range(2))
+    one.set("a/b c", {"n": [1, None, "é"]})
+    assert two.get("a/b c") == {"n": [1, None, "é"]}
+    assert two.get("x", 5) == 5
+    assert two.delete("a/b c")
+    assert not two.delete("a/b c")
+    assert one.get("a/b c") is None
+
+
+def test_of_two_that_add_one_is_told_so(cluster: Cluster) -> None:
+    """``add`` creates only where nothing lives; what ended does not live."""
+    one, two = (cluster.node().shared("locks") for _ in range(2))
+    assert one.add("job", 1, ttl=10)
+    assert not two.add("job", 2)
+    assert two.get("job") == 1
+    cluster.clock.advance(10)
+    assert two.get("job") is None
+    assert two.add("job", 2)
+
+
+def test_names_and_deployments_are_apart(cluster: Cluster) -> None:
+    """Another name, or another deployment of the realm, has its own, however it is spelled."""
+    node = cluster.node()
+    node.shared("a").set("b/c", 1)
+    node.shared("a/b").set("c", 2)
+    cluster.node(DEPLOYMENT="qa").shared("a").set("b/c", 3)
+    assert node.shared("a").get("b/c") == 1
+    assert list(node.shared("a").keys()) == ["b/c"]
+    assert list(node.shared("a/b").keys()) == ["c"]
+
+
+def test_all_keys_are_met_once(cluster: Cluster) -> None:
+    """Pages are read as needed, in a stable order."""
+    data = cluster.node().shared("many")
+    for number in range(2500):
+        data.set(f"key-{number}", number)
+    found = list(data.keys())
+    assert len(found) == len(set(found)) == 2500
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, float("nan"), b"x"])
+def test_only_json_is_kept(cluster: Cluster, value: Any) -> None:
+    """What JSON cannot hold is an error at once, not at the reader."""
+    with pytest.raises(TypeError, match="JSON"):
+        cluster.node().shared("a").set("k", value)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 513, 5])
+def test_a_key_is_a_short_text(cluster: Cluster, key: Any) -> None:
+    """Numbers and novels are no keys."""
+    with pytest.raises(TypeError, match="key"):
+        cluster.node().shared("a").get(key)
+
+
+def test_a_large_value_is_a_clear_error(cluster: Cluster) -> None:
+    """64 KB as JSON pass; one byte more is an error with both numbers."""
+    data = cluster.node().shared("a")
+    data.set("k", "x" * (LIMIT - 2))
+    with pytest.raises(ValueTooLarge, match=str(LIMIT)):
+        data.set("k", "x" * (LIMIT - 1))
+
+
+def test_trouble_is_not_absence(cluster: Cluster) -> None:
+    """A store that cannot be asked raises; it never gives the default."""
+    node = cluster.node()
+    store_of(node).cut()
+    with pytest.raises(StoreUnavailable):
+        node.shared("a").get("k", "default")
