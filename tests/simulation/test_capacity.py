@@ -96,7 +96,7 @@ def with_too_little(patch: pytest.MonkeyPatch, need: tuple[float, float]) -> lis
     return wrong
 
 
-@pytest.mark.parametrize("times", [2.0, 5.0])
+@pytest.mark.parametrize("times", [2.0, pytest.param(5.0, marks=[pytest.mark.processes])])
 def test_all_come_back_where_there_is_twice_what_they_need(
     need: tuple[float, float], times: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
