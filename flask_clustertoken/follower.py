@@ -31,7 +31,7 @@ from .errors import (
 from .events import Events, NodeFresh, NodeStale
 from .notices import LIFETIME_ANNOUNCED, Notice
 from .reader import ROLLED_BACK, Hooks, Reader, UnreadableEntry
-from .stores.base import FORMAT, ClusterStore, Entry, Root
+from .stores.base import FORMAT, ClusterStore, Entry
 
 logger = logging.getLogger("flask_clustertoken")
 
@@ -305,19 +305,12 @@ class Follower(Reader):
 
     def _confirm(self) -> None:
         start = self._clock.monotonic()
-        announced = self._announced
-        if not announced:
-            self._check_root()
-            if not self._withdrawn:
-                self.store.announce(self.node_id, self._describe(self))
-                self._announced = True
+        self._check_root()
+        if not self._announced and not self._withdrawn:
+            self.store.announce(self.node_id, self._describe(self))
+            self._announced = True
         answered = self.view.applied
         vouched = self.store.vouch(self.node_id, self._describe(self))
-        if announced:
-            # Behind that write, so that it needs none of its own.
-            self._judge_root(self.store.peek_root())
-            if not self._announced:
-                raise StoreUnavailable("the store was replaced a moment ago")
         self._answered = answered
         self._store_ahead = vouched.time - self._clock.monotonic()
         if abs(vouched.time - self._clock.time()) > SKEW:
@@ -376,9 +369,7 @@ class Follower(Reader):
         self._lifetime_met = (0, 0.0)
 
     def _check_root(self) -> None:
-        self._judge_root(self.store.root())
-
-    def _judge_root(self, root: Root) -> None:
+        root = self.store.root()
         if root.format > FORMAT:
             raise StoreNotOpen(f"the store has form {root.format}; a newer version is needed")
         if root.state == "sealed":

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, TypeVar
 import flask_clustertoken.confirmation as confirmation_module
 import flask_clustertoken.housekeeping as housekeeping_module
 import flask_clustertoken.membership as membership_module
+from flask_clustertoken import backoff
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.confirmation import Revocation
 from flask_clustertoken.errors import ClusterTokenError, StoreUnavailable
@@ -470,6 +471,7 @@ class World:
 
         saved = confirmation_module.threading, housekeeping_module.QUIET
         random = secrets.token_bytes, secrets.token_hex
+        chance, backoff.chance = backoff.chance, Random(self.seed).random
         secrets.token_bytes = lambda size=16: world.rng.randbytes(size)
         secrets.token_hex = lambda size=16: world.rng.randbytes(size).hex()
         confirmation_module.threading = SimulatedThreading  # type: ignore[misc,assignment]
@@ -482,6 +484,7 @@ class World:
         finally:
             confirmation_module.threading, housekeeping_module.QUIET = saved  # type: ignore[misc]
             secrets.token_bytes, secrets.token_hex = random
+            backoff.chance = chance
             logging.getLogger("flask_clustertoken").setLevel(level)
             for node in self.nodes:
                 node.kill()
