@@ -23,7 +23,7 @@ from ..backoff import Backoff, share
 from ..clock import SKEW, Clock
 from ..errors import ConfigurationError, NotAnnounced, StoreError, StoreNotOpen, StoreUnavailable
 from ..events import Events, NodeFresh, NodeStale
-from ..stores.base import FORMAT, ClusterStore, Entry, Root
+from ..stores.base import FORMAT, ClusterStore, Entry
 from .entry import LIFETIME_ANNOUNCED, Notice
 from .reader import ROLLED_BACK, Hooks, Reader, UnreadableEntry
 
@@ -300,19 +300,12 @@ class Follower(Reader):
     def confirm_contact(self) -> None:
         """One contact: root, own entry, the head behind that write, all up to it, the lease."""
         start = self._clock.monotonic()
-        announced = self._announced
-        if not announced:
-            self._check_root()
-            if not self._withdrawn:
-                self.store.announce(self.node_id, self._describe(self))
-                self._announced = True
+        self._check_root()
+        if not self._announced and not self._withdrawn:
+            self.store.announce(self.node_id, self._describe(self))
+            self._announced = True
         answered = self.view.applied
         vouched = self.store.vouch(self.node_id, self._describe(self))
-        if announced:
-            # Behind that write, so that it needs none of its own.
-            self._judge_root(self.store.peek_root())
-            if not self._announced:
-                raise StoreUnavailable("the store was replaced a moment ago")
         self._answered = answered
         self._store_ahead = vouched.time - self._clock.monotonic()
         if abs(vouched.time - self._clock.time()) > SKEW:
@@ -372,9 +365,7 @@ class Follower(Reader):
         self._lifetime_met = (0, 0.0)
 
     def _check_root(self) -> None:
-        self._judge_root(self.store.root())
-
-    def _judge_root(self, root: Root) -> None:
+        root = self.store.root()
         if root.format > FORMAT:
             raise StoreNotOpen(f"the store has form {root.format}; a newer version is needed")
         if root.state == "sealed":

@@ -84,7 +84,7 @@ def test_a_start_costs_six_writes_at_most_on_an_empty_realm(realm: Realm) -> Non
     """Of nodes that start one inside the other, wherever one is interrupted by the next."""
     for moment in count(1):
         realm.tree.__init__(time=realm.clock.time)  # type: ignore[misc]
-        with realm.nodes(8) as nodes:
+        with realm.nodes(5) as nodes:
             meet_at_each_request(nodes, moment, 0)
             started = [(node, line) for node, line in nodes if line.count]
             assert all(node.follower().fresh for node, _ in started)

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, TypeVar
 import flask_clustertoken.cluster.confirmation as confirmation_module
 import flask_clustertoken.cluster.runtime as membership_module
 import flask_clustertoken.cluster.sweeper as housekeeping_module
+from flask_clustertoken import backoff
 from flask_clustertoken.authority import IssuedToken, TokenAuthority
 from flask_clustertoken.cluster import Revocation
 from flask_clustertoken.errors import ClusterTokenError, StoreUnavailable
@@ -479,6 +480,7 @@ class World:
 
         saved = confirmation_module.threading, housekeeping_module.QUIET
         random = secrets.token_bytes, secrets.token_hex
+        chance, backoff.chance = backoff.chance, Random(self.seed).random
         secrets.token_bytes = lambda size=16: world.rng.randbytes(size)
         secrets.token_hex = lambda size=16: world.rng.randbytes(size).hex()
         confirmation_module.threading = SimulatedThreading  # type: ignore[misc,assignment]
@@ -491,6 +493,7 @@ class World:
         finally:
             confirmation_module.threading, housekeeping_module.QUIET = saved  # type: ignore[misc]
             secrets.token_bytes, secrets.token_hex = random
+            backoff.chance = chance
             logging.getLogger("flask_clustertoken").setLevel(level)
             for node in self.nodes:
                 node.kill()
