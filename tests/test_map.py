@@ -96,8 +96,9 @@ KNOWN: dict[str, dict[str, str]] = {
         "events revocations revocations.follower revocations.reader revocations.runner": (
             "events name for their types what they tell of"
         ),
-        "extension.clustertoken extension.decorators extension.globals extension.loginview "
-        "extension.passage extension.redirects extension.responses extension.state extension.ways": (
+        "extension.clustertoken extension.decorators extension.globals extension.loginview"
+        " extension.passage extension.redirects extension.responses extension.state"
+        " extension.ways": (
             "AppState is given two callbacks instead of the extension"
         ),
         "keycloak.adapter keycloak.sessions.endings keycloak.web.bearer": (

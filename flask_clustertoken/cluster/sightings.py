@@ -57,9 +57,9 @@ class Sightings:
         due = [one for one in keys if now >= self._due.get(one, now)]
         if due:
             time = self._clock.time()
-            held = self._store.get_many([SEEN + one for one in due])
             for one in due:
-                record = held.get(SEEN + one)
+                # (What it misses because it lags, the add finds.)
+                record = self._store.peek(SEEN + one)
                 end = 0.0 if record is None else record.expires_at
                 if end is not None and end < time + _LEAST:
                     self._remember(SEEN + one, time + _MOST)

@@ -100,6 +100,9 @@ class Site:
             self.pages,
             self.ids,
             self.queue,
+            # (Where each node looks as it starts: which keys were seen lately.)
+            f"{self.records}/seen",
+            f"{self.records}/seen/keys",
             *self.id_shards(),
             self.head,
             self.root,
