@@ -1,4 +1,4 @@
-"""Options: a client's ``keycloak.json`` as it is, and the few settings of our own.
+"""KeycloakOptions: a client's ``keycloak.json`` as it is, and the few settings of our own.
 
 The names are those of Keycloak's Java adapter. What is not honoured is named at start with
 what to do instead; nothing is silently ignored.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from .protocol.values import (
+from .values import (
     choice,
     filled,
     read_flag,
@@ -37,7 +37,7 @@ ClientAuth = Literal["client_secret_basic", "client_secret_jwt", "none"]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class KeycloakOptions:
     """One client of one realm, and how we speak with it. Durations are seconds."""
 
     realm: str
@@ -191,7 +191,7 @@ def _credentials(value: Any, public: bool) -> dict[str, Any]:
     )
 
 
-def read_options(data: Mapping[str, Any], token_store: str = "session") -> Options:
+def read_options(data: Mapping[str, Any], token_store: str = "session") -> KeycloakOptions:
     """The options in *data*, the contents of a ``keycloak.json``.
 
     Raises :class:`~flask_clustertoken.errors.ConfigurationError` that names what is unknown,
@@ -235,7 +235,7 @@ def read_options(data: Mapping[str, Any], token_store: str = "session") -> Optio
             f"keycloak.json says {store!r}, the app {token_store!r}.",
             f"Set CLUSTERTOKEN_TOKEN_STORE={store!r}, or remove token-store.",
         )
-    options = Options(**given, not_honoured=unhonoured)
+    options = KeycloakOptions(**given, not_honoured=unhonoured)
     if options.register_node_at_startup and options.client_auth == "none":
         raise wrong(
             "register-node-at-startup",
@@ -247,7 +247,7 @@ def read_options(data: Mapping[str, Any], token_store: str = "session") -> Optio
 
 def from_config(
     config: Mapping[str, Any], *, root: str, instance: str, token_store: str
-) -> Options:
+) -> KeycloakOptions:
     """The options of an app, from ``KEYCLOAK_FILE`` or ``KEYCLOAK_OPTIONS`` and the rest.
 
     A relative file is looked for in *instance*, then in *root*.

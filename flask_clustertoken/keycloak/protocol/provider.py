@@ -16,7 +16,7 @@ from ... import forks
 from ...backoff import Backoff
 from ...clock import Clock
 from ..errors import KeycloakRefused, KeycloakUnavailable, SessionEnded
-from ..options import Options
+from ..options import KeycloakOptions
 from .jose import SigningKeys
 from .remembered import Remembered
 from .transport import equip, unavailable
@@ -59,7 +59,7 @@ class TokenSet:
 class Provider:
     """Keycloak's realm as seen from here. Safe for threads; opens nothing before its first call."""
 
-    def __init__(self, options: Options, *, front: str, back: str, clock: Clock) -> None:
+    def __init__(self, options: KeycloakOptions, *, front: str, back: str, clock: Clock) -> None:
         self.options = options
         #: The address that browsers use, and the one that we use.
         self.front, self.back = front, back
@@ -331,7 +331,7 @@ ORIGINS = 32
 class Providers:
     """The providers of one app: one, unless ``auth-server-url`` is relative."""
 
-    def __init__(self, options: Options, clock: Clock) -> None:
+    def __init__(self, options: KeycloakOptions, clock: Clock) -> None:
         self._options = options
         self._clock = clock
         self._known: dict[tuple[str, str], Provider] = {}

@@ -15,7 +15,7 @@ from ...backoff import Backoff
 from ...clock import Clock
 from ..errors import KeycloakUnavailable
 
-logger = logging.getLogger("flask_clustertoken.keycloak")
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ FIRST_PAUSE = 1.0
 #: Seconds by which failures make a pause longer at most.
 LONGEST_PAUSE = 10.0
 #: Seconds that a request waits for what another one is just fetching.
-PATIENCE = 5.0
+FETCH_PATIENCE = 5.0
 _NEVER = float("-inf")
 
 
@@ -80,7 +80,7 @@ class Remembered(Generic[T]):
         pause = FIRST_PAUSE if than is None or urgent else self._pause
         pause = min(pause, self._pause) if than is not None else pause
         lock = self._lock
-        if not lock.acquire(timeout=PATIENCE):
+        if not lock.acquire(timeout=FETCH_PATIENCE):
             raise KeycloakUnavailable(f"Keycloak: {self._what} takes too long")
         try:
             pause += 0.0 if urgent else self._more
@@ -112,7 +112,7 @@ class Remembered(Generic[T]):
 
     def _settle(self, found: T) -> T:
         lock, doubt = self._lock, self._doubt
-        if not lock.acquire(timeout=PATIENCE):
+        if not lock.acquire(timeout=FETCH_PATIENCE):
             return found
         try:
             if self._settled is not self._doubt:

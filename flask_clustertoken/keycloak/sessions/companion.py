@@ -1,4 +1,4 @@
-"""Companion: the provider's tokens in the browser, sealed, in cookies with numbers.
+"""Companion cookie: the provider's tokens in the browser, sealed, in cookies with numbers.
 
 For the token store ``cookie``. A browser keeps 4 KB a cookie and drops a larger one without a
 word; servers and proxies read some 8 KB of cookies together. What is larger than
@@ -13,8 +13,8 @@ from typing import Any
 
 from ...settings import Settings
 from ...wsgi import Cookie
-from .entries import ProviderTokens
 from .sealing import Sealer
+from .token_store import ProviderTokens
 
 #: Characters of a part.
 PART = 3600
@@ -26,7 +26,7 @@ CLAIMS_LIMIT = 1200
 _PURPOSE = "companion"
 
 
-class Companion:
+class CompanionCookie:
     """Reads and writes the cookies of one app."""
 
     def __init__(self, settings: Settings, sealer: Sealer) -> None:
