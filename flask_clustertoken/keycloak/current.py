@@ -23,7 +23,8 @@ def keycloak_token() -> str:
     request at a time for each login over the whole cluster. With a bearer token of Keycloak's
     it is that one. Raises
 
-    * :class:`~flask_clustertoken.keycloak.NoProviderTokens`: nobody is logged in with Keycloak;
+    * :class:`~flask_clustertoken.keycloak.NoProviderTokens`: nobody is logged in with Keycloak,
+      or the login was ended while this request was on its way;
     * :class:`~flask_clustertoken.keycloak.SessionEnded`: Keycloak's session is over, and the
       login has just been ended on every node (both answer 401, or go to the login page);
     * :class:`~flask_clustertoken.keycloak.KeycloakUnavailable`: it does not answer (503); the

@@ -198,11 +198,11 @@ def test_what_is_kept_lives_as_long_as_the_login(issuer: Issuer, config: Make, s
     access = issuer.sign(issuer.access_token(noise=secrets.token_hex(9000)))
     flow, refreshes = logged_in(app, issuer, access_token=access)
     label = labels.login_label(flow.client.get("/me").json["labels"])
-    vault = app.extensions["keycloak"].vault
+    keys = app.extensions["keycloak"].keys
     shared = state_of(app).authority.store
 
     def ends() -> float:
-        found = shared.get(vault._keys.tokens(label))
+        found = shared.get(keys.tokens(label))
         assert found is not None
         return found.expires_at or 0.0
 
