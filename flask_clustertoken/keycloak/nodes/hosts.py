@@ -22,7 +22,7 @@ from ..sessions import Keys
 #: Seconds between two signs of life of a worker, and for which one counts.
 SIGN_EVERY, SIGN_LASTS = 10.0, 40.0
 #: Seconds between two registrations where ``register-node-period`` does not say.
-PERIOD = 600.0
+REGISTRATION_PERIOD = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Hosts:
         self._authority = authority
         self._keys = keys
         period = options.register_node_period
-        self.period = float(period) if period > 0 else PERIOD
+        self.period = float(period) if period > 0 else REGISTRATION_PERIOD
 
     def add(self, provider: Provider, host: str) -> None:
         """Register *host* now. Raises a ``KeycloakError`` or a ``StoreError``."""

@@ -19,7 +19,7 @@ from .hosts import SIGN_EVERY, Hosts
 logger = logging.getLogger(__name__)
 
 #: Seconds to wait after a failure, at first and at most.
-FIRST_PAUSE, LAST_PAUSE = 1.0, 300.0
+REGISTRATION_PAUSE, LONGEST_REGISTRATION_PAUSE = 1.0, 300.0
 #: Seconds that a login waits for its host to be registered.
 REGISTRATION_PATIENCE = 5.0
 
@@ -35,7 +35,7 @@ class Registrar:
         self._provider = provider
         self.host = options.node_host
         self._worker = secrets.token_hex(12)
-        self._backoff = Backoff(FIRST_PAUSE, LAST_PAUSE)
+        self._backoff = Backoff(REGISTRATION_PAUSE, LONGEST_REGISTRATION_PAUSE)
         self._again_at = float("-inf")
         self._done = threading.Event()
         self._leaving = threading.Event()

@@ -19,7 +19,7 @@ LEEWAY = 30
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 #: No time lies behind this one.
-LATEST = 2**33
+LATEST_TIME = 2**33
 
 #: Seconds that a message may claim to stay valid: for so long its id has to be remembered.
 LONGEST_VALIDITY = 3600
@@ -45,7 +45,7 @@ def time_in(claims: Mapping[str, Any], name: str) -> float | None:
         found = _number(claims, name)
     except NotGenuine:
         return None
-    return found if 0 <= found < LATEST else None
+    return found if 0 <= found < LATEST_TIME else None
 
 
 def _spelled(text: str, name: str) -> str:
@@ -280,7 +280,7 @@ def read_admin_message(
     not_before = 0
     if action == PUSH_NOT_BEFORE or claims.get("notBefore") is not None:
         not_before = int(_number(claims, "notBefore"))
-        if not 0 <= not_before < LATEST:
+        if not 0 <= not_before < LATEST_TIME:
             raise NotGenuine("notBefore is no time")
     return AdminMessage(
         message_id,

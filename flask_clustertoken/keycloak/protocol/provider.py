@@ -325,7 +325,7 @@ def _token_set(said: Mapping[str, Any], what: str) -> TokenSet:
 
 
 #: Origins that one app is reached by: TRUSTED_HOSTS may name a whole domain.
-ORIGINS = 32
+ORIGINS_LIMIT = 32
 
 
 class Providers:
@@ -349,7 +349,7 @@ class Providers:
         key = (front, back)
         found = self._known.get(key)
         if found is None:
-            for oldest in list(self._known)[: len(self._known) - ORIGINS + 1]:
+            for oldest in list(self._known)[: len(self._known) - ORIGINS_LIMIT + 1]:
                 self._known.pop(oldest, None)
             found = self._known[key] = Provider(options, front=front, back=back, clock=self._clock)
         return found
