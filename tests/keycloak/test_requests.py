@@ -249,11 +249,11 @@ def test_a_login_goes_on_beside_one_of_the_same_session(
 
 
 #: Long enough for a good answer, too short for one that hangs.
-SHORT = {"socket-timeout-millis": 500, "connection-timeout-millis": 100}
+SHORT = {"socket-timeout-millis": 1500, "connection-timeout-millis": 100}
 
 
 #: Seconds that whoever waits for it in vain waits at least.
-HANGS = 0.5
+HANGS = 1.5
 
 
 def gets(flow: Flow, path: str, count: int) -> set[int]:
