@@ -43,6 +43,23 @@ CORE = [
 EXTENSION = "extension"
 ADAPTERS = ["cli", "keycloak", "console", "metrics", "gateway", "providers", "binding", "testing"]
 
+#: The floors of a room that has packages in it, from the bottom up: late imports count as well.
+FLOORS = {
+    "keycloak": [
+        "errors",
+        "values",
+        "options",
+        "protocol",
+        "sessions",
+        "nodes",
+        "state",
+        "web",
+        "current",
+        "commands",
+        "adapter",
+    ],
+}
+
 #: Modules of the root that only start something: nobody imports them.
 STARTERS = ["__main__", "gunicorn"]
 
@@ -101,9 +118,6 @@ KNOWN: dict[str, dict[str, str]] = {
         " extension.ways": (
             "AppState is given two callbacks instead of the extension"
         ),
-        "keycloak.adapter keycloak.sessions.endings keycloak.web.bearer": (
-            "a KeycloakState at the bottom; endings and bearer are given parts"
-        ),
         "wsgi.middleware wsgi.request_token": "a frozen gate instead of the middleware",
     },
     "towers": {
@@ -125,12 +139,9 @@ KNOWN: dict[str, dict[str, str]] = {
     "long_functions": {
         "authority.issuing:issue_login": "cut at its five steps",
         "cli.commands.cluster:nodes_command": "cut at its steps",
-        "keycloak.web.login:arrive": "cut at its steps",
         "operations.diagnosis.store:look_at_store": "cut at its questions",
     },
     "twins": {
-        "Deadline: keycloak.web.deadline stores.zookeeper.connection": "names come last",
-        "Options: keycloak.options stores.zookeeper.address": "names come last",
         "Place: revocations.reader stores.zookeeper.address": "names come last",
         "Seen: authority.verified_cache stores.zookeeper.feed": "names come last",
         "TokenRefused: events extension.responses": "both are public",
@@ -326,6 +337,25 @@ def past_a_door() -> Iterator[str]:
                 yield f"{module} -> {target}{':' + found.name if found.name else ''}"
 
 
+def floors() -> Iterator[str]:
+    """What stands in a room imports, also late and for types, from below it, and of a package
+    in the room only what its door offers."""
+    for module in MODULES:
+        here, _, rest = module.partition(".")
+        mine = rest.partition(".")[0]
+        for target, found in inside(module):
+            there, _, rest = target.partition(".")
+            theirs, _, within = rest.partition(".")
+            if here != there or here not in FLOORS or not mine or mine == theirs:
+                continue
+            order = [*FLOORS[here], mine, theirs]
+            below = order.index(theirs) < order.index(mine)
+            name = within.partition(".")[0] or found.name
+            package = MODULES[f"{here}.{theirs}"].name == "__init__.py"
+            if not below or (package and name not in offers(f"{here}.{theirs}")):
+                yield f"{module} -> {target}{':' + found.name if found.name else ''}"
+
+
 def circles() -> Iterator[str]:
     """No module needs itself, whether for its types or for what it runs (late imports aside)."""
     graph = {
@@ -433,6 +463,7 @@ RULES: list[Callable[[], Iterator[str]]] = [
     strange_root,
     upwards,
     past_a_door,
+    floors,
     circles,
     strangers,
     towers,

@@ -6,12 +6,12 @@ Imports the extension and the core, and the drivers at first use. Others use the
 from __future__ import annotations
 
 from .adapter import Keycloak as Keycloak
+from .current import keycloak_logout as keycloak_logout
+from .current import keycloak_roles as keycloak_roles
+from .current import keycloak_token as keycloak_token
+from .current import role_required as role_required
 from .errors import KeycloakError as KeycloakError
 from .errors import KeycloakRefused as KeycloakRefused
 from .errors import KeycloakUnavailable as KeycloakUnavailable
 from .errors import NoProviderTokens as NoProviderTokens
 from .errors import SessionEnded as SessionEnded
-from .roles import keycloak_logout as keycloak_logout
-from .roles import keycloak_roles as keycloak_roles
-from .roles import keycloak_token as keycloak_token
-from .roles import role_required as role_required

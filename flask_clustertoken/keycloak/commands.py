@@ -10,8 +10,8 @@ from flask import Flask
 from flask.cli import with_appcontext
 
 from ..errors import ClusterTokenError
-from .adapter import Adapter, current_adapter
 from .options import bare_host
+from .state import KeycloakState, current_state
 
 
 @click.group("keycloak")
@@ -24,18 +24,18 @@ def nodes_group() -> None:
     """The hosts that are registered as nodes of the client."""
 
 
-def _adapter() -> Adapter:
+def _state() -> KeycloakState:
     try:
-        adapter = current_adapter()
+        state = current_state()
     except RuntimeError as error:
         raise click.ClickException(str(error)) from error
-    adapter.authority.active = False
-    return adapter
+    state.authority.active = False
+    return state
 
 
-def _host(adapter: Adapter, host: str | None) -> str:
+def _host(state: KeycloakState, host: str | None) -> str:
     try:
-        return bare_host(host) if host else adapter.options.node_host
+        return bare_host(host) if host else state.options.node_host
     except ClusterTokenError as error:
         raise click.ClickException(str(error)) from error
 
@@ -45,10 +45,10 @@ def _host(adapter: Adapter, host: str | None) -> str:
 @with_appcontext
 def add(host: str | None) -> None:
     """Register HOST (default: this one) at Keycloak."""
-    adapter = _adapter()
-    name = _host(adapter, host)
+    state = _state()
+    name = _host(state, host)
     try:
-        adapter.hosts.add(adapter.provider(), name)
+        state.hosts.add(state.provider(), name)
     except ClusterTokenError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{name} is registered.")
@@ -59,15 +59,15 @@ def add(host: str | None) -> None:
 @with_appcontext
 def remove(host: str | None) -> None:
     """Unregister HOST (default: this one) at Keycloak."""
-    adapter = _adapter()
-    name = _host(adapter, host)
+    state = _state()
+    name = _host(state, host)
     try:
-        workers = adapter.hosts.workers(name)
-        adapter.hosts.remove(adapter.provider(), name)
+        workers = state.hosts.workers(name)
+        state.hosts.remove(state.provider(), name)
     except ClusterTokenError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{name} is not registered any more.")
-    if workers and adapter.options.register_node_at_startup:
+    if workers and state.options.register_node_at_startup:
         click.echo(f"It has {workers} live workers, which will register it again.")
 
 
@@ -75,9 +75,9 @@ def remove(host: str | None) -> None:
 @with_appcontext
 def list_nodes() -> None:
     """Show the registered hosts, as the cluster knows them."""
-    adapter = _adapter()
+    state = _state()
     try:
-        hosts = sorted(adapter.hosts.listed(), key=lambda one: one.name)
+        hosts = sorted(state.hosts.listed(), key=lambda one: one.name)
     except ClusterTokenError as error:
         raise click.ClickException(str(error)) from error
     if not hosts:

@@ -1,4 +1,4 @@
-"""Options: a client's ``keycloak.json`` as it is, and the few settings of our own.
+"""KeycloakOptions: a client's ``keycloak.json`` as it is, and the few settings of our own.
 
 The names are those of Keycloak's Java adapter. What is not honoured is named at start with
 what to do instead; nothing is silently ignored.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from .protocol.values import (
+from .values import (
     choice,
     filled,
     read_flag,
@@ -30,14 +30,14 @@ from .protocol.values import (
     wrong,
 )
 
-PREFIX = "KEYCLOAK_"
+SETTINGS_PREFIX = "KEYCLOAK_"
 
 
 ClientAuth = Literal["client_secret_basic", "client_secret_jwt", "none"]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class KeycloakOptions:
     """One client of one realm, and how we speak with it. Durations are seconds."""
 
     realm: str
@@ -191,7 +191,7 @@ def _credentials(value: Any, public: bool) -> dict[str, Any]:
     )
 
 
-def read_options(data: Mapping[str, Any], token_store: str = "session") -> Options:
+def read_options(data: Mapping[str, Any], token_store: str = "session") -> KeycloakOptions:
     """The options in *data*, the contents of a ``keycloak.json``.
 
     Raises :class:`~flask_clustertoken.errors.ConfigurationError` that names what is unknown,
@@ -235,7 +235,7 @@ def read_options(data: Mapping[str, Any], token_store: str = "session") -> Optio
             f"keycloak.json says {store!r}, the app {token_store!r}.",
             f"Set CLUSTERTOKEN_TOKEN_STORE={store!r}, or remove token-store.",
         )
-    options = Options(**given, not_honoured=unhonoured)
+    options = KeycloakOptions(**given, not_honoured=unhonoured)
     if options.register_node_at_startup and options.client_auth == "none":
         raise wrong(
             "register-node-at-startup",
@@ -247,35 +247,41 @@ def read_options(data: Mapping[str, Any], token_store: str = "session") -> Optio
 
 def from_config(
     config: Mapping[str, Any], *, root: str, instance: str, token_store: str
-) -> Options:
+) -> KeycloakOptions:
     """The options of an app, from ``KEYCLOAK_FILE`` or ``KEYCLOAK_OPTIONS`` and the rest.
 
     A relative file is looked for in *instance*, then in *root*.
     """
-    ours = {key[len(PREFIX) :]: value for key, value in config.items() if key.startswith(PREFIX)}
+    ours = {
+        key[len(SETTINGS_PREFIX) :]: value
+        for key, value in config.items()
+        if key.startswith(SETTINGS_PREFIX)
+    }
     file, inline = ours.pop("FILE", None), ours.pop("OPTIONS", None)
     data: dict[str, Any] = {}
     if file is not None or inline is None:
         data = _load(_find(str(file or "keycloak.json"), root, instance))
     if inline is not None:
         if not isinstance(inline, Mapping):
-            raise wrong(PREFIX + "OPTIONS", "not a mapping.", "Use the keys of keycloak.json.")
+            raise wrong(
+                SETTINGS_PREFIX + "OPTIONS", "not a mapping.", "Use the keys of keycloak.json."
+            )
         data |= inline
     options = read_options(data, token_store)
     changes: dict[str, Any] = {}
     for name, value in ours.items():
         if name == "TIMEOUT":
-            seconds = read_seconds(PREFIX + name, value)
+            seconds = read_seconds(SETTINGS_PREFIX + name, value)
             changes |= {"connect_timeout": min(3.0, seconds), "read_timeout": seconds}
         elif name in _OWN:
             key, read = _OWN[name]
-            changes[key] = read(PREFIX + name, value)
+            changes[key] = read(SETTINGS_PREFIX + name, value)
         else:
             known = ", ".join(sorted([*_OWN, "FILE", "OPTIONS", "TIMEOUT"]))
-            raise wrong(PREFIX + name, "there is no such setting.", f"Known: {known}.")
+            raise wrong(SETTINGS_PREFIX + name, "there is no such setting.", f"Known: {known}.")
     options = replace(options, **changes)
     if not options.url_prefix.startswith("/"):
-        raise wrong(PREFIX + "URL_PREFIX", "not a path.", "Write it as '/keycloak'.")
+        raise wrong(SETTINGS_PREFIX + "URL_PREFIX", "not a path.", "Write it as '/keycloak'.")
     return replace(options, node_host=bare_host(options.node_host or socket.gethostname()))
 
 
@@ -284,7 +290,7 @@ def bare_host(host: str) -> str:
     host = host.strip().lower()
     if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:]+\]", host):
         raise wrong(
-            PREFIX + "NODE_HOST",
+            SETTINGS_PREFIX + "NODE_HOST",
             f"{host!r} is not a bare host name.",
             "Keycloak puts it into the admin URL: a name or an address, without port.",
         )
@@ -297,7 +303,7 @@ def _find(name: str, root: str, instance: str) -> Path:
         if path.is_file():
             return path
     raise wrong(
-        PREFIX + "FILE",
+        SETTINGS_PREFIX + "FILE",
         f"there is no {' and no '.join(str(one) for one in places)}.",
         "Download keycloak.json from the client's page in Keycloak, or set KEYCLOAK_OPTIONS.",
     )
@@ -307,7 +313,9 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise wrong(PREFIX + "FILE", f"{path} cannot be read ({error}).", "Correct it.") from error
+        raise wrong(
+            SETTINGS_PREFIX + "FILE", f"{path} cannot be read ({error}).", "Correct it."
+        ) from error
     if not isinstance(data, dict):
-        raise wrong(PREFIX + "FILE", f"{path} holds no object.", "Correct it.")
+        raise wrong(SETTINGS_PREFIX + "FILE", f"{path} holds no object.", "Correct it.")
     return data

@@ -16,7 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from flask_clustertoken.keycloak.sessions.vault import MARGIN
+from flask_clustertoken.keycloak.sessions.refresher import REFRESH_MARGIN
 from tests.waiting import wait_past
 
 
@@ -25,7 +25,7 @@ def wait_until_due(token: str) -> None:
     body = token.split(".")[1]
     said = json.loads(urlsafe_b64decode(body + "=" * (-len(body) % 4)))
     # It is kept by the seconds that it was said to live when it came, up to one later than this.
-    wait_past(said["exp"] - MARGIN + 1.5)
+    wait_past(said["exp"] - REFRESH_MARGIN + 1.5)
 
 
 class Person:

@@ -10,8 +10,7 @@ from flask import Flask
 from werkzeug.wrappers import Request, Response
 
 from flask_clustertoken.extension import state_of
-from flask_clustertoken.keycloak.sessions import labels
-from flask_clustertoken.keycloak.sessions.vault import ProviderTokens
+from flask_clustertoken.keycloak.sessions import ProviderTokens, labels
 from tests.keycloak.issuer import Issuer
 
 
@@ -38,9 +37,9 @@ class Refreshing:
         for number in range(len(apps)):
             # As in a process that has been running for a while: the keys are at hand.
             self.provider(number).keys.verify(issuer.sign(issuer.access_token()))
-        self.cookie = self.first if self.vault(0).where == "cookie" else None
+        self.cookie = self.first if self.kept(0).where == "cookie" else None
         if self.cookie is None:
-            self.vault(0).keep(self.label, self.first)
+            self.kept(0).keep(self.label, self.first)
 
     def _answer(self, request: Request) -> Response:
         with self._lock:
@@ -62,12 +61,19 @@ class Refreshing:
     def provider(self, number: int) -> Any:
         return self.apps[number].extensions["keycloak"].provider()
 
-    def vault(self, number: int) -> Any:
-        return self.apps[number].extensions["keycloak"].vault
+    def kept(self, number: int) -> Any:
+        """Where the tokens of logins are kept."""
+        return self.apps[number].extensions["keycloak"].provider_tokens
+
+    def refresher(self, number: int) -> Any:
+        return self.apps[number].extensions["keycloak"].refresher
+
+    def keys(self) -> Any:
+        return self.apps[0].extensions["keycloak"].keys
 
     def refresh(self, number: int = 0, **given: Any) -> ProviderTokens:
-        adapter = self.apps[number].extensions["keycloak"]
-        found: ProviderTokens = adapter.vault.refresh(
-            adapter.provider(), self.token, self.label, self.cookie, **given
+        state = self.apps[number].extensions["keycloak"]
+        found: ProviderTokens = state.refresher.refresh(
+            state.provider(), self.token, self.label, self.cookie, **given
         )
         return found

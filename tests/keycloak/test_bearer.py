@@ -223,11 +223,13 @@ def test_a_new_key_is_looked_for_once_in_a_while(app: Flask, issuer: Issuer) -> 
     assert ask(app, issuer.sign(issuer.access_token())).status_code == 200
     new = RSAKey.generate_key(2048, {"kid": "new", "use": "sig"})
     before = len([one for one in issuer.asked if one.endswith("/certs")])
+    began = time.monotonic()
     for number in range(50):
         unknown = issuer.sign(issuer.access_token(), key=new, kid=f"invented-{number}")
         assert ask(app, unknown).status_code == 401
     asked = len([one for one in issuer.asked if one.endswith("/certs")]) - before
-    assert asked <= 1
+    # The option says one second: however long this took, once for each.
+    assert asked <= 1 + int(time.monotonic() - began)
 
     issuer.listed.append(new)
     try:

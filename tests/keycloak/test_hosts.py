@@ -14,9 +14,10 @@ from flask_clustertoken import backoff
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.keycloak.errors import KeycloakUnavailable
-from flask_clustertoken.keycloak.nodes import hosts
-from flask_clustertoken.keycloak.nodes.hosts import SIGN_LASTS, Hosts, Registrar
-from flask_clustertoken.keycloak.options import Options
+from flask_clustertoken.keycloak.nodes import registrar
+from flask_clustertoken.keycloak.nodes.hosts import SIGN_LASTS, Hosts
+from flask_clustertoken.keycloak.nodes.registrar import Registrar
+from flask_clustertoken.keycloak.options import KeycloakOptions
 from flask_clustertoken.keycloak.sessions.labels import Keys
 from flask_clustertoken.settings import Settings
 
@@ -51,8 +52,8 @@ class Cluster:
         self.authority = TokenAuthority(settings, clock=self.clock, threaded=False)
         self.period = period
 
-    def hosts(self, name: str = "one") -> tuple[Options, Hosts]:
-        options = Options(
+    def hosts(self, name: str = "one") -> tuple[KeycloakOptions, Hosts]:
+        options = KeycloakOptions(
             "demo", "app", "http://k", node_host=name, register_node_period=self.period
         )
         return options, Hosts(self.authority, options, Keys("demo", "app"))
@@ -180,7 +181,7 @@ def test_a_login_waits_for_the_registration(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until it is done, or for a moment; where it failed once, no later login waits again."""
-    monkeypatch.setattr(hosts, "PATIENCE", 0.3)
+    monkeypatch.setattr(registrar, "REGISTRATION_PATIENCE", 0.3)
     worker = cluster.worker()
     threading.Timer(0.1, worker.step).start()
     began = time.monotonic()

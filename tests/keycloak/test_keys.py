@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from joserfc.jwk import RSAKey
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.keycloak.errors import NotGenuine
-from flask_clustertoken.keycloak.options import Options
+from flask_clustertoken.keycloak.options import KeycloakOptions
 from flask_clustertoken.keycloak.protocol.jose import SigningKeys
 from flask_clustertoken.keycloak.protocol.provider import Provider
 from tests.keycloak.app import create_app
@@ -84,13 +85,13 @@ def test_a_login_with_a_new_key(app: Flask, issuer: Issuer) -> None:
 def test_messages_with_unknown_keys_do_not_flood_keycloak(app: Flask, issuer: Issuer) -> None:
     """Anybody can post to the addresses of Keycloak: one fetch a second, not one each."""
     assert bearer(app, issuer) == 200
-    before = fetches(issuer)
+    before, began = fetches(issuer), time.monotonic()
     client = app.test_client()
     for _ in range(50):
         text = issuer.sign(issuer.admin_message(), kid=f"invented-{next(_names)}")
         assert client.post("/keycloak/k_logout", data=text).status_code == 403
 
-    assert fetches(issuer) - before <= 2
+    assert fetches(issuer) - before <= 1 + int(time.monotonic() - began)
 
 
 class Certs:
@@ -129,7 +130,7 @@ def test_the_pauses_are_counted_apart(issuer: Issuer) -> None:
 def test_keys_are_fetched_again_when_they_are_old(issuer: Issuer) -> None:
     """``public-key-cache-ttl``: after it a key that is listed no more is not accepted."""
     clock = ManualClock()
-    options = Options(
+    options = KeycloakOptions(
         "demo", "app", issuer.url, public_key_cache_ttl=600, min_time_between_jwks_requests=0
     )
     provider = Provider(options, front=issuer.url, back=issuer.url, clock=clock)

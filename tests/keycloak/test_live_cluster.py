@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from flask_clustertoken.keycloak.web.bearer import unverified_claims
+from flask_clustertoken.keycloak.protocol.claims import unverified_claims
 from tests.conftest import Tell
 from tests.keycloak.nodes import Line, Nodes, unexpected
 from tests.keycloak.person import Person

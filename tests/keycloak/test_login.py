@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,8 +17,9 @@ from werkzeug.wrappers import Request, Response
 from flask_clustertoken import token_required
 from flask_clustertoken.clock import SystemClock
 from flask_clustertoken.extension import state_of
-from flask_clustertoken.keycloak.sessions import labels
-from flask_clustertoken.keycloak.web import login, views
+from flask_clustertoken.keycloak.sessions import PendingLogin, begin, labels
+from flask_clustertoken.keycloak.web import views
+from flask_clustertoken.stores.base import HeadIs
 from tests.keycloak.app import create_app
 from tests.keycloak.flow import HTML, Flow
 from tests.keycloak.issuer import Issuer
@@ -304,7 +306,7 @@ def test_a_login_under_way_of_another_version(app: Flask, flow: Flow) -> None:
     """What its cookie holds may have other fields: it belongs to no login that we know of."""
     adapter = app.extensions["keycloak"]
     state = flow.query["state"]
-    text = adapter.pending._sealer.seal({"state": state, "more": 1}, "login", state)
+    text = adapter.sealer.seal({"state": state, "more": 1}, "login", state)
     cookie = next(iter(flow.client._cookies.values()))
     flow.client.set_cookie(cookie.key, text, path=cookie.path)
 
@@ -313,7 +315,7 @@ def test_a_login_under_way_of_another_version(app: Flask, flow: Flow) -> None:
 
 def test_a_login_under_way_shows_no_secret() -> None:
     """Not even in a traceback with values."""
-    pending = login.begin("/page", "http://localhost/callback", SystemClock())
+    pending = begin("/page", "http://localhost/callback", SystemClock())
 
     assert pending.verifier not in repr(pending)
     assert pending.state not in repr(pending)
@@ -326,12 +328,12 @@ def test_a_login_takes_too_long(app: Flask, issuer: Issuer, monkeypatch: Any) ->
     for later, status in ((-100, 400), (-30, 303), (1700, 303), (1900, 400)):
         flow.client.delete_cookie("clustertoken")
 
-        def begin(*given: Any, by: float = later) -> login.Pending:
-            made = login.begin(*given)
+        def begun(*given: Any, by: float = later) -> PendingLogin:
+            made = begin(*given)
             return replace(made, began_at=made.began_at - by)
 
         with monkeypatch.context() as patch:
-            patch.setattr(views, "begin", begin)
+            patch.setattr(views, "begin", begun)
             flow.begin()
         flow.issue()
         assert flow.come_back().status_code == status, later
@@ -370,7 +372,7 @@ def test_a_login_waits_for_its_host(app: Flask, issuer: Issuer) -> None:
         def leave(self) -> None:
             pass
 
-    app.extensions["keycloak"].registrar = Registering()
+    app.extensions["keycloak"].registration.registrar = Registering()
 
     assert Flow(app, issuer).begin().status_code == 303
 
@@ -416,7 +418,7 @@ def test_a_logout_during_the_exchange(app: Flask, flow: Flow) -> None:
     assert "ended while" in back.text
     assert not flow.logged_in
     adapter = app.extensions["keycloak"]
-    kept = adapter.vault._keys.session(labels.sid_label(flow.issuer.issuer, "sid-1"))
+    kept = adapter.keys.session(labels.sid_label(flow.issuer.issuer, "sid-1"))
     assert state_of(app).authority.store.scan(kept) == []
     assert not [one for one in back.headers.getlist("Set-Cookie") if "_kc0=" in one]
     # A session that lives on would log in with the same id for ever: it is ended at Keycloak.
@@ -445,9 +447,18 @@ def test_a_node_that_cannot_catch_up(
     app: Flask, flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that lags is no logout: 503, and the session at Keycloak goes on."""
-    follower = state_of(app).authority.follower()
+    authority = state_of(app).authority
+    usual, others = authority.store.append, itertools.count()
+
+    def append(entries: Any, changes: Any = (), **more: Any) -> Any:
+        # What the store has besides is not known: where nothing was revoked, nothing need be.
+        if any(isinstance(one, HeadIs) for one in changes) and next(others) == 0:
+            authority.revoke_subject("bob")
+        return usual(entries, changes, **more)
+
     with monkeypatch.context() as patch:
-        patch.setattr(follower, "reach", lambda seq: False)
+        patch.setattr(authority.store, "append", append)
+        patch.setattr(authority.follower(), "reach", lambda seq: False)
         assert flow.come_back().status_code == 503
 
     app.extensions["keycloak"].background.drain()

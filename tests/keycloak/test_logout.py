@@ -55,7 +55,7 @@ def asked_for_logout(app: Flask, issuer: Issuer) -> bool:
 def lose_the_tokens(app: Flask, flow: Flow) -> None:
     """As after the secret was changed, or where the store dropped them."""
     label = labels.login_label(flow.client.get("/me").json["labels"])
-    app.extensions["keycloak"].vault.drop(label)
+    app.extensions["keycloak"].provider_tokens.drop(label)
     flow.client.delete_cookie("clustertoken_kc0")
 
 

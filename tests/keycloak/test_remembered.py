@@ -14,9 +14,9 @@ from werkzeug.wrappers import Request, Response
 
 from flask_clustertoken.clock import ManualClock, SystemClock
 from flask_clustertoken.keycloak import KeycloakUnavailable
-from flask_clustertoken.keycloak.options import Options
+from flask_clustertoken.keycloak.options import KeycloakOptions
 from flask_clustertoken.keycloak.protocol.provider import Provider, Providers
-from flask_clustertoken.keycloak.protocol.remembered import PATIENCE, Remembered
+from flask_clustertoken.keycloak.protocol.remembered import FETCH_PATIENCE, Remembered
 from tests.keycloak.issuer import Issuer
 from tests.waiting import wait_until
 
@@ -67,7 +67,7 @@ def test_an_old_value_serves_while_a_fetch_hangs(gate: threading.Event) -> None:
 
     began = time.monotonic()
     assert [value.get() for _ in range(6)] == [1] * 6
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < FETCH_PATIENCE
     gate.set()
 
     wait_until(lambda: value.get() == 2, 5)
@@ -167,7 +167,7 @@ def test_judging_does_not_wait_for_a_hanging_keycloak(
     """Discovery and keys are a day old, and Keycloak hangs: six verifications take no time."""
     clock = ManualClock()
     provider = Provider(
-        Options("demo", "app", issuer.url), front=issuer.url, back=issuer.url, clock=clock
+        KeycloakOptions("demo", "app", issuer.url), front=issuer.url, back=issuer.url, clock=clock
     )
     text = issuer.sign(issuer.access_token())
     provider.keys.verify(text)
@@ -186,13 +186,13 @@ def test_judging_does_not_wait_for_a_hanging_keycloak(
     began = time.monotonic()
     with ThreadPoolExecutor(6) as pool:
         assert set(pool.map(ask, range(6))) == {issuer.issuer}
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < FETCH_PATIENCE
 
 
 def test_a_child_waits_for_no_thread_of_its_parent(issuer: Issuer, gate: threading.Event) -> None:
     """The parent forks while one of its threads fetches: the child fetches by itself, and by
     connections of its own."""
-    options = Options("demo", "app", issuer.url)
+    options = KeycloakOptions("demo", "app", issuer.url)
     providers = Providers(options, SystemClock())
     provider = providers.at("")
     text = issuer.sign(issuer.access_token())
@@ -207,6 +207,6 @@ def test_a_child_waits_for_no_thread_of_its_parent(issuer: Issuer, gate: threadi
             began = time.monotonic()
             provider.keys.verify(text)
             fresh = provider._session is not None and provider._session is not session
-            os._exit(0 if fresh and time.monotonic() - began < PATIENCE - 1 else 1)
+            os._exit(0 if fresh and time.monotonic() - began < FETCH_PATIENCE - 1 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert provider._session is session

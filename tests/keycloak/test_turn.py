@@ -42,21 +42,21 @@ def test_who_slept_overwrites_nothing(
     refreshing: Refreshing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that was frozen during its refresh finds another's newer tokens."""
-    monkeypatch.setattr(refreshing.vault(0), "_turn_lasts", lambda: 0.2)
+    monkeypatch.setattr(refreshing.refresher(0), "lease_lasts", lambda: 0.2)
     newer = replace(refreshing.first, refresh_token="newer", number=7)
 
     def sleep() -> None:
         store = state_of(refreshing.apps[1]).authority.store
-        key = refreshing.vault(1)._keys.refreshing(refreshing.label)
+        key = refreshing.keys().refreshing(refreshing.label)
         wait_until(lambda: Lease(store, key, margin=0.0).take(30), 5)
-        refreshing.vault(1).keep(refreshing.label, newer)
+        refreshing.kept(1).keep(refreshing.label, newer)
 
     refreshing.before = sleep
 
     with pytest.raises(KeycloakUnavailable):
         refreshing.refresh()
 
-    assert refreshing.vault(0).read(refreshing.label) == newer
+    assert refreshing.kept(0).read(refreshing.label) == newer
 
 
 def test_a_turn_is_longer_than_keycloak_may_take(issuer: Issuer, config: Make) -> None:
@@ -66,7 +66,7 @@ def test_a_turn_is_longer_than_keycloak_may_take(issuer: Issuer, config: Make) -
 
     def look() -> None:
         store = state_of(app).authority.store
-        key = refreshing.vault(0)._keys.refreshing(refreshing.label)
+        key = refreshing.keys().refreshing(refreshing.label)
         held = store.get(key)
         assert held is not None
         ends.append(held.expires_at - time.time())

@@ -29,7 +29,7 @@ def test_forged_messages_take_no_place_of_a_genuine_one(
 ) -> None:
     """Keycloak's list of keys is slow, and each forged message waits for it: what a key at hand
     has signed waits for none of that."""
-    monkeypatch.setattr(deadline, "AT_ONCE", PLACES)
+    monkeypatch.setattr(deadline, "MESSAGES_AT_ONCE", PLACES)
     stranger = RSAKey.generate_key(2048, {"kid": "nobody"})
     with Issuer() as issuer:
         app = create_app(

@@ -20,7 +20,7 @@ from flask_clustertoken import ClusterTokenMiddleware
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.extension import state_of
-from flask_clustertoken.keycloak.protocol.values import read_url
+from flask_clustertoken.keycloak.values import read_url
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.zookeeper.address import parse_place

@@ -21,13 +21,13 @@ from ...events import RevocationApplied
 from ...revocations import Notice
 from ...stores.base import Add, Change, Delete, Put, Require
 from ...tokens import digests
-from ..protocol.claims import LEEWAY
-from ..sessions.labels import Keys
+from ..protocol import claims
+from ..sessions import Keys
 
 #: Seconds for which a remembered value is good although nothing said that it changed.
-REMEMBERED = 30.0
+TIMES_REMEMBERED = 30.0
 #: How often a push is tried while others push at the same moment.
-TRIES = 20
+PUSH_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Times:
         """What it is once *value* was pushed; *lowers*: also where it is an earlier one."""
         assigned = value if lowers else max(value, self.assigned)
         # What lies in the future has refused nothing but what was issued until now.
-        ended = [one if one <= now + LEEWAY else now for one in (self.assigned, value)]
+        ended = [one if one <= now + claims.LEEWAY else now for one in (self.assigned, value)]
         return Times(assigned, max(self.floor, *ended), self.number + 1)
 
     @classmethod
@@ -97,7 +97,7 @@ class NotBefore:
         changes = self.changes
         if now >= self._until or changes != self._seen:
             times = self.stored()
-            self._times, self._until, self._seen = times, now + REMEMBERED, changes
+            self._times, self._until, self._seen = times, now + TIMES_REMEMBERED, changes
             return times
         return self._times
 
@@ -131,7 +131,7 @@ class NotBefore:
         self, value: float, step: Callable[[Times, list[Change]], None], *, lowers: bool
     ) -> None:
         """Read, then write only where nobody wrote in between: else once more."""
-        for _ in range(TRIES):
+        for _ in range(PUSH_TRIES):
             old = self.stored()
             new = old.after(value, self._authority.clock.time(), lowers=lowers)
             mine = self._keys.not_before_turn(new.number)

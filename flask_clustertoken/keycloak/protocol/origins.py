@@ -11,15 +11,15 @@ from werkzeug.sansio.utils import host_is_trusted
 
 from ...errors import ConfigurationError
 from ..errors import KeycloakUnavailable
-from ..options import Options
+from ..options import KeycloakOptions
+from ..values import plain_origin
 from .provider import Provider, Providers
-from .values import plain_origin
 
 
 class Origins:
     """Finds the provider of a request, of a message of Keycloak's, or of no request at all."""
 
-    def __init__(self, app: Flask, options: Options, providers: Providers) -> None:
+    def __init__(self, app: Flask, options: KeycloakOptions, providers: Providers) -> None:
         if options.relative and not (options.origins or app.config.get("TRUSTED_HOSTS")):
             raise ConfigurationError(
                 "auth-server-url",

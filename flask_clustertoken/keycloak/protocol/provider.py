@@ -16,7 +16,7 @@ from ... import forks
 from ...backoff import Backoff
 from ...clock import Clock
 from ..errors import KeycloakRefused, KeycloakUnavailable, SessionEnded
-from ..options import Options
+from ..options import KeycloakOptions
 from .jose import SigningKeys
 from .remembered import Remembered
 from .transport import equip, unavailable
@@ -59,7 +59,7 @@ class TokenSet:
 class Provider:
     """Keycloak's realm as seen from here. Safe for threads; opens nothing before its first call."""
 
-    def __init__(self, options: Options, *, front: str, back: str, clock: Clock) -> None:
+    def __init__(self, options: KeycloakOptions, *, front: str, back: str, clock: Clock) -> None:
         self.options = options
         #: The address that browsers use, and the one that we use.
         self.front, self.back = front, back
@@ -325,13 +325,13 @@ def _token_set(said: Mapping[str, Any], what: str) -> TokenSet:
 
 
 #: Origins that one app is reached by: TRUSTED_HOSTS may name a whole domain.
-ORIGINS = 32
+ORIGINS_LIMIT = 32
 
 
 class Providers:
     """The providers of one app: one, unless ``auth-server-url`` is relative."""
 
-    def __init__(self, options: Options, clock: Clock) -> None:
+    def __init__(self, options: KeycloakOptions, clock: Clock) -> None:
         self._options = options
         self._clock = clock
         self._known: dict[tuple[str, str], Provider] = {}
@@ -349,7 +349,7 @@ class Providers:
         key = (front, back)
         found = self._known.get(key)
         if found is None:
-            for oldest in list(self._known)[: len(self._known) - ORIGINS + 1]:
+            for oldest in list(self._known)[: len(self._known) - ORIGINS_LIMIT + 1]:
                 self._known.pop(oldest, None)
             found = self._known[key] = Provider(options, front=front, back=back, clock=self._clock)
         return found

@@ -15,16 +15,16 @@ from ...backoff import Backoff
 from ...clock import Clock
 from ..errors import KeycloakUnavailable
 
-logger = logging.getLogger("flask_clustertoken.keycloak")
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 #: Seconds between two attempts while there is no value at all, and at least behind requests.
-FIRST_PAUSE = 1.0
+FETCH_PAUSE = 1.0
 #: Seconds by which failures make a pause longer at most.
-LONGEST_PAUSE = 10.0
+LONGEST_FETCH_PAUSE = 10.0
 #: Seconds that a request waits for what another one is just fetching.
-PATIENCE = 5.0
+FETCH_PATIENCE = 5.0
 _NEVER = float("-inf")
 
 
@@ -43,7 +43,7 @@ class Remembered(Generic[T]):
         self._lifetime = lifetime
         self._pause = pause
         #: What is added to a pause: after one failure nothing, then more and more.
-        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, free=1)
+        self._backoff = Backoff(FETCH_PAUSE, LONGEST_FETCH_PAUSE, free=1)
         self._more = 0.0
         self._value: T | None = None
         self._fetched = _NEVER
@@ -77,10 +77,10 @@ class Remembered(Generic[T]):
 
         *urgent*: for what cannot be tried again later; only the urgent attempts before it count.
         """
-        pause = FIRST_PAUSE if than is None or urgent else self._pause
+        pause = FETCH_PAUSE if than is None or urgent else self._pause
         pause = min(pause, self._pause) if than is not None else pause
         lock = self._lock
-        if not lock.acquire(timeout=PATIENCE):
+        if not lock.acquire(timeout=FETCH_PATIENCE):
             raise KeycloakUnavailable(f"Keycloak: {self._what} takes too long")
         try:
             pause += 0.0 if urgent else self._more
@@ -112,7 +112,7 @@ class Remembered(Generic[T]):
 
     def _settle(self, found: T) -> T:
         lock, doubt = self._lock, self._doubt
-        if not lock.acquire(timeout=PATIENCE):
+        if not lock.acquire(timeout=FETCH_PATIENCE):
             return found
         try:
             if self._settled is not self._doubt:
@@ -127,7 +127,7 @@ class Remembered(Generic[T]):
 
     def _renew(self) -> None:
         lock = self._lock
-        pause = max(self._pause, FIRST_PAUSE) + self._more
+        pause = max(self._pause, FETCH_PAUSE) + self._more
         recent = self._clock.monotonic() - self._tried[False] < pause
         if recent or not lock.acquire(blocking=False):
             return

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import KeycloakUnavailable
-from ..options import Options
+from ..options import KeycloakOptions
 
 if TYPE_CHECKING:
     import requests
@@ -79,7 +79,7 @@ def _pools() -> dict[str, Any]:
     return {"http": timed(HTTPConnectionPool), "https": timed(HTTPSConnectionPool)}
 
 
-def equip(session: requests.Session, options: Options) -> None:
+def equip(session: requests.Session, options: KeycloakOptions) -> None:
     """Give *session* the limits and what *options* say of proxy and certificates.
 
     From the request to the last byte of the answer it takes ``connect_timeout`` and

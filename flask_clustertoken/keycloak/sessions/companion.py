@@ -1,8 +1,8 @@
-"""Companion: the provider's tokens in the browser, sealed, in cookies with numbers.
+"""Companion cookie: the provider's tokens in the browser, sealed, in cookies with numbers.
 
 For the token store ``cookie``. A browser keeps 4 KB a cookie and drops a larger one without a
 word; servers and proxies read some 8 KB of cookies together. What is larger than
-:data:`LIMIT` therefore goes into the cluster store, and no login ends in a loop.
+:data:`COMPANION_LIMIT` therefore goes into the cluster store, and no login ends in a loop.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Any
 
 from ...settings import Settings
 from ...wsgi import Cookie
-from .entries import ProviderTokens
 from .sealing import Sealer
+from .token_store import ProviderTokens
 
 #: Characters of a part.
-PART = 3600
+COMPANION_PART = 3600
 #: Characters of all parts together. Beside them go the login's own cookie (up to 2000 with its
 #: claims) and those of logins under way, in a header line that gunicorn reads up to 8190.
-LIMIT = 4000
+COMPANION_LIMIT = 4000
 #: Characters that the claims of the login's own token may have, roles included.
 CLAIMS_LIMIT = 1200
 _PURPOSE = "companion"
 
 
-class Companion:
+class CompanionCookie:
     """Reads and writes the cookies of one app."""
 
     def __init__(self, settings: Settings, sealer: Sealer) -> None:
@@ -53,9 +53,9 @@ class Companion:
     ) -> list[str] | None:
         """``Set-Cookie`` headers, the removal of surplus parts included; ``None``: too large."""
         text = self._sealer.seal(asdict(tokens), _PURPOSE, label)
-        if len(text) > LIMIT:
+        if len(text) > COMPANION_LIMIT:
             return None
-        pieces = [text[at : at + PART] for at in range(0, len(text), PART)]
+        pieces = [text[at : at + COMPANION_PART] for at in range(0, len(text), COMPANION_PART)]
         pieces[0] = f"{len(pieces)}~{pieces[0]}"
         age = self._max_age if persistent else None
         made = [part.header(piece, age) for part, piece in zip(self._parts, pieces, strict=False)]

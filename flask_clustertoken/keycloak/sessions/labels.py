@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 #: What every label of ours begins with.
-PREFIX = "keycloak:"
+LABEL_PREFIX = "keycloak:"
 _SESSION = ":session:"
 
 
 def sid_label(issuer: str, sid: str) -> str:
     """The label of every login that belongs to Keycloak's session *sid*."""
-    return f"{PREFIX}{issuer}:{sid}"
+    return f"{LABEL_PREFIX}{issuer}:{sid}"
 
 
 def session_label(issuer: str, client_id: str, state: str) -> str:
     """The label of the one login that told Keycloak *state* as its ``client_session_state``."""
-    return f"{PREFIX}{issuer}:{client_id}{_SESSION}{state}"
+    return f"{LABEL_PREFIX}{issuer}:{client_id}{_SESSION}{state}"
 
 
 def login_label(labels: Sequence[str]) -> str | None:
     """What stands for the login with these *labels* in our records: Keycloak's session, and the
     one login of it. (Several may belong to one session, each with tokens of its own.)"""
-    ours = [one for one in labels if one.startswith(PREFIX)]
+    ours = [one for one in labels if one.startswith(LABEL_PREFIX)]
     if not ours:
         return None
     session = next((one for one in ours if _SESSION not in one), ours[0])
@@ -33,7 +33,7 @@ def login_label(labels: Sequence[str]) -> str | None:
 
 def session_state(labels: Sequence[str]) -> str | None:
     """The ``client_session_state`` among *labels*."""
-    ours = [one for one in labels if one.startswith(PREFIX) and _SESSION in one]
+    ours = [one for one in labels if one.startswith(LABEL_PREFIX) and _SESSION in one]
     return ours[0].rpartition(_SESSION)[2] if ours else None
 
 
@@ -79,7 +79,7 @@ class Keys:
     @property
     def pushed(self) -> str:
         """A label that no token has: its revocation says that a not-before was pushed."""
-        return f"{PREFIX}pushed:{self._root}"
+        return f"{LABEL_PREFIX}pushed:{self._root}"
 
     def registered(self, host: str) -> str:
         """This host is registered as a node at Keycloak."""

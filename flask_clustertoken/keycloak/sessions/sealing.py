@@ -15,10 +15,10 @@ from typing import Any
 
 from ...tokens import KeyRing, Refusal
 
-VERSION = "1"
+SEAL_FORMAT = "1"
 _SALT = 16
 #: Bytes of what is sealed, unpacked: a small text must not unpack into a large one.
-_LIMIT = 512 * 1024
+_UNPACKED_LIMIT = 512 * 1024
 
 
 class Sealer:
@@ -33,7 +33,7 @@ class Sealer:
         salt = os.urandom(_SALT)
         packed = zlib.compress(json.dumps(value, separators=(",", ":")).encode(), 9)
         sealed = _cipher(secret, salt, purpose).encrypt(bytes(12), packed, bound.encode())
-        return f"{VERSION}.{key_id}.{base64.urlsafe_b64encode(salt + sealed).decode()}"
+        return f"{SEAL_FORMAT}.{key_id}.{base64.urlsafe_b64encode(salt + sealed).decode()}"
 
     def open(self, text: str, purpose: str, bound: str = "") -> Any:
         """What was sealed, or ``None`` for whatever is not readable, for whichever reason."""
@@ -41,7 +41,7 @@ class Sealer:
 
         version, _, rest = text.partition(".")
         key_id, _, body = rest.partition(".")
-        if version != VERSION or not key_id.isalnum():
+        if version != SEAL_FORMAT or not key_id.isalnum():
             return None
         secret = self._keys.verifying(key_id, "login")
         if isinstance(secret, Refusal):
@@ -54,7 +54,7 @@ class Sealer:
                 bytes(12), raw[_SALT:], bound.encode()
             )
             unpacker = zlib.decompressobj()
-            plain = unpacker.decompress(packed, _LIMIT)
+            plain = unpacker.decompress(packed, _UNPACKED_LIMIT)
             return json.loads(plain) if unpacker.eof else None
         except (InvalidTag, ValueError, zlib.error):
             return None

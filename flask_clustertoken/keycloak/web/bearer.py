@@ -4,74 +4,66 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ...authority import TokenAuthority
 from ...errors import StoreError
 from ...tokens import UNNUMBERED, Refusal, Token, subject_tag
 from ...wsgi import BearerVerifier
 from ..errors import KeycloakUnavailable, NotGenuine
-from ..options import Options
+from ..nodes import NotBefore
+from ..options import KeycloakOptions
+from ..protocol import Provider
 from ..protocol.claims import Expired, check_access_token, roles_in, time_in
-from ..sessions import labels
-
-if TYPE_CHECKING:
-    from ..adapter import Adapter
-
-#: Where a verified bearer's text stands for the rest of the request.
-_ENVIRON_KEY = "clustertoken.keycloak.bearer"
+from ..sessions import labels, state_in
 
 
-def verifier(adapter: Adapter) -> BearerVerifier:
+def bearer_verifier(
+    provider_of: Callable[[], Provider],
+    not_before: NotBefore,
+    authority: TokenAuthority,
+    options: KeycloakOptions,
+) -> BearerVerifier:
     """Judges a text of ``Authorization: Bearer``: a token, a refusal, or "not mine"."""
 
     def verify(text: str, environ: dict[str, Any]) -> Token | Refusal | None:
         if text.count(".") != 2 or not text.startswith("ey"):
             return None
-        found = _judge(adapter, text)
+        found = judged(text)
         if isinstance(found, Token):
-            environ[_ENVIRON_KEY] = text
+            state_in(environ).bearer = text
+        return found
+
+    def judged(text: str) -> Token | Refusal:
+        try:
+            provider = provider_of()
+            pushes = not_before.changes
+            _, claims = provider.keys.verify(text)
+            check_access_token(
+                claims, issuer=provider.issuer, options=options, now=authority.clock.time()
+            )
+            found = authority.judge_foreign(_token(claims, provider.issuer, options))
+            # Only now does this node know of every not-before that was pushed.
+            if found and pushes != not_before.changes:
+                # With such a push Keycloak says that keys may be withdrawn: this one, perhaps.
+                provider.keys.verify(text)
+            if found and claims["iat"] < not_before.remembered().for_bearers:
+                why = "issued before the not-before that Keycloak pushed"
+                return Refusal("revoked", why, found.id, found.subject)
+        except Expired as error:
+            return Refusal("expired", str(error))
+        except NotGenuine as error:
+            return Refusal("invalid", str(error))
+        except (KeycloakUnavailable, StoreError) as error:
+            return Refusal("stale", str(error), cause=error)
         return found
 
     return verify
 
 
-def presented(environ: dict[str, Any]) -> str | None:
-    """The access token that this request was accepted with."""
-    found: str | None = environ.get(_ENVIRON_KEY)
-    return found
-
-
-def _judge(adapter: Adapter, text: str) -> Token | Refusal:
-    authority = adapter.authority
-    try:
-        provider = adapter.provider()
-        pushes = adapter.not_before.changes
-        _, claims = provider.keys.verify(text)
-        check_access_token(
-            claims,
-            issuer=provider.issuer,
-            options=adapter.options,
-            now=authority.clock.time(),
-        )
-        found = authority.judge_foreign(_token(claims, provider.issuer, adapter.options))
-        # Only now does this node know of every not-before that was pushed.
-        if found and pushes != adapter.not_before.changes:
-            # With such a push Keycloak says that keys may be withdrawn: this one, perhaps.
-            provider.keys.verify(text)
-        if found and claims["iat"] < adapter.not_before.remembered().for_bearers:
-            why = "issued before the not-before that Keycloak pushed"
-            return Refusal("revoked", why, found.id, found.subject)
-    except Expired as error:
-        return Refusal("expired", str(error))
-    except NotGenuine as error:
-        return Refusal("invalid", str(error))
-    except (KeycloakUnavailable, StoreError) as error:
-        return Refusal("stale", str(error), cause=error)
-    return found
-
-
-def _token(claims: dict[str, Any], issuer: str, options: Options) -> Token:
+def _token(claims: dict[str, Any], issuer: str, options: KeycloakOptions) -> Token:
     subject = claims["sub"]
     sid = claims.get("sid")
     principal = claims.get(options.principal_attribute)
@@ -103,13 +95,3 @@ def _id(subject: str, jti: str) -> str:
     """The form of our own ids, so that it can be revoked like one of ours."""
     raw = subject_tag(subject) + sha256(jti.encode()).digest()[:16]
     return base64.urlsafe_b64encode(raw).decode()
-
-
-def unverified_claims(text: str) -> dict[str, Any]:
-    """The claims of an access token that came from Keycloak itself; nothing if it is opaque."""
-    try:
-        payload = text.split(".")[1]
-        found = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (IndexError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -15,29 +15,29 @@ from typing import TypeVar
 
 from ..errors import KeycloakUnavailable
 
-logger = logging.getLogger("flask_clustertoken.keycloak")
+logger = logging.getLogger(__name__)
 
 #: Seconds within which a message of Keycloak's is answered.
 ANSWER_WITHIN = 3.5
 #: Messages of one kind under way in one process: of those that a key at hand has signed, and of
 #: those that nobody may have signed. Beyond that something is wrong with what they wait for.
-AT_ONCE = 64
+MESSAGES_AT_ONCE = 64
 
 Result = TypeVar("Result")
 
 
-class Deadline:
+class AnswerDeadline:
     """Does work in a thread of its own and waits for it, but not for ever; so many at once."""
 
     def __init__(self) -> None:
-        self._places = threading.BoundedSemaphore(AT_ONCE)
+        self._places = threading.BoundedSemaphore(MESSAGES_AT_ONCE)
         self._pid = 0
 
     def within(self, seconds: float, work: Callable[[], Result]) -> Result:
         """What *work* returns or raises; :class:`KeycloakUnavailable` where it takes too long."""
         if self._pid != os.getpid():
             # After a fork: what the parent had under way is not ours.
-            self._places = threading.BoundedSemaphore(AT_ONCE)
+            self._places = threading.BoundedSemaphore(MESSAGES_AT_ONCE)
             self._pid = os.getpid()
         places = self._places
         if not places.acquire(blocking=False):

@@ -5,43 +5,51 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs
 
-from flask import make_response, request
+from flask import Flask, make_response, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wrappers import Response
 from werkzeug.wsgi import get_input_stream
 
+from ...clock import Clock
 from ...errors import StoreError
 from ..errors import KeycloakError, NotGenuine
-from ..protocol import claims
-from ..protocol.jose import TEXT_LIMIT
-from .deadline import ANSWER_WITHIN, Deadline
+from ..options import KeycloakOptions
+from ..protocol import TEXT_LIMIT, Origins, Provider, claims
+from .deadline import ANSWER_WITHIN, AnswerDeadline
+from .receiver import Receiver
 
-if TYPE_CHECKING:
-    from ..adapter import Adapter
-    from ..protocol.provider import Provider
-
-logger = logging.getLogger("flask_clustertoken.keycloak")
+logger = logging.getLogger(__name__)
 
 
 class ServersViews:
     """What Keycloak calls. No redirect, no cookie looked at, an answer well under 5 seconds."""
 
-    def __init__(self, adapter: Adapter) -> None:
-        self._adapter = adapter
+    def __init__(
+        self,
+        app: Flask,
+        options: KeycloakOptions,
+        clock: Clock,
+        origins: Origins,
+        receiver: Receiver,
+    ) -> None:
+        self._app = app
+        self._options = options
+        self._clock = clock
+        self._origins = origins
+        self._receiver = receiver
         # Two, since anybody can send what looks signed: however many of those wait for keys, what
         # a key at hand has signed finds a place.
-        self._known, self._strangers = Deadline(), Deadline()
+        self._known, self._strangers = AnswerDeadline(), AnswerDeadline()
 
     def admin(self, action: str) -> ResponseReturnValue:
         """``k_logout``, ``k_push_not_before``, ``k_test_available``: 200, 400, 403 or 503."""
-        adapter = self._adapter
         text = _body()
         try:
-            provider = adapter.origins.for_messages()
+            provider = self._origins.for_messages()
             self._in_time(text, provider, lambda: self._obey(action, text, provider))
         except _NotSigned as error:
             return _answer(action, 403, str(error))
@@ -52,7 +60,6 @@ class ServersViews:
         return _answer(action, 200)
 
     def _obey(self, action: str, text: str, provider: Provider) -> None:
-        adapter = self._adapter
         try:
             _, said = provider.keys.verify(text, urgent=True)
         except NotGenuine as error:
@@ -60,21 +67,20 @@ class ServersViews:
         message = claims.read_admin_message(
             said,
             action=action,
-            client_id=adapter.options.client_id,
-            now=adapter.authority.clock.time(),
+            client_id=self._options.client_id,
+            now=self._clock.time(),
         )
-        adapter.receiver.obey(message, text, provider.issuer)
+        self._receiver.obey(message, text, provider.issuer)
 
     def logout_token(self) -> ResponseReturnValue:
         """OpenID Connect Back-Channel Logout 1.0: 200, or 400 with an OAuth error."""
-        adapter = self._adapter
         text = _logout_token(_body())
         try:
             if text is None:
                 raise NotGenuine("the request holds no logout_token")
             if text.count(".") == 4:
                 raise NotGenuine("it is encrypted, and this client has no key for that")
-            provider = adapter.origins.for_messages()
+            provider = self._origins.for_messages()
             self._in_time(text, provider, lambda: self._obey_logout_token(text, provider))
         except NotGenuine as error:
             return _answer("logout token", 400, str(error), oauth="invalid_request")
@@ -84,24 +90,22 @@ class ServersViews:
         return _answer("logout token", 200)
 
     def _obey_logout_token(self, text: str, provider: Provider) -> None:
-        adapter = self._adapter
         header, said = provider.keys.verify(text, urgent=True)
         token = claims.read_logout_token(
             header,
             said,
             issuer=provider.issuer,
-            client_id=adapter.options.client_id,
-            now=adapter.authority.clock.time(),
+            client_id=self._options.client_id,
+            now=self._clock.time(),
         )
-        adapter.receiver.obey_logout_token(token, text, provider.issuer)
+        self._receiver.obey_logout_token(token, text, provider.issuer)
 
     def _in_time(self, text: str, provider: Provider, work: Callable[[], None]) -> None:
-        app = self._adapter.app
         places = self._known if provider.keys.signed_by_held(text) else self._strangers
 
         def in_context() -> None:
             # (Receivers of the app's signals are called in there.)
-            with app.app_context():
+            with self._app.app_context():
                 work()
 
         places.within(ANSWER_WITHIN, in_context)

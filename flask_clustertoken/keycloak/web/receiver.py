@@ -14,12 +14,11 @@ from ...errors import Conflict
 from ...stores.base import Add, Change, Delete, Record
 from ...tokens import validation
 from ..errors import NotGenuine
-from ..nodes.notbefore import NotBefore
-from ..options import Options
+from ..nodes import NotBefore
+from ..options import KeycloakOptions
 from ..protocol import claims
 from ..protocol.claims import AdminMessage, LogoutToken
-from ..sessions import labels
-from ..sessions.labels import Keys
+from ..sessions import Keys, labels
 
 #: Sessions that one transaction ends: a store's transaction has a limit.
 SESSIONS_AT_ONCE = 100
@@ -30,7 +29,7 @@ class Receiver:
     :class:`~flask_clustertoken.errors.StoreError` where the store did not acknowledge it."""
 
     def __init__(
-        self, authority: TokenAuthority, options: Options, keys: Keys, not_before: NotBefore
+        self, authority: TokenAuthority, options: KeycloakOptions, keys: Keys, not_before: NotBefore
     ) -> None:
         self._authority = authority
         self._options = options

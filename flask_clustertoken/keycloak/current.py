@@ -1,4 +1,4 @@
-"""What views use: the access token, the roles, a logout at both ends."""
+"""Current: what views ask of their request; the access token, the roles, a logout at both ends."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from flask import current_app, request
 from werkzeug.wrappers import Response
 
 from ..extension import NotEnough, require_token, stands_open
-from .adapter import current_adapter
-from .web.views import logout_response
+from .state import current_state
+from .web import logout_response
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -23,13 +23,14 @@ def keycloak_token() -> str:
     request at a time for each login over the whole cluster. With a bearer token of Keycloak's
     it is that one. Raises
 
-    * :class:`~flask_clustertoken.keycloak.NoProviderTokens`: nobody is logged in with Keycloak;
+    * :class:`~flask_clustertoken.keycloak.NoProviderTokens`: nobody is logged in with Keycloak,
+      or the login was ended while this request was on its way;
     * :class:`~flask_clustertoken.keycloak.SessionEnded`: Keycloak's session is over, and the
       login has just been ended on every node (both answer 401, or go to the login page);
     * :class:`~flask_clustertoken.keycloak.KeycloakUnavailable`: it does not answer (503); the
       login stays as it is.
     """
-    return current_adapter().access_token()
+    return current_state().tokens.access_token()
 
 
 def keycloak_roles() -> frozenset[str]:
@@ -37,7 +38,7 @@ def keycloak_roles() -> frozenset[str]:
 
     Realm roles, or the client's own with ``use-resource-role-mappings``.
     """
-    return current_adapter().roles()
+    return current_state().roles.current()
 
 
 def keycloak_logout(target: str | None = None) -> Response:
@@ -45,7 +46,7 @@ def keycloak_logout(target: str | None = None) -> Response:
 
     The browser goes by way of Keycloak's logout page to *target*, a page of this origin.
     """
-    return logout_response(current_adapter(), target)
+    return logout_response(current_state(), target)
 
 
 def role_required(*roles: str) -> Callable[[View], View]:

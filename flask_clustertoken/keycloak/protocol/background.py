@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 from ... import forks
 
-logger = logging.getLogger("flask_clustertoken.keycloak")
+logger = logging.getLogger(__name__)
 
 #: Logouts and looks that wait at most; further ones are left out, and the log says so.
-LOGOUTS, LOOKS = 10_000, 1000
+LOGOUTS_WAITING, LOOKS_WAITING = 10_000, 1000
 #: Seconds that a leaving process waits for logouts under way.
-PATIENCE = 5.0
+DRAIN_PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Background:
     """Runs what it is given, one after the other."""
 
     def __init__(self) -> None:
-        self._logouts, self._looks = _Lane(LOGOUTS), _Lane(LOOKS)
+        self._logouts, self._looks = _Lane(LOGOUTS_WAITING), _Lane(LOOKS_WAITING)
 
     def run(self, what: str, work: Callable[[], None]) -> None:
         """Do *work* soon: a logout. What it raises is logged as a failure of *what*."""
@@ -105,7 +105,7 @@ class Background:
 
     def drain(self) -> None:
         """Wait a moment for logouts: the process ends."""
-        left = self._logouts.drain(PATIENCE)
+        left = self._logouts.drain(DRAIN_PATIENCE)
         if left:
             logger.error("Keycloak was not told of %d logouts before this process ended", left)
 

@@ -1,4 +1,4 @@
-"""Login: the code flow, from the redirect to Keycloak to a login token of our own.
+"""Pending: the cookies of logins under way, from the redirect to Keycloak until it leads back.
 
 What has to survive until the browser comes back (state, nonce, PKCE verifier, target) travels
 sealed in a short-lived cookie of this one login, so any worker of any host can go on.
@@ -7,30 +7,19 @@ sealed in a short-lived cookie of this one login, so any worker of any host can 
 from __future__ import annotations
 
 import hmac
-import logging
-import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from ...clock import Clock
 from ...settings import SameSite, Settings
-from ...tokens import validation
 from ...wsgi import Cookie
-from ..errors import KeycloakRefused, NotGenuine
-from ..options import Options
-from ..protocol import claims
-from ..protocol.claims import Roles
-from ..protocol.provider import Provider, TokenSet
-from ..sessions import labels
-from ..sessions.sealing import Sealer
-
-logger = logging.getLogger("flask_clustertoken.keycloak")
+from ..sessions import PendingLogin, Sealer
 
 #: Seconds that a person may take at Keycloak's login page.
-PATIENCE = 1800
+LOGIN_LASTS = 1800
 #: Logins under way in one browser (tabs), and characters of their cookies together.
-TABS, ROOM = 6, 2800
+LOGINS_AT_ONCE, LOGINS_SIZE = 6, 2800
 #: Characters of all cookies together: servers and proxies read some 8 KB, and those of a login
 #: that was ended elsewhere are still there.
 ALL_COOKIES = 7800
@@ -39,24 +28,6 @@ LOGIN_COOKIE = 2000
 #: Characters of the page to come back to; from a longer one the login leads to the start.
 TARGET_LIMIT = 800
 _PURPOSE = "login"
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A login under way. Its ``repr`` hides what nobody else may know."""
-
-    state: str = field(repr=False)
-    nonce: str = field(repr=False)
-    verifier: str = field(repr=False)
-    target: str
-    redirect_uri: str
-    began_at: float
-
-
-def begin(target: str, redirect_uri: str, clock: Clock) -> Pending:
-    """A new one; each value is random and used once."""
-    state, nonce = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
-    return Pending(state, nonce, secrets.token_urlsafe(48), target, redirect_uri, clock.time())
 
 
 class PendingCookie:
@@ -89,9 +60,9 @@ class PendingCookie:
         path = "/" if self._of_host else self._path()
         return replace(self._cookie, name=name, path=path)
 
-    def header(self, pending: Pending) -> str:
+    def header(self, pending: PendingLogin) -> str:
         text = self._sealer.seal(asdict(pending), _PURPOSE, pending.state)
-        return self._for(pending.state).header(text, PATIENCE)
+        return self._for(pending.state).header(text, LOGIN_LASTS)
 
     def clearing(self, state: str) -> str:
         return self._for(state).clearing_header()
@@ -116,8 +87,8 @@ class PendingCookie:
     def surplus(self, cookies: Mapping[str, str], new: str) -> list[str]:
         """Headers that remove the oldest logins under way until there is room for *new*."""
         there, others = self._sizes(cookies)
-        room = min(ROOM, ALL_COOKIES - others) - _size(new)
-        return self._oldest(there, there[1 - TABS :], room)
+        room = min(LOGINS_SIZE, ALL_COOKIES - others) - _size(new)
+        return self._oldest(there, there[1 - LOGINS_AT_ONCE :], room)
 
     def crowded_out(self, cookies: Mapping[str, str], state: str, coming: list[str]) -> list[str]:
         """Headers that remove the oldest logins under way which have no room beside a new login.
@@ -148,7 +119,7 @@ class PendingCookie:
             kept += 1
         return [self.clearing(state) for state, _ in there[: len(there) - kept]]
 
-    def read(self, environ: dict[str, Any], state: str) -> Pending | None:
+    def read(self, environ: dict[str, Any], state: str) -> PendingLogin | None:
         """The login under way that *state* names, if this browser began it in time."""
         if not 8 <= len(state) <= 100:
             return None
@@ -157,104 +128,16 @@ class PendingCookie:
             if data is None:
                 continue
             try:
-                pending = Pending(**data)
+                pending = PendingLogin(**data)
             except TypeError:
                 # Another version of us began it.
                 continue
             if not hmac.compare_digest(pending.state, state):
                 continue
-            if 0 <= self._clock.time() - pending.began_at + 60 <= PATIENCE + 60:
+            if 0 <= self._clock.time() - pending.began_at + 60 <= LOGIN_LASTS + 60:
                 return pending
         return None
 
 
 def _size(header: str) -> int:
     return len(header.partition(";")[0])
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """Somebody whom Keycloak vouches for, with what our own login token is made of."""
-
-    subject: str
-    claims: dict[str, Any]
-    labels: tuple[str, ...]
-    authenticated_at: float | None
-    tokens: TokenSet
-    roles: Roles
-
-
-def arrive(
-    provider: Provider,
-    options: Options,
-    pending: Pending,
-    code: str,
-    *,
-    not_before: float,
-    now: float,
-) -> Arrival:
-    """Exchange *code* and verify all that comes of it.
-
-    Raises :class:`NotGenuine`, :class:`KeycloakRefused` or :class:`KeycloakUnavailable`.
-    """
-    session_state = secrets.token_urlsafe(18)
-    fields = {"client_session_state": session_state, "client_session_host": options.node_host}
-    tokens = provider.exchange(
-        code, redirect_uri=pending.redirect_uri, verifier=pending.verifier, session=fields
-    )
-    issuer = provider.issuer
-    header, identity = provider.keys.verify(tokens.id_token, urgent=True)
-    claims.check_id_token(
-        header,
-        identity,
-        issuer=issuer,
-        client_id=options.client_id,
-        nonce=pending.nonce,
-        access_token=tokens.access_token,
-        now=now,
-    )
-    # A user's own not-before comes with the response, and concerns this user alone.
-    if identity["iat"] < max(not_before, tokens.not_before):
-        raise KeycloakRefused("stale", "the login is older than a not-before")
-    _, access = provider.keys.verify(tokens.access_token, urgent=True)
-    # A lightweight access token names nobody. It came with this ID token, over our own line.
-    access = {"sub": identity["sub"], **access}
-    claims.check_access_token(
-        access,
-        issuer=issuer,
-        options=replace(options, verify_token_audience=False),
-        now=now,
-    )
-    if access["sub"] != identity["sub"]:
-        raise NotGenuine("access token and ID token are of different people")
-    roles = claims.roles_in(access)
-    made = [labels.session_label(issuer, options.client_id, session_state)]
-    sid = identity.get("sid")
-    if isinstance(sid, str) and sid:
-        made.insert(0, labels.sid_label(issuer, sid))
-        try:
-            validation.labels(made)
-        except ValueError as error:
-            raise NotGenuine(f"the session's id cannot be one ({error})") from error
-    else:
-        logger.warning("the ID token names no session (sid): only k_logout can end this login")
-    auth_time = claims.time_in(identity, "auth_time")
-    return Arrival(
-        subject=identity["sub"],
-        claims=_claims(identity, access, options),
-        labels=tuple(made),
-        authenticated_at=min(auth_time, now) if auth_time is not None else None,
-        tokens=tokens,
-        roles=roles,
-    )
-
-
-def _claims(
-    identity: Mapping[str, Any], access: Mapping[str, Any], options: Options
-) -> dict[str, Any]:
-    principal = identity.get(options.principal_attribute) or access.get(options.principal_attribute)
-    found = {"principal": str(principal or identity["sub"])}
-    for name in ("name", "preferred_username", "email"):
-        if isinstance(identity.get(name), str):
-            found[name] = identity[name]
-    return found

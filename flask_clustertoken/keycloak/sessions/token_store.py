@@ -1,4 +1,4 @@
-"""Entries: the provider's tokens of each login, sealed, in the cluster store."""
+"""Token store: the provider's tokens of each login, sealed, in the cluster store."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from ...authority import TokenAuthority
 from ...clock import SKEW
 from ...errors import Conflict
 from ...stores.base import Delete, Put, Record, Require
-from ..options import Options
-from ..protocol.provider import TokenSet
+from ..protocol import TokenSet
 from .labels import Keys
 from .sealing import Sealer
 
@@ -61,14 +60,15 @@ class ProviderTokens:
             return None
 
 
-class Entries:
-    """The entries of all logins, as this process reaches them."""
+class ProviderTokenStore:
+    """The provider's tokens of all logins, as this process reaches them.
 
-    def __init__(
-        self, authority: TokenAuthority, options: Options, keys: Keys, sealer: Sealer
-    ) -> None:
+    With the token store ``session`` they lie here. With ``cookie`` they travel in the companion
+    cookie, and only what a refresh brought lies here for :data:`HANDOVER` seconds.
+    """
+
+    def __init__(self, authority: TokenAuthority, keys: Keys, sealer: Sealer) -> None:
         self._authority = authority
-        self._options = options
         self._keys = keys
         self._sealer = sealer
         self.where: Literal["session", "cookie"] = authority.settings.token_store
@@ -76,16 +76,18 @@ class Entries:
     def read(self, label: str) -> ProviderTokens | None:
         """What the store has for the login *label*; ``None`` where nothing readable is there."""
         key = self._keys.tokens(label)
-        return self._opened(label, self._authority.store.get_many((key,)))
+        return self.opened(label, self._authority.store.get_many((key,)))
 
-    def _opened(self, label: str, found: Mapping[str, Record]) -> ProviderTokens | None:
+    def opened(self, label: str, found: Mapping[str, Record]) -> ProviderTokens | None:
+        """The tokens of *label* among the records that were *found* in the store."""
         record = found.get(self._keys.tokens(label))
         if record is None:
             return None
         data = self._sealer.open(record.value.decode("ascii", "replace"), _PURPOSE, label)
         return ProviderTokens.from_json(data) if data is not None else None
 
-    def _put(self, label: str, tokens: ProviderTokens, brief: bool) -> Put:
+    def put(self, label: str, tokens: ProviderTokens, *, brief: bool) -> Put:
+        """The part of a transaction that keeps *tokens*; *brief*: for :data:`HANDOVER` seconds."""
         text = self._sealer.seal(asdict(tokens), _PURPOSE, label)
         ends = self._authority.clock.time() + HANDOVER if brief else self._ends()
         return Put(self._keys.tokens(label), text.encode(), ends)
@@ -102,12 +104,12 @@ class Entries:
 
     def keep(self, label: str, tokens: ProviderTokens) -> None:
         """Before the login is issued: whatever ends it afterwards deletes this too."""
-        put = self._put(label, tokens, brief=False)
+        put = self.put(label, tokens, brief=False)
         self._authority.store.put(put.key, put.value, put.expires_at)
 
     def keep_on(self, label: str, tokens: ProviderTokens) -> None:
         """What a refresh left in the store for a while stays there, unless a logout took it."""
-        put = self._put(label, tokens, brief=False)
+        put = self.put(label, tokens, brief=False)
         with suppress(Conflict):
             self._authority.store.append([], [Require(put.key), put])
 
