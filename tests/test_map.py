@@ -113,7 +113,6 @@ KNOWN: dict[str, dict[str, str]] = {
     },
     "long_modules": {
         "revocations.follower": "the reader becomes a part of it, the announcing another",
-        "stores.base": "what stores share is cut by subject",
         "stores.zookeeper.store": "cut by subject",
         "authority.issuing": "cut into issuing and renewal",
         "cluster.runtime": "cut into runtime, joining and publishing",

@@ -9,7 +9,7 @@ import pytest
 
 from flask_clustertoken import backoff
 from flask_clustertoken.errors import StoreUnavailable
-from flask_clustertoken.stores import Line
+from flask_clustertoken.stores.zookeeper import Line
 from flask_clustertoken.stores.zookeeper import handler
 from flask_clustertoken.stores.zookeeper.address import Options, Place
 from flask_clustertoken.stores.zookeeper.connection import Deadline

@@ -5,4 +5,5 @@ Imports the contract and what is below it. Others use :class:`ZooKeeperStore`, b
 
 from __future__ import annotations
 
+from .connection import Line as Line
 from .store import ZooKeeperStore as ZooKeeperStore
