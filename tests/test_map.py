@@ -53,7 +53,7 @@ ROOMS = [*CORE, EXTENSION, *ADAPTERS]
 LATE = {("extension.clustertoken", "cli.group")}
 
 #: Families that may have more than two generations, by where they begin or live.
-FAMILIES = ["errors:", "stores.", "extension.responses:", "testing.contract:"]
+FAMILIES = ["errors:", "stores.", "extension.responses:", "testing.contract"]
 
 #: Modules that are documented under their own path, beside their room's door.
 PUBLISHED = {
@@ -118,7 +118,6 @@ KNOWN: dict[str, dict[str, str]] = {
         "cluster.runtime": "cut into runtime, joining and publishing",
         "settings.settings": "its readers are a module of their own",
         "wsgi.request_token": "cut into request token, login and response",
-        "testing.contract": "a package with five modules behind the same door",
     },
     "long_functions": {
         "authority.issuing:issue_login": "cut at its five steps",

@@ -9,8 +9,7 @@ import pytest
 
 from flask_clustertoken import backoff
 from flask_clustertoken.errors import StoreUnavailable
-from flask_clustertoken.stores.zookeeper import Line
-from flask_clustertoken.stores.zookeeper import handler
+from flask_clustertoken.stores.zookeeper import Line, handler
 from flask_clustertoken.stores.zookeeper.address import Options, Place
 from flask_clustertoken.stores.zookeeper.connection import Deadline
 from flask_clustertoken.stores.zookeeper.site import get
