@@ -113,7 +113,6 @@ KNOWN: dict[str, dict[str, str]] = {
     },
     "long_modules": {
         "revocations.follower": "the reader becomes a part of it, the announcing another",
-        "stores.zookeeper.store": "cut by subject",
         "authority.issuing": "cut into issuing and renewal",
         "cluster.runtime": "cut into runtime, joining and publishing",
         "settings.settings": "its readers are a module of their own",
@@ -126,10 +125,6 @@ KNOWN: dict[str, dict[str, str]] = {
         "operations.diagnosis.store:look_at_store": "cut at its questions",
     },
     "twins": {
-        "Deadline: keycloak.web.deadline stores.zookeeper.connection": "names come last",
-        "Options: keycloak.options stores.zookeeper.address": "names come last",
-        "Place: revocations.reader stores.zookeeper.address": "names come last",
-        "Seen: authority.verified_cache stores.zookeeper.feed": "names come last",
         "TokenRefused: events extension.responses": "both are public",
     },
 }

@@ -61,6 +61,11 @@ def check_conditions(
     for change in changes:
         if isinstance(change, HeadIs) and head() != change.seq:
             raise HeadMoved(change.seq)
+    check_records(changes, alive)
+
+
+def check_records(changes: Iterable[Change], alive: Callable[[str], bool]) -> None:
+    """What :func:`check_conditions` says of records: :class:`Conflict` where one does not hold."""
     for change in changes:
         if isinstance(change, Add | Require) and alive(change.key) is isinstance(change, Add):
             raise Conflict(change.key)

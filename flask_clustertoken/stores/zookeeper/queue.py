@@ -15,7 +15,7 @@ import time
 from collections import deque
 from typing import Any
 
-from .connection import Deadline, Refused
+from .connection import CallDeadline, Refused
 from .site import Site, children, delete
 
 #: Seconds for which the first in the line may do nothing.
@@ -80,7 +80,7 @@ class Queue:
         line = sorted(names, key=lambda name: name.rpartition("-")[2])
         return line[: line.index(self._ticket)] if self._ticket in line else line
 
-    def stand(self, deadline: Deadline) -> None:
+    def stand(self, deadline: CallDeadline) -> None:
         """Take a ticket, if there is none yet, and wait until it is the first."""
         line = self._site.line
         if self._ticket is None:
