@@ -84,7 +84,10 @@ class OneFileStore(ClusterStore):
         deadline = time.monotonic() + self.timeout
         while True:
             try:
-                return db.execute("BEGIN IMMEDIATE")
+                db.execute("BEGIN IMMEDIATE")
+                # For the commit: whoever asks at this moment is in its way.
+                db.execute(f"PRAGMA busy_timeout = {self.timeout * 1000:.0f}")
+                return
             except sqlite3.OperationalError:
                 if time.monotonic() > deadline:
                     raise
