@@ -18,8 +18,8 @@ from ...errors import StoreDamaged
 from .. import rules
 from ..base import Batch, Entry, NewEntry
 from .codec import Head, pack_entries, pack_entry, pack_head, unpack_entries, unpack_head
-from .connection import CallDeadline, Op, Refused
-from .site import Raced, Site, children, children_and_stat, get, gone, stat
+from .connection import CallDeadline, Op, Refused, Request
+from .site import Data, Names, Raced, Site, ZnodeStat, children, children_and_stat, get, gone, stat
 
 #: The head carries up to so many of the newest entries, and so many bytes of them. Each
 #: append writes and each follower reads them all.
@@ -42,7 +42,7 @@ class SeenHead:
     mark: tuple[int, int, int]
 
 
-def _mark(state: Any) -> tuple[int, int, int]:
+def _mark(state: ZnodeStat) -> tuple[int, int, int]:
     return state.czxid, state.mzxid, state.mtime
 
 
@@ -61,8 +61,8 @@ class Feed:
 
     # -- the head ----------------------------------------------------------------------
 
-    def _took(self, answer: Any) -> SeenHead:
-        if answer is Refused.ABSENT:
+    def _took(self, answer: Data) -> SeenHead:
+        if isinstance(answer, Refused):
             raise gone(self._site.head)
         data, state = answer
         seen = SeenHead(unpack_head(data), state.version, _mark(state))
@@ -84,14 +84,14 @@ class Feed:
             return known
         return self.look(deadline)
 
-    def look_and_queue(self, deadline: CallDeadline) -> tuple[SeenHead, Any]:
+    def look_and_queue(self, deadline: CallDeadline) -> tuple[SeenHead, Names]:
         """The head, and who stands in line for it."""
         answer, names = self._site.line.ask(
             deadline, get(self._site.head, self.watch), children(self._site.queue)
         )
         return self._took(answer), names
 
-    def after_write(self, deadline: CallDeadline, request: Any) -> tuple[Any, Head | None]:
+    def after_write(self, deadline: CallDeadline, request: Request) -> tuple[Any, Head | None]:
         """Send a write of our own and, through the same client, look at the head after it.
 
         While the head stands still, only its stat is fetched. No head where the write was

@@ -16,7 +16,7 @@ from collections import deque
 from typing import Any
 
 from .connection import CallDeadline, Refused
-from .site import Site, children, delete
+from .site import Names, Site, children, delete
 
 #: Seconds for which the first in the line may do nothing.
 PATIENCE = 0.5
@@ -69,9 +69,9 @@ class Queue:
         self._name = secrets.token_hex(8)
         self._ticket: str | None = None
 
-    def others_first(self, names: Any) -> bool:
+    def others_first(self, names: Names) -> bool:
         """Whether somebody stands before us, by a listing of the line."""
-        if names is Refused.ABSENT or not names:
+        if isinstance(names, Refused) or not names:
             return False
         return self._ticket is None or bool(self._before(names))
 

@@ -7,14 +7,13 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 from ...errors import Conflict
 from .. import rules
 from ..base import Add, Delete, Purged, Put, Record, Require
 from .codec import escape, key_names, names_key, pack_record, unpack_record
 from .connection import CallDeadline, Op, Refused
-from .site import Raced, Site, children, create, delete, get, write
+from .site import Data, Raced, Site, children, create, delete, get, write
 
 #: A change of a record, or a condition on one.
 RecordChange = Add | Put | Delete | Require
@@ -38,8 +37,8 @@ class Found:
     version: int
 
 
-def _found(answer: Any) -> Found | None:
-    if answer is Refused.ABSENT:
+def _found(answer: Data) -> Found | None:
+    if isinstance(answer, Refused):
         return None
     data, state = answer
     record, maker = unpack_record(data)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ...backoff import Backoff
 from ...clock import Clock
@@ -34,6 +34,26 @@ AT_ONCE = 100
 
 #: Seconds before what somebody else came before is tried again, at first and at most.
 PAUSE, LONGEST_PAUSE = 0.004, 0.25
+
+
+class ZnodeStat(Protocol):
+    """What the servers say of a znode besides its data; times are the leader's, in ms."""
+
+    @property
+    def czxid(self) -> int: ...
+    @property
+    def mzxid(self) -> int: ...
+    @property
+    def pzxid(self) -> int: ...
+    @property
+    def mtime(self) -> int: ...
+    @property
+    def version(self) -> int: ...
+
+
+#: What :func:`get` is answered, and :func:`children`.
+Data = tuple[bytes, ZnodeStat] | Refused
+Names = list[str] | Refused
 
 
 def get(path: str, watch: Callable[[Any], None] | None = None) -> Request:

@@ -6,13 +6,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from ..base import Entry
 from .codec import Head, pack_entries, pack_entry, pack_head, unpack_entries
 from .connection import CallDeadline, Op, Refused
 from .feed import PAGE_BYTES, PAGES_AT_ONCE, Feed
-from .site import Raced, Site, get, stat
+from .site import Raced, Site, ZnodeStat, get, stat
 
 
 class Sweeper:
@@ -107,7 +106,11 @@ class Sweeper:
         return cut | done
 
     def _rewrite(
-        self, some: Sequence[int], answers: Sequence[Any], rest: Sequence[Entry], head: Head
+        self,
+        some: Sequence[int],
+        answers: Sequence[tuple[bytes, ZnodeStat]],
+        rest: Sequence[Entry],
+        head: Head,
     ) -> tuple[list[Op], Head]:
         """Leave *rest* in the last of *some* pages, or in the one before if both are small."""
         site, number, (_, state) = self._site, some[-1], answers[-1]
