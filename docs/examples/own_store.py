@@ -40,20 +40,20 @@ class OneFileStore(ClusterStore):
     scheme = "onefile"
     look_every = 1.0  # seconds: nobody calls us when the feed moves
 
-    def __init__(self, path, *, clock=None, timeout=5.0):
+    def __init__(self, folder, *, realm="default", clock=None, timeout=5.0):
         super().__init__(clock=clock, timeout=timeout)
-        self.path, self.closed = path, False
+        self.folder, self.path, self.closed = folder, f"{folder}/{realm}", False
 
     @classmethod
     def from_url(cls, url, *, realm, instance_path, options, clock, timeout):
         rules.no_options("onefile", options)
         if not url.startswith("onefile:///"):
-            raise ConfigurationError("STORE", f"{url!r} names no file.", "onefile:///var/lib/app")
-        return cls(f"{url.removeprefix('onefile://')}/{realm}", clock=clock, timeout=timeout)
+            raise ConfigurationError("STORE", f"{url!r} names no folder.", "onefile:///var/lib/app")
+        return cls(url.removeprefix("onefile://"), realm=realm, clock=clock, timeout=timeout)
 
     @property
     def url(self):
-        return f"onefile://{self.path}"
+        return f"onefile://{self.folder}"
 
     def forget(self):
         """Nothing stays open between two calls."""
@@ -277,7 +277,7 @@ class TestOneFileStore(StoreContract):
         handles = []
 
         def make():
-            handles.append(OneFileStore(str(tmp_path / "store"), clock=clock, timeout=20))
+            handles.append(OneFileStore(str(tmp_path), clock=clock, timeout=20))
             return handles[-1]
 
         yield make
@@ -286,4 +286,7 @@ class TestOneFileStore(StoreContract):
 
 
 def try_it():
+    asked = {"instance_path": "", "options": {}, "clock": None, "timeout": 5.0}
+    store = OneFileStore.from_url("onefile:///var/lib/app", realm="shop", **asked)
+    assert (store.url, store.path) == ("onefile:///var/lib/app", "/var/lib/app/shop")
     assert issubclass(TestOneFileStore, StoreContract)
