@@ -19,8 +19,7 @@ from typing import Any
 
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.settings import Settings
-from flask_clustertoken.stores import Line
-from flask_clustertoken.stores.zookeeper import ZooKeeperStore
+from flask_clustertoken.stores.zookeeper import Line, ZooKeeperStore
 
 from .apps import SECRET
 from .measure import timed

@@ -70,7 +70,7 @@ ROOMS = [*CORE, EXTENSION, *ADAPTERS]
 LATE = {("extension.clustertoken", "cli.group")}
 
 #: Families that may have more than two generations, by where they begin or live.
-FAMILIES = ["errors:", "stores.", "extension.responses:", "testing.contract:"]
+FAMILIES = ["errors:", "stores.", "extension.responses:", "testing.contract"]
 
 #: Modules that are documented under their own path, beside their room's door.
 PUBLISHED = {
@@ -128,13 +128,10 @@ KNOWN: dict[str, dict[str, str]] = {
     },
     "long_modules": {
         "revocations.follower": "the reader becomes a part of it, the announcing another",
-        "stores.base": "what stores share is cut by subject",
-        "stores.zookeeper.store": "cut by subject",
         "authority.issuing": "cut into issuing and renewal",
         "cluster.runtime": "cut into runtime, joining and publishing",
         "settings.settings": "its readers are a module of their own",
         "wsgi.request_token": "cut into request token, login and response",
-        "testing.contract": "a package with five modules behind the same door",
     },
     "long_functions": {
         "authority.issuing:issue_login": "cut at its five steps",
@@ -142,8 +139,6 @@ KNOWN: dict[str, dict[str, str]] = {
         "operations.diagnosis.store:look_at_store": "cut at its questions",
     },
     "twins": {
-        "Place: revocations.reader stores.zookeeper.address": "names come last",
-        "Seen: authority.verified_cache stores.zookeeper.feed": "names come last",
         "TokenRefused: events extension.responses": "both are public",
     },
 }

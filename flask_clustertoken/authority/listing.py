@@ -47,13 +47,10 @@ class Lister(Judge):
 
     def _walk(self, prefix: str) -> Iterator[Token]:
         self.follower().follow()
-        after = ""
-        while page := self.store.scan(prefix, after):
-            after = page[-1][0]
-            for _, record in page:
-                token = self._listed(record)
-                if token is not None:
-                    yield token
+        for _, record in self.store.walk(prefix):
+            token = self._listed(record)
+            if token is not None:
+                yield token
 
     def _listed(self, record: Record) -> Token | None:
         try:

@@ -90,13 +90,14 @@ class Door:
 
     def own_store(self) -> ClusterStore:
         """The settings' store, which need not be there."""
-        if self.settings.store.startswith("memory:"):
+        store = self.store(self.settings.store, None)
+        if not store.shared:
             raise ConfigurationError(
                 PREFIX + "STORE",
-                "what is in memory: belongs to one process, and no other can look at it.",
+                f"what is in {store.scheme}: belongs to one process, and no other can look at it.",
                 "Use directory: or zookeeper://….",
             )
-        return self.store(self.settings.store, None)
+        return store
 
     def store(
         self, url: str, options: Mapping[str, Any] | None, called: str = PREFIX + "STORE"

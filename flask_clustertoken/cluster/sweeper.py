@@ -182,7 +182,7 @@ class Housekeeping:
         if set(unswept) != set(self._sweeping):
             # Begun after the append of each mark that it is for.
             self._sweeping, self._cursor, self._unread = unswept, "", False
-        while page := self._store.scan("token/", self._cursor, AT_ONCE):
+        for page in self._store.pages("token/", self._cursor, AT_ONCE):
             covered = [key for key, record in page if self._covered(record, unswept)]
             if covered:
                 self._store.append([], [Delete(key) for key in covered])

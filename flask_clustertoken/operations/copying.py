@@ -150,9 +150,7 @@ class Copy:
 
 
 def _pages(store: ClusterStore) -> Iterator[list[tuple[str, Record]]]:
-    after = ""
-    while page := store.scan("", after):
-        after = page[-1][0]
+    for page in store.pages(""):
         yield [(key, one) for key, one in page if not key.startswith(LEFT_BEHIND)]
 
 

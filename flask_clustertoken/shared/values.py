@@ -78,8 +78,5 @@ class SharedData:
 
     def keys(self) -> Iterator[str]:
         """Every key, in a stable order; pages are read as needed."""
-        after = ""
-        while page := self._store.scan(self._prefix, after):
-            after = page[-1][0]
-            for key, _ in page:
-                yield unquote(key[len(self._prefix) :])
+        for key, _ in self._store.walk(self._prefix):
+            yield unquote(key[len(self._prefix) :])

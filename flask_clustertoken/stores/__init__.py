@@ -18,7 +18,6 @@ from ..errors import ConfigurationError
 from ..settings import plain_url
 from .base import CALL_TIMEOUT, ClusterStore
 from .lease import Lease as Lease
-from .zookeeper.connection import Line as Line
 
 __all__ = ["ClusterStore", "open_store", "schemes"]
 
@@ -67,6 +66,33 @@ def _factory(scheme: str, setting: str) -> StoreFactory:
             f"Choose one of: {', '.join(name + ':' for name in schemes())}.",
         )
     return cast(StoreFactory, point.load())
+
+
+def _class_of(url: str) -> type[ClusterStore] | None:
+    """The class of the store that *url* names; ``None`` where no URL or no store does.
+
+    A third party may have registered something else that has ``from_url``: it says nothing.
+    """
+    try:
+        found: object = _factory(plain_url(url).partition(":")[0], "STORE")
+    except ConfigurationError:
+        return None
+    return found if isinstance(found, type) and issubclass(found, ClusterStore) else None
+
+
+def unshared(url: str) -> str:
+    """The scheme of *url* if its store belongs to one process alone, else ``""``."""
+    found = _class_of(url)
+    return found.scheme if found is not None and not found.shared else ""
+
+
+def home_of(url: str) -> str:
+    """The folder of this host that *url* names for what is the app's own; ``""``: none.
+
+    See :meth:`.ClusterStore.home_of`.
+    """
+    found = _class_of(url)
+    return found.home_of(plain_url(url)) if found is not None else ""
 
 
 def open_store(

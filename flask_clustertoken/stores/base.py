@@ -9,6 +9,8 @@ Constructing a store opens nothing. It opens in the process that first uses it, 
 a child after a fork. Whether a record is alive is judged by the store's *clock* alone; a
 server's own time-to-live may only be a broom that sweeps later.
 
+The words of the contract are in three modules and all importable from here: what is written
+(:mod:`.changes`), what is read (:mod:`.answers`), and what all stores keep to (:mod:`.rules`).
 ``flask_clustertoken.testing.contract`` holds these sentences as a test suite that any store,
 also one of yours, can be put through.
 """
@@ -17,189 +19,47 @@ from __future__ import annotations
 
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar
 
 from .. import forks
 from ..clock import Clock, SystemClock
-from ..errors import Conflict
-from ..settings import VALUE_LIMIT as VALUE_LIMIT
+from .answers import FORMAT, Batch, Entry, Presence, Purged, Remark, Root, Vouched
+from .changes import Add, Change, Delete, HeadIs, Held, NewEntry, Put, Record, Require
+from .rules import VALUE_LIMIT, next_seq, seq_at, time_of
 
-#: The number of the layout that this version writes into :class:`Root`.
-FORMAT = 1
+__all__ = [
+    "CALL_TIMEOUT",
+    "FORMAT",
+    "PAGE",
+    "VALUE_LIMIT",
+    "Add",
+    "Batch",
+    "Change",
+    "ClusterStore",
+    "Delete",
+    "Entry",
+    "HeadIs",
+    "Held",
+    "NewEntry",
+    "Presence",
+    "Purged",
+    "Put",
+    "Record",
+    "Remark",
+    "Require",
+    "Root",
+    "Vouched",
+    "next_seq",
+    "seq_at",
+    "time_of",
+]
 
 #: Seconds that a call to a store may take unless the opener says otherwise.
 CALL_TIMEOUT = 5.0
 
 #: Entries that one :meth:`ClusterStore.read` returns at most.
 PAGE = 1000
-
-
-# -- records ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A value and the end of its life in wall-clock seconds (``None``: it has none)."""
-
-    value: bytes
-    expires_at: float | None
-
-    def alive(self, now: float) -> bool:
-        return self.expires_at is None or now < self.expires_at
-
-
-@dataclass(frozen=True, slots=True)
-class Add:
-    """Part of a transaction: create *key* only where nothing lives, else :class:`Conflict`."""
-
-    key: str
-    value: bytes
-    expires_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """Part of a transaction: create or replace *key*, value and life together."""
-
-    key: str
-    value: bytes
-    expires_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Delete:
-    """Part of a transaction: *key* is gone afterwards; deleting nothing is fine."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Require:
-    """Part of a transaction: *key* is alive at that moment, else :class:`Conflict`."""
-
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class HeadIs:
-    """Part of a transaction: the feed's last number is still *seq*, else :class:`HeadMoved`.
-
-    Judged before the entries of the same transaction are appended. So what was judged by a view
-    that stands at *seq* is true in this very step.
-    """
-
-    seq: int
-
-
-Change = Add | Put | Delete | Require | HeadIs
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What whoever loads must still hold: *key* is alive, with *value*."""
-
-    key: str
-    value: bytes
-
-    def check(self, found: Record | None, now: float) -> None:
-        """:class:`Conflict` unless *found*, which is under *key*, says so at *now*."""
-        if found is None or found.value != self.value or not found.alive(now):
-            raise Conflict(self.key)
-
-
-# -- feed ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class NewEntry:
-    """What is to be appended.
-
-    *id* is a text of 1 to 64 letters, digits, ``-`` or ``_`` chosen by the caller: appending
-    a known id again changes nothing and returns the first number, so a retry after a lost
-    answer is safe. *keep_until* (wall-clock seconds) is the earliest end that the writer knew
-    of; ``None`` means "until it is trimmed by name".
-    """
-
-    id: str
-    body: bytes
-    keep_until: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What was appended as number *seq*; *prev* is the number of the entry before it (0: none)."""
-
-    seq: int
-    prev: int
-    id: str
-    body: bytes
-    keep_until: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One page of the feed.
-
-    *entries* are in ascending order. Whoever has applied them is at *seq*. *more* says that
-    another page follows at once. *floor* is the highest number ever trimmed: a reader whose
-    position lies below it has missed something that it can no longer read, and starts again
-    from 0. Reading from 0 gives every entry that still stands: the snapshot.
-    """
-
-    entries: tuple[Entry, ...]
-    seq: int
-    more: bool
-    floor: int
-
-
-# -- presence and root -----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Vouched:
-    """The proof of :meth:`ClusterStore.vouch`: the feed's head, and the store's wall clock."""
-
-    seq: int
-    time: float
-
-
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """A node's entry: its own words in *info*, and a *version* that changes with each vouch.
-
-    No version comes again, not even after the entry was withdrawn and made anew.
-
-    *changed_at* is the store's wall clock at the last change: for display, never for a promise.
-    """
-
-    node_id: str
-    info: bytes
-    version: int
-    changed_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """What is said once about a store.
-
-    *epoch* is random, made with the store and kept by a migration. *state* is ``open``,
-    ``preparing`` (being filled by a migration) or ``sealed`` (moved to *moved_to*).
-    """
-
-    epoch: str
-    state: str = "open"
-    moved_to: str = ""
-    format: int = FORMAT
-
-
-class Purged(NamedTuple):
-    """How many records :meth:`ClusterStore.purge` deleted, and whether that was all."""
-
-    deleted: int
-    done: bool
-
 
 _stores: weakref.WeakSet[ClusterStore] = weakref.WeakSet()
 
@@ -238,6 +98,20 @@ class ClusterStore(ABC):
         self.clock: Clock = clock or SystemClock()
         self.timeout = timeout
         _stores.add(self)
+
+    @classmethod
+    def home_of(cls, url: str) -> str:
+        """The folder of this host in which an app whose store is *url* keeps what is its own.
+
+        ``""`` where the store's URL names none. For an app without an instance folder: its key
+        file lies there.
+        """
+        return ""
+
+    @property
+    def host_folder(self) -> str:
+        """The folder of this host that is the store; ``""`` if it is none."""
+        return ""
 
     # life
 
@@ -302,6 +176,19 @@ class ClusterStore(ABC):
         *prefix* is empty or ends with ``/``. *after* is the last key of the page before. A
         record that lives through the whole walk is met once; the walk ends with an empty page.
         """
+
+    def pages(
+        self, prefix: str, after: str = "", limit: int = PAGE
+    ) -> Iterator[list[tuple[str, Record]]]:
+        """Every page of a walk with :meth:`scan`, each read when it is asked for."""
+        while page := self.scan(prefix, after, limit):
+            after = page[-1][0]
+            yield page
+
+    def walk(self, prefix: str) -> Iterator[tuple[str, Record]]:
+        """Every live record whose key begins with *prefix*, page by page; see :meth:`scan`."""
+        for page in self.pages(prefix):
+            yield from page
 
     @abstractmethod
     def purge(self, before: float, limit: int = PAGE) -> Purged:
@@ -406,6 +293,13 @@ class ClusterStore(ABC):
         return self.clock.time()
 
     # root and moving house
+
+    def remarks(self) -> list[Remark]:
+        """What is to be known of what is behind the store, where that decides what it promises.
+
+        For the operator; asked for before :meth:`begun`, and makes nothing either.
+        """
+        return []
 
     def begun(self) -> bool:
         """Whether there is anything to ask yet; never makes it. For whoever must not begin one.

@@ -15,14 +15,8 @@ from threading import RLock
 from typing import Any, ClassVar
 
 from ..clock import Clock
-from ..errors import (
-    ClusterTokenError,
-    ConfigurationError,
-    Conflict,
-    HeadMoved,
-    NotAnnounced,
-    StoreNotOpen,
-)
+from ..errors import ConfigurationError
+from . import rules
 from .base import (
     CALL_TIMEOUT,
     PAGE,
@@ -32,14 +26,12 @@ from .base import (
     ClusterStore,
     Delete,
     Entry,
-    HeadIs,
     Held,
     NewEntry,
     Presence,
     Purged,
     Put,
     Record,
-    Require,
     Root,
     Vouched,
 )
@@ -92,10 +84,7 @@ class MemoryStore(ClusterStore):
     ) -> MemoryStore:
         if url.rstrip("/") != "memory:":
             raise ConfigurationError("STORE", f"{url!r}: memory: takes no path.")
-        if options:
-            raise ConfigurationError(
-                "STORE_OPTIONS", f"memory: has no option {min(options)!r}.", "Remove it."
-            )
+        rules.no_options("memory", options)
         return cls(clock=clock, timeout=timeout)
 
     @property
@@ -104,14 +93,12 @@ class MemoryStore(ClusterStore):
 
     def _open(self) -> Shelf:
         if self._closed:
-            raise ClusterTokenError("this store handle was closed")
+            raise rules.was_closed()
         return self._shelf
 
     def _writable(self) -> Shelf:
         shelf = self._open()
-        root = self.root()
-        if root.state == "sealed":
-            raise StoreNotOpen(f"this store was moved to {root.moved_to}")
+        rules.require_open(self.root())
         return shelf
 
     def forget(self) -> None:
@@ -199,14 +186,7 @@ class MemoryStore(ClusterStore):
         return seqs
 
     def _change(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            if isinstance(change, HeadIs) and self._shelf.head != change.seq:
-                raise HeadMoved(change.seq)
-        for change in changes:
-            if isinstance(change, Add) and self._alive(change.key):
-                raise Conflict(change.key)
-            if isinstance(change, Require) and not self._alive(change.key):
-                raise Conflict(change.key)
+        rules.check_conditions(changes, lambda: self._shelf.head, self._alive)
         for change in changes:
             if isinstance(change, Add | Put):
                 self._shelf.records[change.key] = Record(change.value, change.expires_at)
@@ -215,7 +195,7 @@ class MemoryStore(ClusterStore):
 
     def _append_one(self, new: NewEntry, above: int = 0) -> int:
         shelf = self._shelf
-        seq = max(shelf.head + 1, int(self.clock.time() * 1e6), above + 1)
+        seq = rules.next_seq(shelf.head, self.clock.time(), above)
         shelf.entries.append(Entry(seq, shelf.head, new.id, new.body, new.keep_until))
         shelf.known[new.id] = shelf.head = seq
         return seq
@@ -271,7 +251,7 @@ class MemoryStore(ClusterStore):
         shelf = self._open()
         with shelf.lock:
             if node_id not in shelf.presence:
-                raise NotAnnounced("this node has no entry in the list of nodes")
+                raise rules.not_announced()
             self.announce(node_id, info)
             return Vouched(shelf.head, self.time())
 
@@ -320,8 +300,7 @@ class MemoryStore(ClusterStore):
     ) -> None:
         shelf = self._open()
         with shelf.lock:
-            if self.root().state != "preparing":
-                raise StoreNotOpen("only a store that is being prepared can be filled")
+            rules.require_preparing(self.root())
             if held is not None:
                 held.check(shelf.records.get(held.key), self.clock.time())
             shelf.records.update(records)

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..authority import TokenAuthority
 from ..clock import Clock
-from ..settings import PREFIX, Settings, plain_url
+from ..settings import PREFIX, Settings
+from ..stores import home_of
 from .cookies import Cookie
 from .request_token import CROSS_ORIGIN as CROSS_ORIGIN
 from .request_token import ENVIRON_KEY as ENVIRON_KEY
@@ -54,7 +55,7 @@ class ClusterTokenMiddleware:
             given = {PREFIX + name.upper(): value for name, value in settings.items()}
             authority = TokenAuthority(
                 Settings.from_mapping(given),
-                instance_path=instance_path or _home(settings["store"]),
+                instance_path=instance_path or home_of(settings["store"]),
                 clock=clock,
             )
         elif settings or instance_path or clock is not None:
@@ -82,12 +83,3 @@ class ClusterTokenMiddleware:
         handle = environ[ENVIRON_KEY] = Handle(self, environ)
         # (Not kept in the handle: a server's start_response may know the environ.)
         return self.wsgi_app(environ, partial(handle.start, start_response))
-
-
-def _home(store: str) -> str:
-    """Plain WSGI has no instance folder: the key file lies beside an embedded store's folder."""
-    from pathlib import Path
-
-    scheme, _, rest = plain_url(store).partition(":")
-    path = "/" + rest.lstrip("/")
-    return str(Path(path).parent) if scheme == "directory" and rest.strip("/") else ""

@@ -11,7 +11,6 @@ from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import ClusterStore
 from flask_clustertoken.testing.contract import StoreContract
 from tests.servers.zookeeper import Ensemble
-from tests.stores.test_lease import LeaseContract
 
 
 @pytest.mark.zookeeper
@@ -20,25 +19,6 @@ class TestZooKeeperStore(StoreContract):
 
     @pytest.fixture
     def make_store(
-        self, ensemble: Ensemble, zk_root: str, clock: ManualClock
-    ) -> Iterator[Callable[[], ClusterStore]]:
-        handles: list[ClusterStore] = []
-
-        def make() -> ClusterStore:
-            handles.append(open_store(ensemble.url(zk_root), clock=clock, timeout=15))
-            return handles[-1]
-
-        yield make
-        for handle in handles:
-            handle.close()
-
-
-@pytest.mark.zookeeper
-class TestLeaseOverZooKeeper(LeaseContract):
-    """The lease of :mod:`flask_clustertoken.stores.lease`."""
-
-    @pytest.fixture
-    def opened(
         self, ensemble: Ensemble, zk_root: str, clock: ManualClock
     ) -> Iterator[Callable[[], ClusterStore]]:
         handles: list[ClusterStore] = []

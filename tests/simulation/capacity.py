@@ -24,7 +24,12 @@ from flask_clustertoken.revocations import FollowerThread, runner
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.zookeeper import connection, queue, realm, records, site
-from flask_clustertoken.stores.zookeeper.connection import LONGEST_RECONNECT, Deadline, LineLost, Op
+from flask_clustertoken.stores.zookeeper.connection import (
+    LONGEST_RECONNECT,
+    CallDeadline,
+    LineLost,
+    Op,
+)
 from tests.stores.zk_tree import Tree, TreeLine
 
 from .turnstile import Flag, Turnstile
@@ -106,7 +111,7 @@ class SlowLine(TreeLine):
 
         self._servers.enter(self.number, 1, connected)
 
-    def _through(self, deadline: Deadline, requests: int, work: Callable[[], Any]) -> Any:
+    def _through(self, deadline: CallDeadline, requests: int, work: Callable[[], Any]) -> Any:
         turnstile, answers = self._servers.turnstile, []
         if not self._connected:
             self._servers.lineless.append((turnstile.now, self.number))
@@ -133,15 +138,17 @@ class SlowLine(TreeLine):
             raise error
         return answer
 
-    def ask(self, deadline: Deadline, *requests: Callable[[Any], Any]) -> list[Any]:
+    def ask(self, deadline: CallDeadline, *requests: Callable[[Any], Any]) -> list[Any]:
         ask = super().ask
         found: list[Any] = self._through(deadline, len(requests), lambda: ask(deadline, *requests))
         return found
 
-    def ask_many(self, deadline: Deadline, requests: Sequence[Callable[[Any], Any]]) -> list[Any]:
+    def ask_many(
+        self, deadline: CallDeadline, requests: Sequence[Callable[[Any], Any]]
+    ) -> list[Any]:
         return self.ask(deadline, *requests) if requests else []
 
-    def multi(self, deadline: Deadline, ops: Sequence[Op]) -> list[Any]:
+    def multi(self, deadline: CallDeadline, ops: Sequence[Op]) -> list[Any]:
         multi = super().multi
         found: list[Any] = self._through(deadline, 1, lambda: multi(deadline, ops))
         return found

@@ -10,7 +10,7 @@ import pytest
 from flask_clustertoken import stores
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import ConfigurationError
-from flask_clustertoken.stores import open_store, schemes
+from flask_clustertoken.stores import home_of, open_store, schemes, unshared
 from flask_clustertoken.stores.directory import DirectoryStore
 from flask_clustertoken.stores.memory import MemoryStore
 
@@ -110,6 +110,38 @@ def test_another_package_brings_a_store(monkeypatch: pytest.MonkeyPatch) -> None
     assert isinstance(store, ThirdParty)
     assert store.clock is clock
     assert "third" in schemes()
+
+
+def test_what_a_store_is_its_class_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else knows a scheme; what is no store's URL, or no such class, says nothing."""
+    points = [
+        EntryPoint(name, f"{__name__}:ThirdParty", "flask_clustertoken.stores")
+        for name in ("third", "function")
+    ]
+    monkeypatch.setattr(stores, "entry_points", lambda *, group: points)
+    monkeypatch.setattr(
+        EntryPoint, "load", lambda self: ThirdParty if self.name == "third" else lambda: None
+    )
+
+    assert unshared("MEMORY:") == unshared("third:x") == "memory"
+    others = ["directory:", "zookeeper://h/x", "function:x", "oracle:x", ""]
+    assert [url for url in others if unshared(url)] == []
+    assert home_of("Directory:///var/lib/app/shared/") == home_of("directory:/var/lib/app/x")
+    assert home_of("directory:///var/lib/app/shared") == "/var/lib/app"
+    assert [url for url in [*others, "memory:", "directory://"] if home_of(url)] == []
+
+
+def test_a_folder_is_the_directory_stores_alone(tmp_path: Path) -> None:
+    """And it is the store that knows what an operator should know of it; it makes nothing."""
+    tmp_path.chmod(0o700)
+    store = open_store(f"directory://{tmp_path}/shared")
+    assert (store.host_folder, store.remarks()) == (f"{tmp_path}/shared", [])
+    assert not (tmp_path / "shared").exists()
+    (tmp_path / "shared").mkdir(mode=0o755)
+    (remark,) = store.remarks()
+    assert (remark.severity, remark.remedy) == ("warning", f"Run: chmod 700 {tmp_path}/shared")
+    memory = open_store("memory:")
+    assert (memory.host_folder, memory.remarks()) == ("", [])
 
 
 def test_realms_do_not_meet(tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ import pytest
 
 from flask_clustertoken import backoff
 from flask_clustertoken.errors import StoreUnavailable
-from flask_clustertoken.stores import Line
-from flask_clustertoken.stores.zookeeper import handler
-from flask_clustertoken.stores.zookeeper.address import Options, Place
-from flask_clustertoken.stores.zookeeper.connection import Deadline
+from flask_clustertoken.stores.zookeeper import Line, handler
+from flask_clustertoken.stores.zookeeper.address import EnsembleAddress, ZooKeeperOptions
+from flask_clustertoken.stores.zookeeper.connection import CallDeadline
 from flask_clustertoken.stores.zookeeper.site import get
 from tests.servers.ports import spare_ports
 from tests.waiting import wait_until
@@ -22,14 +21,14 @@ from tests.waiting import wait_until
 def line() -> Iterator[Line]:
     """To servers of which there is none."""
     hosts = tuple(("127.0.0.1", port) for port in spare_ports(2))
-    made = Line(Place(hosts, "/app"), Options(), 0.05, lambda connected: None)
+    made = Line(EnsembleAddress(hosts, "/app"), ZooKeeperOptions(), 0.05, lambda connected: None)
     yield made
     made.close()
 
 
 def fails(line: Line) -> bool:
     with pytest.raises(StoreUnavailable):
-        line.ask(Deadline(0.05), get("/app"))
+        line.ask(CallDeadline(0.05), get("/app"))
     return True
 
 

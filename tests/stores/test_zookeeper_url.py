@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.stores import open_store
-from flask_clustertoken.stores.zookeeper.address import DEFAULT_ROOT, parse_options, parse_place
+from flask_clustertoken.stores.zookeeper.address import DEFAULT_ROOT, parse_address, parse_options
 from flask_clustertoken.stores.zookeeper.codec import escape, key_names, names_key, unescape
 
 
 def test_a_root_repeated_for_each_server_is_one_root() -> None:
     """kazoo's own parser keeps one server of this and the root ``/pano,zkhost2:2181/pano``."""
-    place = parse_place("zookeeper://zkhost1:2181/pano,zkhost2:2181/pano")
+    place = parse_address("zookeeper://zkhost1:2181/pano,zkhost2:2181/pano")
     assert place.hosts == (("zkhost1", 2181), ("zkhost2", 2181))
     assert place.root == "/pano"
     assert place.servers == "zkhost1:2181,zkhost2:2181"
@@ -35,9 +35,9 @@ def test_a_root_repeated_for_each_server_is_one_root() -> None:
 )
 def test_both_forms_are_read(url: str, servers: str, root: str) -> None:
     """The port is 2181 unless given; a slash at the end means nothing."""
-    place = parse_place(url)
+    place = parse_address(url)
     assert (place.servers, place.root) == (servers, root)
-    assert parse_place(place.url) == place
+    assert parse_address(place.url) == place
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_both_forms_are_read(url: str, servers: str, root: str) -> None:
 def test_what_is_wrong_names_the_setting_and_a_remedy(url: str) -> None:
     """An ambiguous or broken URL stops the start."""
     with pytest.raises(ConfigurationError) as caught:
-        parse_place(url)
+        parse_address(url)
     assert caught.value.setting == "STORE"
     assert caught.value.remedy
 
@@ -81,7 +81,7 @@ def test_what_is_wrong_names_the_setting_and_a_remedy(url: str) -> None:
 def test_a_password_in_the_url_is_refused_and_not_repeated() -> None:
     """The URL is shown to people; a password belongs into the options."""
     with pytest.raises(ConfigurationError, match="STORE_OPTIONS") as caught:
-        parse_place("zookeeper://user:s3cret@h1:2181/app")
+        parse_address("zookeeper://user:s3cret@h1:2181/app")
     assert "s3cret" not in str(caught.value)
 
 

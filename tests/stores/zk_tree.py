@@ -1,7 +1,7 @@
 """A ZooKeeper of dictionaries, to put a step of somebody else between any two requests.
 
-It stands where the connection stands (``_zk_client.Line``) and answers each request at once.
-What it shows is a matter of order alone; how servers, sessions and time behave is tested with
+It stands where the connection stands (``zookeeper.connection.Line``) and answers each request at
+once. What it shows is a matter of order alone; how servers, sessions and time behave is tested with
 real servers in ``tests/ensemble``.
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
-from flask_clustertoken.stores.zookeeper.connection import Deadline, Op, Refused, Rejected
+from flask_clustertoken.stores.zookeeper.connection import CallDeadline, Op, Refused, Rejected
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class TreeLine:
         if self.between is not None:
             self.between()
 
-    def ask(self, deadline: Deadline, *requests: Callable[[Any], Any]) -> list[Any]:
+    def ask(self, deadline: CallDeadline, *requests: Callable[[Any], Any]) -> list[Any]:
         answers = []
         for request in requests:
             self._next()
@@ -165,10 +165,12 @@ class TreeLine:
             self.writes += client.wrote
         return answers
 
-    def ask_many(self, deadline: Deadline, requests: Sequence[Callable[[Any], Any]]) -> list[Any]:
+    def ask_many(
+        self, deadline: CallDeadline, requests: Sequence[Callable[[Any], Any]]
+    ) -> list[Any]:
         return self.ask(deadline, *requests)
 
-    def multi(self, deadline: Deadline, ops: Sequence[Op]) -> list[Any]:
+    def multi(self, deadline: CallDeadline, ops: Sequence[Op]) -> list[Any]:
         self._next(writes=True)
         return self.tree.commit(ops)
 

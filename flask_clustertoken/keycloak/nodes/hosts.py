@@ -62,23 +62,17 @@ class Hosts:
 
     def listed(self) -> Iterator[Host]:
         """The registered hosts, as the cluster store knows them."""
-        after = ""
-        while page := self._authority.store.scan(self._keys.hosts, after):
-            after = page[-1][0]
-            for _, record in page:
-                data = json.loads(record.value)
-                yield Host(data["host"], data["at"], self.workers(data["host"]))
+        for _, record in self._authority.store.walk(self._keys.hosts):
+            data = json.loads(record.value)
+            yield Host(data["host"], data["at"], self.workers(data["host"]))
 
     def workers(self, host: str) -> int:
         """How many live workers of *host* have given a sign of life lately."""
         return sum(1 for _ in self._signs(host))
 
     def _signs(self, host: str) -> Iterator[str]:
-        after = ""
-        prefix = self._keys.workers(host)
-        while page := self._authority.store.scan(prefix, after):
-            after = page[-1][0]
-            yield from (key for key, record in page if not _is_dead(record.value))
+        found = self._authority.store.walk(self._keys.workers(host))
+        return (key for key, record in found if not _is_dead(record.value))
 
     def sign(self, host: str, worker: str) -> None:
         """This worker of *host* is alive."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...settings import PREFIX, Settings
+from ...stores import unshared
 from .findings import Finding
 
 
@@ -15,11 +16,12 @@ def look_at_settings(settings: Settings, *, production: bool = True) -> Iterator
 
 
 def _doubts(settings: Settings, production: bool) -> Iterator[Finding]:
-    if settings.store.startswith("memory:"):
+    alone = unshared(settings.store)
+    if alone:
         yield Finding(
             "problem" if production else "warning",
             "settings",
-            "STORE is memory: each process has its own logins and revocations, gone with it",
+            f"STORE is {alone}: each process has its own logins and revocations, gone with it",
             f"Use {PREFIX}STORE = 'directory:' on one host, zookeeper://… on several.",
         )
     if not settings.cookie_secure:

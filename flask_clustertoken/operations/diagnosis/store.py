@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 
 from ...clock import SKEW, Clock
@@ -12,7 +11,7 @@ from ...errors import ClusterTokenError, ConfigurationError
 from ...revocations import Notice
 from ...settings import PREFIX, Settings
 from ...stores.base import FORMAT, ClusterStore
-from .findings import Finding
+from .findings import Finding, Level
 from .keys import look_at_ring, look_for_lost_keys
 from .nodes import look_at_nodes
 
@@ -24,15 +23,16 @@ def look_at_store(
     store: ClusterStore, settings: Settings, clock: Clock, held: list[str]
 ) -> Iterator[Finding]:
     """The store, and what is known through it; *held*: the fingerprints of this host's keys."""
-    folder = getattr(store, "path", "") if store.scheme == "directory" else ""
+    folder = store.host_folder
     if folder and not os.path.isdir(folder):
         yield Finding("warning", "store", f"{folder} is not there yet: the first start makes it")
         return
     if not store.shared:
         return
-    if folder:
-        yield from _folder_rights(folder)
     try:
+        for remark in store.remarks():
+            level: Level = "warning" if remark.severity == "warning" else "ok"
+            yield Finding(level, "store", remark.said, remark.remedy)
         if not store.begun():
             yield Finding(
                 "warning",
@@ -85,25 +85,6 @@ def look_at_store(
             "Is it running, and can this host and user reach it? Until it answers, nodes refuse "
             f"tokens {settings.max_staleness:g} s after their last contact.",
         )
-
-
-def _folder_rights(folder: str) -> Iterator[Finding]:
-    mode = os.stat(folder).st_mode
-    if mode & (stat.S_IROTH | stat.S_IXOTH | stat.S_IWOTH):
-        yield Finding(
-            "warning",
-            "store",
-            f"every user of this host can look into {folder}",
-            f"Run: chmod 700 {folder}",
-        )
-    for name in sorted(os.listdir(folder)):
-        if ".damaged-" in name:
-            yield Finding(
-                "warning",
-                "store",
-                f"{name} was set aside because it could not be read",
-                "Put a backup back if there is one (README.txt says how), or delete it.",
-            )
 
 
 def _state(state: str, moved_to: str) -> Iterator[Finding]:

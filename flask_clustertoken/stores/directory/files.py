@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from ...clock import Clock
-from ...errors import ClusterTokenError, StoreDamaged, StoreError, StoreUnavailable
+from ...errors import StoreDamaged, StoreError, StoreUnavailable
+from ..rules import was_closed
 from . import folder as _folder
 from .counter import Counter, exclusive, identity
 from .database import Connection, Database, Replaced, is_damage, is_full
@@ -61,7 +62,7 @@ class Files:
 
     def check_not_closed(self) -> None:
         if self._closed:
-            raise ClusterTokenError("this store handle was closed")
+            raise was_closed()
 
     def _drop(self, database: Database | None) -> None:
         if database is not None:

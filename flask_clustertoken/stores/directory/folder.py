@@ -6,6 +6,7 @@ import os
 import stat
 
 from ...errors import ConfigurationError, StoreUnavailable
+from ..base import Remark
 
 #: File systems where another machine may write too. Locks and shared memory, on which the
 #: embedded store rests, do not hold between machines there.
@@ -165,3 +166,26 @@ def explain(folder: str) -> None:
                 note.write(_README)
     except (OSError, StoreUnavailable):
         return  # the store works without its note
+
+
+def remarks(folder: str) -> list[Remark]:
+    """What the operator ought to know of *folder*, which is there."""
+    found = []
+    if os.stat(folder).st_mode & (stat.S_IROTH | stat.S_IXOTH | stat.S_IWOTH):
+        found.append(
+            Remark(
+                "warning",
+                f"every user of this host can look into {folder}",
+                f"Run: chmod 700 {folder}",
+            )
+        )
+    for name in sorted(os.listdir(folder)):
+        if ".damaged-" in name:
+            found.append(
+                Remark(
+                    "warning",
+                    f"{name} was set aside because it could not be read",
+                    "Put a backup back if there is one (README.txt says how), or delete it.",
+                )
+            )
+    return found

@@ -12,11 +12,11 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
 from typing import Any, ClassVar
 
 from ...clock import Clock
-from ...errors import ConfigurationError, NotAnnounced, StoreNotOpen, StoreUnavailable
+from ...errors import ConfigurationError, StoreUnavailable
+from .. import rules
 from ..base import (
     CALL_TIMEOUT,
     PAGE,
@@ -29,13 +29,14 @@ from ..base import (
     Presence,
     Purged,
     Record,
+    Remark,
     Root,
     Vouched,
 )
 from .counter import identity
 from .database import Connection
 from .files import LOOK_EVERY, Files
-from .folder import no_file_in_the_way
+from .folder import no_file_in_the_way, remarks
 from .tables import (
     ENTRY,
     META,
@@ -90,10 +91,7 @@ class DirectoryStore(ClusterStore):
         clock: Clock | None,
         timeout: float,
     ) -> DirectoryStore:
-        if options:
-            raise ConfigurationError(
-                "STORE_OPTIONS", f"directory: has no option {min(options)!r}.", "Remove it."
-            )
+        rules.no_options("directory", options)
         path = url.partition(":")[2]
         if path.startswith("///"):
             path = path[2:]
@@ -107,6 +105,15 @@ class DirectoryStore(ClusterStore):
             )
         no_file_in_the_way(path)
         return cls(path, realm=realm, clock=clock, timeout=timeout)
+
+    @classmethod
+    def home_of(cls, url: str) -> str:
+        rest = url.partition(":")[2]
+        return os.path.dirname("/" + rest.strip("/")) if rest.strip("/") else ""
+
+    @property
+    def host_folder(self) -> str:
+        return self.path
 
     @property
     def url(self) -> str:
@@ -209,12 +216,9 @@ class DirectoryStore(ClusterStore):
             if known:
                 return known
             make(db, changes, self.clock.time())
-            return add_entries(db, entries, max(above + 1, self._microseconds()))
+            return add_entries(db, entries, self.clock.time(), above)
 
         return self._files.write(work, durable=bool(entries))
-
-    def _microseconds(self) -> int:
-        return int(self.clock.time() * 1e6)
 
     def read(self, after: int, limit: int = PAGE) -> Batch:
         # One statement, so the head and the entries are of one snapshot.
@@ -287,7 +291,7 @@ class DirectoryStore(ClusterStore):
                 (info, self.clock.time(), node_id),
             ).rowcount
             if not changed:
-                raise NotAnnounced("this node has no entry in the list of nodes")
+                raise rules.not_announced()
             head: int = db.execute("SELECT head FROM meta").fetchall()[0][0]
             return head
 
@@ -312,6 +316,10 @@ class DirectoryStore(ClusterStore):
 
     # root and moving house
 
+    def remarks(self) -> list[Remark]:
+        """Who may look into the folder, and what was set aside in it."""
+        return remarks(self.path) if os.path.isdir(self.path) else []
+
     def begun(self) -> bool:
         self._files.check_not_closed()
         try:
@@ -331,7 +339,7 @@ class DirectoryStore(ClusterStore):
                 (new.epoch, new.state, new.moved_to, new.format),
             )
             if entry is not None:
-                add_entries(db, [entry], self._microseconds())
+                add_entries(db, [entry], self.clock.time())
             return True
 
         return self._files.write(work, durable=True)
@@ -346,11 +354,9 @@ class DirectoryStore(ClusterStore):
         held: Held | None = None,
     ) -> None:
         # In pieces, so that the lock is not held while the other store is being read.
-        rest = iter(records)
-        while some := list(islice(rest, PAGE)):
+        for some in rules.in_pages(records, PAGE):
             self._load(some, [], 0, 0, held)
-        entries = iter(entries)
-        while page := list(islice(entries, PAGE)):
+        for page in rules.in_pages(entries, PAGE):
             self._load([], page, max(entry.seq for entry in page), 0, held)
         self._load([], [], head, floor, held)
 
@@ -363,8 +369,7 @@ class DirectoryStore(ClusterStore):
         held: Held | None,
     ) -> None:
         def work(db: Connection) -> None:
-            if said(db.execute(META).fetchall())[0].state != "preparing":
-                raise StoreNotOpen("only a store that is being prepared can be filled")
+            rules.require_preparing(said(db.execute(META).fetchall())[0])
             if held is not None:
                 now = self.clock.time()
                 held.check(alive(db, held.key, now), now)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...errors import Conflict, HeadMoved, StoreNotOpen
-from ..base import FORMAT, Add, Change, Delete, HeadIs, NewEntry, Put, Record, Require, Root
+from .. import rules
+from ..base import Add, Change, Delete, NewEntry, Put, Record, Root
 from .database import Connection
 
 META = "SELECT epoch, state, moved_to, format, head, floor FROM meta"
@@ -18,19 +18,13 @@ SAVE_ENTRY = f" INTO feed ({ENTRY}) VALUES (?, ?, ?, ?, ?)"
 def said(rows: list[Any]) -> tuple[Root, int, int]:
     """What the answer to :data:`META` says: the root, the feed's head and its floor."""
     epoch, state, moved_to, number, head, floor = rows[0]
-    if number > FORMAT:
-        raise StoreNotOpen(
-            f"this store has format {number}, this version of Flask-ClusterToken reads up to "
-            f"{FORMAT}: a version that reads format {number} is needed."
-        )
+    rules.require_known_format(number)
     return Root(epoch, state, moved_to, number), head, floor
 
 
 def require_open(db: Connection) -> None:
     """:class:`StoreNotOpen` if the store is sealed."""
-    root = said(db.execute(META).fetchall())[0]
-    if root.state == "sealed":
-        raise StoreNotOpen(f"this store was moved to {root.moved_to}")
+    rules.require_open(said(db.execute(META).fetchall())[0])
 
 
 def alive(db: Connection, key: str, now: float) -> Record | None:
@@ -47,14 +41,9 @@ def head_of(db: Connection) -> int:
 
 def make(db: Connection, changes: Sequence[Change], now: float) -> None:
     """Make *changes*; :class:`Conflict` if a condition did not hold before the first of them."""
-    for change in changes:
-        if isinstance(change, HeadIs) and head_of(db) != change.seq:
-            raise HeadMoved(change.seq)
-    for change in changes:
-        if isinstance(change, Add | Require):
-            there = alive(db, change.key, now) is not None
-            if there is isinstance(change, Add):
-                raise Conflict(change.key)
+    rules.check_conditions(
+        changes, lambda: head_of(db), lambda key: alive(db, key, now) is not None
+    )
     for change in changes:
         if isinstance(change, Add | Put):
             db.execute(SAVE_RECORD, (change.key, change.value, change.expires_at))
@@ -74,8 +63,10 @@ def numbers_of(db: Connection, entries: Sequence[NewEntry]) -> list[int]:
     return [known.get(entry.id, known[entries[0].id] + i) for i, entry in enumerate(entries)]
 
 
-def add_entries(db: Connection, entries: Sequence[NewEntry], at_least: int) -> list[int]:
-    """Append *entries* with consecutive numbers after the head and from *at_least* on.
+def add_entries(
+    db: Connection, entries: Sequence[NewEntry], now: float, above: int = 0
+) -> list[int]:
+    """Append *entries* with consecutive numbers after the head, and above *above*.
 
     The counter stands above the head after an old copy of the database was put back: the
     numbers that were given out before are not given out again.
@@ -83,7 +74,7 @@ def add_entries(db: Connection, entries: Sequence[NewEntry], at_least: int) -> l
     if not entries:
         return []
     head = head_of(db)
-    first = max(head + 1, at_least, db.counted + 1)
+    first = rules.next_seq(head, now, max(above, db.counted))
     seqs = list(range(first, first + len(entries)))
     db.executemany(
         "INSERT" + SAVE_ENTRY,

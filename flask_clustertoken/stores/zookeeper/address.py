@@ -32,7 +32,7 @@ def _wrong(problem: str, remedy: str = _EXAMPLE) -> ConfigurationError:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class EnsembleAddress:
     """The servers of an ensemble, and the path under which all that is ours lives."""
 
     hosts: tuple[tuple[str, int], ...]
@@ -50,7 +50,7 @@ class Place:
         return f"zookeeper://{self.servers}{self.root}"
 
 
-def parse_place(url: str) -> Place:
+def parse_address(url: str) -> EnsembleAddress:
     """Read a ``zookeeper:`` URL; :class:`ConfigurationError` (``STORE``) if it is not one."""
     scheme, separator, rest = url.partition("://")
     # (Schemes have no case: RFC 3986, 3.1.)
@@ -72,7 +72,7 @@ def parse_place(url: str) -> Place:
         server, slash, path = part.partition("/")
         hosts[_host(server)] = None
         roots.append(_root(path) if slash else None)
-    return Place(tuple(hosts), _one_root(roots) or DEFAULT_ROOT)
+    return EnsembleAddress(tuple(hosts), _one_root(roots) or DEFAULT_ROOT)
 
 
 def _host(server: str) -> tuple[str, int]:
@@ -131,7 +131,7 @@ def _one_root(roots: list[str | None]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ZooKeeperOptions:
     """How to sign on and what to protect: the setting ``STORE_OPTIONS``, checked.
 
     ==================  ==================================================================
@@ -163,7 +163,7 @@ class Options:
 _KNOWN = ("acl", "auth", "ca", "cert", "key", "sasl", "session_timeout", "tls")
 
 
-def parse_options(options: Mapping[str, Any]) -> Options:
+def parse_options(options: Mapping[str, Any]) -> ZooKeeperOptions:
     """Check ``STORE_OPTIONS``; :class:`ConfigurationError` names what is wrong, never its value."""
     for name in options:
         if name not in _KNOWN:
@@ -192,7 +192,9 @@ def parse_options(options: Mapping[str, Any]) -> Options:
     wait = options.get("session_timeout", 6.0)
     if isinstance(wait, bool) or not isinstance(wait, int | float) or not 1 <= wait <= 60:
         raise _bad("session_timeout", "is not a number of seconds from 1 to 60.")
-    return Options(auth, sasl, acl, tls, files["ca"], files["cert"], files["key"], float(wait))
+    return ZooKeeperOptions(
+        auth, sasl, acl, tls, files["ca"], files["cert"], files["key"], float(wait)
+    )
 
 
 def _listed() -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from ...errors import HeadMoved, StoreUnavailable
 from ..base import Add, Change, HeadIs, NewEntry
-from .connection import Deadline, Late, LineLost, Op
-from .feed import Feed, Seen
+from .connection import CallDeadline, Late, LineLost, Op
+from .feed import Feed, SeenHead
 from .queue import Queue, Turns
 from .records import RecordChange, Records
 from .site import Beaten, Raced, Site
@@ -18,7 +18,7 @@ class Appender:
     """What one process appends to one realm's feed."""
 
     def __init__(
-        self, site: Site, feed: Feed, records: Records, unsealed: Callable[[Deadline, bool], Op]
+        self, site: Site, feed: Feed, records: Records, unsealed: Callable[[CallDeadline, bool], Op]
     ) -> None:
         self._site = site
         self._feed = feed
@@ -29,7 +29,7 @@ class Appender:
 
     def append(
         self,
-        deadline: Deadline,
+        deadline: CallDeadline,
         entries: Sequence[NewEntry],
         changes: Sequence[Change],
         above: int,
@@ -84,7 +84,7 @@ class Appender:
             queue.leave()
             self._turns.give()
 
-    def transact(self, deadline: Deadline, changes: Sequence[Change]) -> None:
+    def transact(self, deadline: CallDeadline, changes: Sequence[Change]) -> None:
         """Make *changes* alone."""
         feed, records = self._feed, self._records
         heads, on_records = _sorted(changes)
@@ -124,7 +124,7 @@ def _sorted(changes: Sequence[Change]) -> tuple[list[int], list[RecordChange]]:
     return heads, [change for change in changes if not isinstance(change, HeadIs)]
 
 
-def _stands_at(seen: Seen, heads: Sequence[int], sure: bool) -> None:
+def _stands_at(seen: SeenHead, heads: Sequence[int], sure: bool) -> None:
     """:class:`HeadMoved` where the head is another one; a lower one only where that is *sure*."""
     for seq in heads:
         if seen.head.seq < seq and not sure:

@@ -5,7 +5,7 @@ to an hour, its connection thread can end for good, and it does not notice a for
 every call is asynchronous and waited for until a deadline, nothing is queued while there is no
 line, the back-off is our own and capped, and a client that is dead is thrown away and made anew.
 Not one that only waits for slow servers: a new one would cost them a session more. This file and
-``_zk_handler`` are those that know kazoo, which is imported at the first call.
+:mod:`.handler` are those that know kazoo, which is imported at the first call.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from ...backoff import Backoff
 from ...errors import ClusterTokenError, StoreUnavailable, ValueTooLarge
-from .address import Options, Place
+from .address import EnsembleAddress, ZooKeeperOptions
 from .handler import make_handler
 
 _log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class Op:
     version: int = -1
 
 
-class Deadline:
+class CallDeadline:
     """The moment by which a call has ended."""
 
     def __init__(self, seconds: float) -> None:
@@ -118,9 +118,13 @@ class Line:
     """
 
     def __init__(
-        self, place: Place, options: Options, timeout: float, changed: Callable[[bool], None]
+        self,
+        address: EnsembleAddress,
+        options: ZooKeeperOptions,
+        timeout: float,
+        changed: Callable[[bool], None],
     ) -> None:
-        self._place = place
+        self._address = address
         self._options = options
         self._timeout = timeout
         self._changed = changed
@@ -164,13 +168,13 @@ class Line:
         options = self._options
         # kazoo would try each server for a whole session time-out: one that swallows packets
         # would hold up the others for as long.
-        share = max(1.0, options.session_timeout / len(self._place.hosts))
+        share = max(1.0, options.session_timeout / len(self._address.hosts))
         handler = make_handler(options, share)
         self._pace(handler)
         # (kazoo's own pauses grow with what was drawn before; each is one call of sleep_func.)
         retry = {"max_tries": -1, "delay": 0.1, "backoff": 1, "max_jitter": 0.0, "max_delay": 0.1}
         zk = KazooClient(
-            hosts=self._place.servers,
+            hosts=self._address.servers,
             timeout=options.session_timeout,
             handler=handler,
             connection_retry=KazooRetry(sleep_func=handler.sleep_func, **retry),
@@ -249,7 +253,7 @@ class Line:
         heard = max(self._born, self._sign)
         return since is not None and self._failed_at - max(since, heard) > self.patience
 
-    def _connected(self, deadline: Deadline) -> Any:
+    def _connected(self, deadline: CallDeadline) -> Any:
         """The client once it is connected to a server that can write."""
         while True:
             zk = self._current()
@@ -259,7 +263,7 @@ class Line:
             # The first that wait may hope; while the ensemble stays away, nobody is held up.
             if deadline.left() == 0 or time.monotonic() - since > self._timeout:
                 raise StoreUnavailable(
-                    f"no ZooKeeper server can be reached: {self._place.servers}"
+                    f"no ZooKeeper server can be reached: {self._address.servers}"
                 ) from Late("not connected")
             if zk.connected:
                 time.sleep(min(0.05, deadline.left()))
@@ -276,7 +280,7 @@ class Line:
 
     # -- calls -------------------------------------------------------------------------
 
-    def ask(self, deadline: Deadline, *requests: Request) -> list[Any]:
+    def ask(self, deadline: CallDeadline, *requests: Request) -> list[Any]:
         """Send *requests* in order through one client and wait for every answer.
 
         An answer is what kazoo gives, or a :class:`Refused`. Raises :class:`LineLost` or
@@ -284,14 +288,14 @@ class Line:
         """
         return self._ask(self._connected(deadline), deadline, requests)
 
-    def ask_many(self, deadline: Deadline, requests: Sequence[Request]) -> list[Any]:
+    def ask_many(self, deadline: CallDeadline, requests: Sequence[Request]) -> list[Any]:
         """As :meth:`ask`, for any number of requests that need not go through one client."""
         answers: list[Any] = []
         for start in range(0, len(requests), WINDOW):
             answers += self.ask(deadline, *requests[start : start + WINDOW])
         return answers
 
-    def multi(self, deadline: Deadline, ops: Sequence[Op]) -> list[Any]:
+    def multi(self, deadline: CallDeadline, ops: Sequence[Op]) -> list[Any]:
         """Carry out all of *ops* in one step, or raise :class:`Rejected` and none of them."""
         size = sum(len(op.data) + len(op.path) + 64 for op in ops)
         if size > REQUEST_LIMIT:
@@ -312,7 +316,7 @@ class Line:
             raise StoreUnavailable("ZooKeeper refused a transaction") from trouble
         return list(results)
 
-    def _ask(self, zk: Any, deadline: Deadline, requests: Sequence[Request]) -> list[Any]:
+    def _ask(self, zk: Any, deadline: CallDeadline, requests: Sequence[Request]) -> list[Any]:
         sent = [request(zk) for request in requests]
         answers = []
         for one in sent:

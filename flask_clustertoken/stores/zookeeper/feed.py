@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import StoreDamaged
+from .. import rules
 from ..base import Batch, Entry, NewEntry
 from .codec import Head, pack_entries, pack_entry, pack_head, unpack_entries, unpack_head
-from .connection import Deadline, Op, Refused
-from .site import Raced, Site, children, children_and_stat, get, gone, stat
+from .connection import CallDeadline, Op, Refused, Request
+from .site import Data, Names, Raced, Site, ZnodeStat, children, children_and_stat, get, gone, stat
 
 #: The head carries up to so many of the newest entries, and so many bytes of them. Each
 #: append writes and each follower reads them all.
@@ -33,7 +34,7 @@ PAGES_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class SeenHead:
     """The head as it was read, and what tells whether it still is the same."""
 
     head: Head
@@ -41,7 +42,7 @@ class Seen:
     mark: tuple[int, int, int]
 
 
-def _mark(state: Any) -> tuple[int, int, int]:
+def _mark(state: ZnodeStat) -> tuple[int, int, int]:
     return state.czxid, state.mzxid, state.mtime
 
 
@@ -51,7 +52,7 @@ class Feed:
     def __init__(self, site: Site) -> None:
         self._site = site
         self.watch: Callable[[Any], None] | None = None
-        self._seen: Seen | None = None
+        self._seen: SeenHead | None = None
         self._listed: tuple[tuple[int, int], Sequence[int]] | None = None
 
     def unsure(self) -> None:
@@ -60,20 +61,20 @@ class Feed:
 
     # -- the head ----------------------------------------------------------------------
 
-    def _took(self, answer: Any) -> Seen:
-        if answer is Refused.ABSENT:
+    def _took(self, answer: Data) -> SeenHead:
+        if isinstance(answer, Refused):
             raise gone(self._site.head)
         data, state = answer
-        seen = Seen(unpack_head(data), state.version, _mark(state))
+        seen = SeenHead(unpack_head(data), state.version, _mark(state))
         self._seen = seen
         return seen
 
-    def look(self, deadline: Deadline) -> Seen:
+    def look(self, deadline: CallDeadline) -> SeenHead:
         """Read the head."""
         (answer,) = self._site.line.ask(deadline, get(self._site.head, self.watch))
         return self._took(answer)
 
-    def seen(self, deadline: Deadline, seq: int, *, anew: bool) -> Seen:
+    def seen(self, deadline: CallDeadline, seq: int, *, anew: bool) -> SeenHead:
         """The head as it was seen last where that was number *seq*, else read.
 
         For whoever has it checked by the servers afterwards.
@@ -83,14 +84,14 @@ class Feed:
             return known
         return self.look(deadline)
 
-    def look_and_queue(self, deadline: Deadline) -> tuple[Seen, Any]:
+    def look_and_queue(self, deadline: CallDeadline) -> tuple[SeenHead, Names]:
         """The head, and who stands in line for it."""
         answer, names = self._site.line.ask(
             deadline, get(self._site.head, self.watch), children(self._site.queue)
         )
         return self._took(answer), names
 
-    def after_write(self, deadline: Deadline, request: Any) -> tuple[Any, Head | None]:
+    def after_write(self, deadline: CallDeadline, request: Request) -> tuple[Any, Head | None]:
         """Send a write of our own and, through the same client, look at the head after it.
 
         While the head stands still, only its stat is fetched. No head where the write was
@@ -115,12 +116,12 @@ class Feed:
         entries: list[Entry] = []
         prev = head.seq
         for one in new:
-            seq = max(prev + 1, int(self._site.clock.time() * 1e6), above + 1)
+            seq = rules.next_seq(prev, self._site.clock.time(), above)
             entries.append(Entry(seq, prev, one.id, one.body, one.keep_until))
             prev = seq
         return entries
 
-    def plan(self, deadline: Deadline, seen: Seen, entries: Sequence[Entry]) -> list[Op]:
+    def plan(self, deadline: CallDeadline, seen: SeenHead, entries: Sequence[Entry]) -> list[Op]:
         """The operations that append *entries* to the head that was *seen*."""
         tail, spilled = _split((*seen.head.tail, *entries))
         page = seen.head.page
@@ -132,7 +133,7 @@ class Feed:
         return [*ids, Op("set", self._site.head, pack_head(head), seen.version), *ops]
 
     def spill(
-        self, deadline: Deadline, page: int, entries: Sequence[Entry]
+        self, deadline: CallDeadline, page: int, entries: Sequence[Entry]
     ) -> tuple[int, list[Op]]:
         """Move *entries* to the end of *page*, or to new ones; the last page's number."""
         chunks = chunks_of(entries)
@@ -151,7 +152,7 @@ class Feed:
             ops.append(Op("create", self._site.page(page), pack_entries(chunk.entries)))
         return page, ops
 
-    def known(self, deadline: Deadline, ids: Sequence[str]) -> list[int] | None:
+    def known(self, deadline: CallDeadline, ids: Sequence[str]) -> list[int] | None:
         """The numbers of entries with these ids, if the first of them is seen to be there."""
         answers = self._site.line.ask_many(deadline, [get(self._site.id(one)) for one in ids])
         if answers[0] is Refused.ABSENT:
@@ -162,7 +163,7 @@ class Feed:
 
     # -- reading -----------------------------------------------------------------------
 
-    def read(self, deadline: Deadline, after: int, limit: int) -> Batch:
+    def read(self, deadline: CallDeadline, after: int, limit: int) -> Batch:
         head = self.look(deadline).head
         tail = [entry for entry in head.tail if entry.seq > after]
         entries: list[Entry] = []
@@ -174,7 +175,7 @@ class Feed:
         page = tuple(entries[:limit])
         return Batch(page, page[-1].seq if more else head.seq, more, head.floor)
 
-    def numbers(self, deadline: Deadline) -> Sequence[int]:
+    def numbers(self, deadline: CallDeadline) -> Sequence[int]:
         """The pages there are, in order; listed anew only where one came or went since."""
         (state,) = self._site.line.ask(deadline, stat(self._site.pages))
         if state is None:
@@ -190,7 +191,7 @@ class Feed:
         self._listed = (state.czxid, state.pzxid), numbers
         return numbers
 
-    def _from_pages(self, deadline: Deadline, after: int, end: int, limit: int) -> list[Entry]:
+    def _from_pages(self, deadline: CallDeadline, after: int, end: int, limit: int) -> list[Entry]:
         """Entries after *after* up to *end*, some more than *limit* if there are.
 
         From one call to the next nothing is missed, whatever is swept in between: what comes

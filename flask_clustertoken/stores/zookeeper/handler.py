@@ -8,10 +8,10 @@ import sys
 from typing import Any
 
 from ...errors import ConfigurationError
-from .address import Options
+from .address import ZooKeeperOptions
 
 
-def make_handler(options: Options, patience: float) -> Any:
+def make_handler(options: ZooKeeperOptions, patience: float) -> Any:
     """kazoo's handler for the threads that this process really has, with our own sockets.
 
     A connection is given up after *patience* seconds.
@@ -44,7 +44,7 @@ def _handler() -> Any:
     return SequentialThreadingHandler()
 
 
-def _context(options: Options) -> ssl.SSLContext:
+def _context(options: ZooKeeperOptions) -> ssl.SSLContext:
     """Chain and name are checked; a named authority is the only one that is trusted.
 
     kazoo's own would check no name unless told, would trust the system's authorities as well,

@@ -9,7 +9,7 @@ from functools import partial
 
 from ..base import Entry
 from .codec import pack_entries, pack_head, unpack_entries
-from .connection import REQUEST_LIMIT, Deadline, Op, Refused
+from .connection import REQUEST_LIMIT, CallDeadline, Op, Refused
 from .feed import Feed, chunks_of
 from .site import Raced, Site, create, get
 
@@ -21,22 +21,22 @@ class Loader:
         self._site = site
         self._feed = feed
 
-    def load(self, deadline: Deadline, entries: Sequence[Entry]) -> None:
+    def load(self, deadline: CallDeadline, entries: Sequence[Entry]) -> None:
         """Bring in *entries* with their numbers; those that are here already are left alone."""
         left = sorted(entries, key=lambda one: one.seq)
         while left:
             left = self._site.again(deadline, partial(self._load_some, deadline, left))
 
-    def lift(self, deadline: Deadline, seq: int, floor: int) -> None:
+    def lift(self, deadline: CallDeadline, seq: int, floor: int) -> None:
         """Head and floor become at least these."""
         self._site.again(deadline, lambda _: self._raise(deadline, seq, floor))
 
-    def _raise(self, deadline: Deadline, seq: int, floor: int) -> None:
+    def _raise(self, deadline: CallDeadline, seq: int, floor: int) -> None:
         seen = self._feed.look(deadline)
         head = replace(seen.head, seq=max(seen.head.seq, seq), floor=max(seen.head.floor, floor))
         self._site.commit(deadline, [Op("set", self._site.head, pack_head(head), seen.version)])
 
-    def _load_some(self, deadline: Deadline, entries: list[Entry], _sure: bool) -> list[Entry]:
+    def _load_some(self, deadline: CallDeadline, entries: list[Entry], _sure: bool) -> list[Entry]:
         """Merge the first of *entries* into the page where they belong; those that are left."""
         site, seen = self._site, self._feed.look(deadline)
         head = seen.head

@@ -15,8 +15,8 @@ import time
 from collections import deque
 from typing import Any
 
-from .connection import Deadline, Refused
-from .site import Site, children, delete
+from .connection import CallDeadline, Refused
+from .site import Names, Site, children, delete
 
 #: Seconds for which the first in the line may do nothing.
 PATIENCE = 0.5
@@ -69,9 +69,9 @@ class Queue:
         self._name = secrets.token_hex(8)
         self._ticket: str | None = None
 
-    def others_first(self, names: Any) -> bool:
+    def others_first(self, names: Names) -> bool:
         """Whether somebody stands before us, by a listing of the line."""
-        if names is Refused.ABSENT or not names:
+        if isinstance(names, Refused) or not names:
             return False
         return self._ticket is None or bool(self._before(names))
 
@@ -80,7 +80,7 @@ class Queue:
         line = sorted(names, key=lambda name: name.rpartition("-")[2])
         return line[: line.index(self._ticket)] if self._ticket in line else line
 
-    def stand(self, deadline: Deadline) -> None:
+    def stand(self, deadline: CallDeadline) -> None:
         """Take a ticket, if there is none yet, and wait until it is the first."""
         line = self._site.line
         if self._ticket is None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ...clock import Clock
-from ...errors import StoreDamaged, StoreNotOpen
-from ..base import NewEntry, Presence, Root
-from .address import Options, Place
+from ...errors import StoreDamaged
+from .. import rules
+from ..base import Held, NewEntry, Root
+from .address import EnsembleAddress, ZooKeeperOptions
 from .appender import Appender
-from .codec import Head, pack_head, pack_root, unescape, unpack_root
-from .connection import Deadline, Line, Op, Refused
+from .codec import Head, pack_head, pack_root, unpack_root
+from .connection import CallDeadline, Line, Op, Refused
 from .feed import Feed
 from .loader import Loader
+from .nodes import Nodes
 from .records import Records
 from .site import Raced, Site, get, gone, stat, write
 from .sweeper import Sweeper
@@ -24,12 +26,18 @@ class Realm:
     """Made in the process that uses it; dropped in a child after a fork."""
 
     def __init__(
-        self, place: Place, options: Options, name: str, clock: Clock, timeout: float
+        self,
+        address: EnsembleAddress,
+        options: ZooKeeperOptions,
+        name: str,
+        clock: Clock,
+        timeout: float,
     ) -> None:
-        self.line = Line(place, options, timeout, self._changed)
-        self.site = Site(self.line, place.root, name, clock)
+        self.line = Line(address, options, timeout, self._changed)
+        self.site = Site(self.line, address.root, name, clock)
         self.records = Records(self.site)
         self.feed = Feed(self.site)
+        self.nodes = Nodes(self.site)
         self.sweeper = Sweeper(self.site, self.feed)
         self.loader = Loader(self.site, self.feed)
         self.appender = Appender(self.site, self.feed, self.records, self.unsealed)
@@ -69,7 +77,7 @@ class Realm:
     # -- the root ----------------------------------------------------------------------
 
     def root(
-        self, deadline: Deadline, *, anew: bool = False, behind: bool = False
+        self, deadline: CallDeadline, *, anew: bool = False, behind: bool = False
     ) -> tuple[Root, int]:
         """The root and its znode's version; makes the realm's place if it is not there.
 
@@ -101,7 +109,7 @@ class Realm:
         found = self._root = unpack_root(data), state.version
         return found
 
-    def _settle(self, deadline: Deadline) -> None:
+    def _settle(self, deadline: CallDeadline) -> None:
         """Make the realm's place in one step, as far as it is missing, the root last.
 
         Of several at once one does, and the others are told in that same step: its epoch holds.
@@ -125,27 +133,26 @@ class Realm:
         missing = [path for path in place if path not in set(there)]
         site.commit(deadline, [Op("create", path, place[path]) for path in missing])
 
-    def entries_of(self, deadline: Deadline, names: Sequence[str]) -> list[Presence]:
-        """What the nodes with these znodes say of themselves, as far as they are there."""
-        site = self.site
-        answers = site.line.ask_many(deadline, [get(f"{site.nodes}/{one}") for one in names])
-        return [
-            # The version of a znode starts again when it is made again; this does not.
-            Presence(unescape(name), answer[0], answer[1].mzxid, answer[1].mtime / 1000)
-            for name, answer in zip(names, answers, strict=True)
-            if answer is not Refused.ABSENT
-        ]
-
-    def unsealed(self, deadline: Deadline, sure: bool) -> Op:
+    def unsealed(self, deadline: CallDeadline, sure: bool) -> Op:
         """The part of a transaction that fails once the store is sealed."""
         root, version = self.root(deadline, anew=sure)
-        if root.state == "sealed":
-            if not sure:
-                raise Raced("the root")
-            raise StoreNotOpen(f"this store was moved to {root.moved_to}")
+        if root.state == "sealed" and not sure:
+            raise Raced("the root")
+        rules.require_open(root)
         return Op("check", self.site.root, version=version)
 
-    def change_root(self, deadline: Deadline, old: Root, new: Root, entry: NewEntry | None) -> bool:
+    def require_fillable(self, deadline: CallDeadline, held: Held | None) -> None:
+        """That the store is being prepared, and that *held* still is held."""
+        rules.require_preparing(
+            self.site.again(deadline, lambda _: self.root(deadline, anew=True)[0])
+        )
+        if held is not None:
+            found = self.records.look(deadline, [held.key], behind=True)[held.key]
+            held.check(None if found is None else found.record, self.site.clock.time())
+
+    def change_root(
+        self, deadline: CallDeadline, old: Root, new: Root, entry: NewEntry | None
+    ) -> bool:
         """Replace *old* by *new* with *entry* appended; ``False`` if it is not *old* any more."""
         site, feed = self.site, self.feed
         tried = False

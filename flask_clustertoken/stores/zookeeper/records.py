@@ -7,13 +7,13 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 from ...errors import Conflict
+from .. import rules
 from ..base import Add, Delete, Purged, Put, Record, Require
 from .codec import escape, key_names, names_key, pack_record, unpack_record
-from .connection import Deadline, Op, Refused
-from .site import Raced, Site, children, create, delete, get, write
+from .connection import CallDeadline, Op, Refused
+from .site import Data, Raced, Site, children, create, delete, get, write
 
 #: A change of a record, or a condition on one.
 RecordChange = Add | Put | Delete | Require
@@ -37,8 +37,8 @@ class Found:
     version: int
 
 
-def _found(answer: Any) -> Found | None:
-    if answer is Refused.ABSENT:
+def _found(answer: Data) -> Found | None:
+    if isinstance(answer, Refused):
         return None
     data, state = answer
     record, maker = unpack_record(data)
@@ -55,7 +55,7 @@ class Records:
     # -- reading -----------------------------------------------------------------------
 
     def look(
-        self, deadline: Deadline, keys: Sequence[str], *, behind: bool = False
+        self, deadline: CallDeadline, keys: Sequence[str], *, behind: bool = False
     ) -> dict[str, Found | None]:
         """What there is under *keys*, dead records included."""
         asked = list(dict.fromkeys(keys))
@@ -64,7 +64,7 @@ class Records:
         )
         return {key: _found(answer) for key, answer in zip(asked, answers, strict=True)}
 
-    def get_many(self, deadline: Deadline, keys: Sequence[str]) -> Mapping[str, Record]:
+    def get_many(self, deadline: CallDeadline, keys: Sequence[str]) -> Mapping[str, Record]:
         now = self._site.clock.time()
         found: dict[str, Record] = {}
         wanted = keys
@@ -81,7 +81,7 @@ class Records:
     # -- single changes ----------------------------------------------------------------
 
     def plan_add(
-        self, deadline: Deadline, key: str, record: Record, maker: bytes, sure: bool
+        self, deadline: CallDeadline, key: str, record: Record, maker: bytes, sure: bool
     ) -> Op | bool:
         """The operation that adds *record*, or ``True``/``False`` where that is settled."""
         one = self.look(deadline, [key])[key] if sure else None
@@ -94,13 +94,13 @@ class Records:
             return False
         return Op("set", path, data, one.version)
 
-    def plan_put(self, deadline: Deadline, key: str, record: Record, maker: bytes) -> Op:
+    def plan_put(self, deadline: CallDeadline, key: str, record: Record, maker: bytes) -> Op:
         found = self.look(deadline, [key])[key]
         what = "create" if found is None else "set"
         return Op(what, self._site.record(key), pack_record(record, maker))
 
     def plan_touch(
-        self, deadline: Deadline, key: str, expires_at: float | None, sure: bool
+        self, deadline: CallDeadline, key: str, expires_at: float | None, sure: bool
     ) -> Op | bool:
         one = self.look(deadline, [key])[key]
         if one is None or not one.record.alive(self._site.clock.time()):
@@ -113,7 +113,7 @@ class Records:
         longer = pack_record(Record(one.record.value, expires_at), one.maker)
         return Op("set", path, longer, one.version)
 
-    def delete(self, deadline: Deadline, key: str) -> bool:
+    def delete(self, deadline: CallDeadline, key: str) -> bool:
         was_alive = False
 
         def step(sure: bool) -> bool:
@@ -137,7 +137,7 @@ class Records:
 
     def plan(
         self,
-        deadline: Deadline,
+        deadline: CallDeadline,
         changes: Sequence[RecordChange],
         sure: bool,
         maker: bytes = bytes(8),
@@ -154,12 +154,14 @@ class Records:
         alive = {key: one is not None and one.record.alive(now) for key, one in found.items()}
         conditional: set[str] = set()
         last: dict[str, RecordChange] = {}
+        try:
+            rules.check_records(changes, alive.__getitem__)
+        except Conflict as error:
+            if not sure:
+                raise Raced(error.key) from error
+            raise
         for change in changes:
             if isinstance(change, Add | Require):
-                if alive[change.key] is isinstance(change, Add):
-                    if not sure:
-                        raise Raced(change.key)
-                    raise Conflict(change.key)
                 conditional.add(change.key)
             if not isinstance(change, Require) or change.key not in last:
                 last[change.key] = change
@@ -168,7 +170,9 @@ class Records:
             ops += self._ops(key, change, found[key], key in conditional, maker)
         return ops
 
-    def made_by(self, deadline: Deadline, maker: bytes, changes: Sequence[RecordChange]) -> bool:
+    def made_by(
+        self, deadline: CallDeadline, maker: bytes, changes: Sequence[RecordChange]
+    ) -> bool:
         """Whether an earlier try of *maker*'s added what *changes* add. (Ask a sure question.)"""
         keys = [change.key for change in changes if isinstance(change, Add)]
         found = self.look(deadline, keys).values()
@@ -197,7 +201,7 @@ class Records:
     # -- walking -----------------------------------------------------------------------
 
     def scan(
-        self, deadline: Deadline, prefix: str, after: str, limit: int
+        self, deadline: CallDeadline, prefix: str, after: str, limit: int
     ) -> list[tuple[str, Record]]:
         now = self._site.clock.time()
         start = key_names(after) if after else ("", "", "")
@@ -221,7 +225,7 @@ class Records:
                     return page[:limit]
         return page
 
-    def _shards(self, deadline: Deadline, prefix: str) -> list[tuple[str, str]]:
+    def _shards(self, deadline: CallDeadline, prefix: str) -> list[tuple[str, str]]:
         """Area and shard of all keys that can begin with *prefix*, in the order of a walk."""
         site = self._site
         parts = prefix.split("/")[:-1]
@@ -241,13 +245,13 @@ class Records:
             for shard in sorted(shards)
         ]
 
-    def _leaves(self, deadline: Deadline, shards: Sequence[tuple[str, str]]) -> list[list[str]]:
+    def _leaves(self, deadline: CallDeadline, shards: Sequence[tuple[str, str]]) -> list[list[str]]:
         listed = self._site.line.ask_many(
             deadline, [children(f"{self._site.records}/{area}/{shard}") for area, shard in shards]
         )
         return [[] if names is Refused.ABSENT else sorted(names) for names in listed]
 
-    def purge(self, deadline: Deadline, before: float, limit: int) -> Purged:
+    def purge(self, deadline: CallDeadline, before: float, limit: int) -> Purged:
         """Sweep for a moment, and go on there the next time."""
         stop = time.monotonic() + min(_WALK, deadline.left() / 2)
         shards = self._shards(deadline, "")
@@ -267,7 +271,7 @@ class Records:
 
     def _purge_shard(
         self,
-        deadline: Deadline,
+        deadline: CallDeadline,
         shard: tuple[str, str],
         leaves: Sequence[str],
         before: float,
@@ -286,7 +290,7 @@ class Records:
 
     # -- moving house ------------------------------------------------------------------
 
-    def load(self, deadline: Deadline, records: Sequence[tuple[str, Record]]) -> None:
+    def load(self, deadline: CallDeadline, records: Sequence[tuple[str, Record]]) -> None:
         """Write *records* as they were elsewhere, over whatever is there."""
         data = {self._site.record(key): pack_record(record, bytes(8)) for key, record in records}
 

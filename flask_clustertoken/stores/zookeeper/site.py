@@ -19,13 +19,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ...backoff import Backoff
 from ...clock import Clock
 from ...errors import StoreDamaged, StoreUnavailable
 from .codec import escape, key_names
-from .connection import WINDOW, Deadline, Late, Line, LineLost, Op, Refused, Rejected, Request
+from .connection import WINDOW, CallDeadline, Late, Line, LineLost, Op, Refused, Rejected, Request
 
 Answer = TypeVar("Answer")
 
@@ -34,6 +34,26 @@ AT_ONCE = 100
 
 #: Seconds before what somebody else came before is tried again, at first and at most.
 PAUSE, LONGEST_PAUSE = 0.004, 0.25
+
+
+class ZnodeStat(Protocol):
+    """What the servers say of a znode besides its data; times are the leader's, in ms."""
+
+    @property
+    def czxid(self) -> int: ...
+    @property
+    def mzxid(self) -> int: ...
+    @property
+    def pzxid(self) -> int: ...
+    @property
+    def mtime(self) -> int: ...
+    @property
+    def version(self) -> int: ...
+
+
+#: What :func:`get` is answered, and :func:`children`.
+Data = tuple[bytes, ZnodeStat] | Refused
+Names = list[str] | Refused
 
 
 def get(path: str, watch: Callable[[Any], None] | None = None) -> Request:
@@ -116,7 +136,9 @@ class Site:
 
     # -- asking ------------------------------------------------------------------------
 
-    def ask(self, deadline: Deadline, requests: Sequence[Request], *, behind: bool) -> list[Any]:
+    def ask(
+        self, deadline: CallDeadline, requests: Sequence[Request], *, behind: bool
+    ) -> list[Any]:
         """The answers to reads; with *behind*, as of some moment after this call began.
 
         ``sync()`` alone is no quorum operation, and a server that was just cut off answers it;
@@ -131,7 +153,7 @@ class Site:
             raise gone(self.scratch)
         return first[1:] + self.line.ask_many(deadline, requests[WINDOW - 1 :])
 
-    def commit(self, deadline: Deadline, ops: Sequence[Op]) -> None:
+    def commit(self, deadline: CallDeadline, ops: Sequence[Op]) -> None:
         """Carry out *ops* in one step; :class:`Raced` where what they rest on has changed."""
         try:
             self.line.multi(deadline, ops)
@@ -146,7 +168,7 @@ class Site:
             # It was refused by the servers together: what is read from here on is not older.
             raise Raced(str(error), sure=True) from error
 
-    def catch_up(self, deadline: Deadline) -> bool:
+    def catch_up(self, deadline: CallDeadline) -> bool:
         """Let every read that follows be of some moment after this call began.
 
         ``False`` while the realm has no place yet.
@@ -154,7 +176,7 @@ class Site:
         (answer,) = self.line.ask(deadline, write(self.scratch, b""))
         return answer is not Refused.ABSENT
 
-    def again(self, deadline: Deadline, step: Callable[[bool], Answer]) -> Answer:
+    def again(self, deadline: CallDeadline, step: Callable[[bool], Answer]) -> Answer:
         """Repeat *step* until it needs no repetition; only for what may be done twice.
 
         It is told whether its reads are sure: whether they stand behind a write, because what
@@ -185,7 +207,7 @@ class Site:
             tries += 1
             time.sleep(min(deadline.left(), pauses.next()))
 
-    def create_many(self, deadline: Deadline, wanted: Mapping[str, bytes]) -> bool:
+    def create_many(self, deadline: CallDeadline, wanted: Mapping[str, bytes]) -> bool:
         """Create all of *wanted*, some hundred in a transaction; ``False`` where one cannot be.
 
         Some may have been made then. A transaction costs the servers little more than a single
@@ -200,7 +222,7 @@ class Site:
                 return False
         return True
 
-    def make_parents_of(self, deadline: Deadline, paths: Iterable[str]) -> None:
+    def make_parents_of(self, deadline: CallDeadline, paths: Iterable[str]) -> None:
         """Create whatever is missing above *paths*, most often one level: all at once."""
         above = list({path.rpartition("/")[0]: path for path in paths}.items())
         made = self.line.ask_many(deadline, [create(parent) for parent, _ in above])
@@ -208,7 +230,7 @@ class Site:
             if answer is Refused.ABSENT:
                 self.make_parents(deadline, path)
 
-    def make_parents(self, deadline: Deadline, path: str) -> None:
+    def make_parents(self, deadline: CallDeadline, path: str) -> None:
         """Create whatever is missing above *path*, from the lowest that is there.
 
         Never looked at from the top: who may work below a path need not be allowed to read, or
@@ -238,7 +260,7 @@ class Beaten(Raced):
     """Somebody else was faster in appending to the feed; nothing else was in the way."""
 
 
-def _too_slow(deadline: Deadline) -> StoreUnavailable:
+def _too_slow(deadline: CallDeadline) -> StoreUnavailable:
     return StoreUnavailable(f"others were faster for {deadline.seconds:g} s")
 
 

@@ -7,7 +7,7 @@ has one connection; a ZooKeeper server takes 60 from one address unless its
 as they are by default: only then has a new session seen all that was acknowledged before it.
 
 A user or password is given in ``STORE_OPTIONS``, never in the URL; see
-:class:`~flask_clustertoken.stores.zookeeper.address.Options` for what is understood there.
+:class:`~flask_clustertoken.stores.zookeeper.address.ZooKeeperOptions` for what is understood there.
 """
 
 from __future__ import annotations
@@ -17,23 +17,14 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from itertools import islice
-from random import sample
 from typing import Any, ClassVar
 
 from ...clock import Clock
-from ...errors import (
-    ClusterTokenError,
-    ConfigurationError,
-    MissingDriver,
-    NotAnnounced,
-    StoreNotOpen,
-    ValueTooLarge,
-)
+from ...errors import ConfigurationError, MissingDriver
+from .. import rules
 from ..base import (
     CALL_TIMEOUT,
     PAGE,
-    VALUE_LIMIT,
     Add,
     Batch,
     Change,
@@ -48,10 +39,10 @@ from ..base import (
     Root,
     Vouched,
 )
-from .address import Options, Place, parse_options, parse_place
-from .connection import Deadline, Op, Refused
+from .address import EnsembleAddress, ZooKeeperOptions, parse_address, parse_options
+from .connection import CallDeadline, Op, Refused
 from .realm import Realm
-from .site import Raced, children, create, gone, stat, write
+from .site import gone, stat, write
 
 _log = logging.getLogger(__name__)
 
@@ -64,16 +55,16 @@ class ZooKeeperStore(ClusterStore):
 
     def __init__(
         self,
-        place: Place,
-        options: Options | None = None,
+        address: EnsembleAddress,
+        options: ZooKeeperOptions | None = None,
         *,
         realm: str = "default",
         clock: Clock | None = None,
         timeout: float = CALL_TIMEOUT,
     ) -> None:
         super().__init__(clock=clock, timeout=timeout)
-        self.place = place
-        self.options = options or Options()
+        self.address = address
+        self.options = options or ZooKeeperOptions()
         self.realm = realm
         self._closed = False
         self._warned = False
@@ -90,7 +81,7 @@ class ZooKeeperStore(ClusterStore):
         clock: Clock | None,
         timeout: float,
     ) -> ZooKeeperStore:
-        place, parsed = parse_place(url), parse_options(options)
+        address, parsed = parse_address(url), parse_options(options)
         if find_spec("kazoo") is None:
             raise MissingDriver("STORE", "kazoo", cls.extra)
         if parsed.sasl and find_spec("puresasl") is None:
@@ -99,17 +90,17 @@ class ZooKeeperStore(ClusterStore):
                 "'sasl': the package 'pure-sasl' is not installed.",
                 "Install it with: pip install pure-sasl",
             )
-        return cls(place, parsed, realm=realm, clock=clock, timeout=timeout)
+        return cls(address, parsed, realm=realm, clock=clock, timeout=timeout)
 
     @property
     def url(self) -> str:
-        return self.place.url
+        return self.address.url
 
     # life
 
     def _open(self) -> Realm:
         if self._closed:
-            raise ClusterTokenError("this store handle was closed")
+            raise rules.was_closed()
         pid = os.getpid()
         opened = self._opened.get(pid)
         if opened is None:
@@ -118,16 +109,16 @@ class ZooKeeperStore(ClusterStore):
                 _log.warning(
                     "whoever reaches the ZooKeeper servers may read and change everything below "
                     "%s: sign on with STORE_OPTIONS (auth, sasl or cert)",
-                    self.place.root,
+                    self.address.root,
                 )
             # No lock: one made before a fork or before monkey-patching could not be trusted.
             opened = self._opened.setdefault(
-                pid, Realm(self.place, self.options, self.realm, self.clock, self.timeout)
+                pid, Realm(self.address, self.options, self.realm, self.clock, self.timeout)
             )
         return opened
 
-    def _start(self) -> tuple[Realm, Deadline]:
-        return self._open(), Deadline(self.timeout)
+    def _start(self) -> tuple[Realm, CallDeadline]:
+        return self._open(), CallDeadline(self.timeout)
 
     def forget(self) -> None:
         before, self._opened = self._opened, {}
@@ -182,7 +173,7 @@ class ZooKeeperStore(ClusterStore):
         return opened.site.again(deadline, step)
 
     def add(self, key: str, value: bytes, expires_at: float | None) -> bool:
-        _fits(value)
+        rules.check_value(value)
         opened, deadline = self._start()
         record, maker = Record(value, expires_at), secrets.token_bytes(8)
 
@@ -197,7 +188,7 @@ class ZooKeeperStore(ClusterStore):
         return opened.site.again(deadline, step)
 
     def put(self, key: str, value: bytes, expires_at: float | None) -> None:
-        _fits(value)
+        rules.check_value(value)
         opened, deadline = self._start()
         record, maker = Record(value, expires_at), secrets.token_bytes(8)
 
@@ -255,9 +246,9 @@ class ZooKeeperStore(ClusterStore):
     ) -> list[int]:
         for part in (*entries, *changes):
             if isinstance(part, NewEntry):
-                _fits(part.body)
+                rules.check_value(part.body)
             elif isinstance(part, Add | Put):
-                _fits(part.value)
+                rules.check_value(part.value)
         opened, deadline = self._start()
         if not entries:
             opened.appender.transact(deadline, changes)
@@ -312,25 +303,18 @@ class ZooKeeperStore(ClusterStore):
     # presence
 
     def announce(self, node_id: str, info: bytes) -> None:
-        _fits(info)
+        rules.check_value(info)
         opened, deadline = self._start()
-        path = opened.site.node(node_id)
 
         def step(_sure: bool) -> None:
             # Never into another store than the one that this process began with.
             opened.root(deadline, anew=True)
-            (made,) = opened.line.ask(deadline, create(path, info))
-            if made is Refused.ABSENT:
-                raise gone(path.rpartition("/")[0])
-            if made is Refused.PRESENT:
-                (written,) = opened.line.ask(deadline, write(path, info))
-                if isinstance(written, Refused):
-                    raise Raced(path)
+            opened.nodes.announce(deadline, node_id, info)
 
         opened.site.again(deadline, step)
 
     def vouch(self, node_id: str, info: bytes) -> Vouched:
-        _fits(info)
+        rules.check_value(info)
         opened, deadline = self._start()
 
         def step(_sure: bool) -> Vouched:
@@ -339,34 +323,16 @@ class ZooKeeperStore(ClusterStore):
                 deadline, write(opened.site.node(node_id), info)
             )
             if head is None:
-                raise NotAnnounced("this node has no entry in the list of nodes")
+                raise rules.not_announced()
             return Vouched(head.seq, written.mtime / 1000)
 
         return opened.site.again(deadline, step)
 
     def withdraw(self, node_id: str, unchanged: Presence | None = None) -> bool:
         opened, deadline = self._start()
-        site, path = opened.site, opened.site.node(node_id)
-
-        def step(sure: bool) -> bool:
-            above, state = site.line.ask(deadline, stat(site.nodes), stat(path))
-            if above is None:
-                raise gone(site.nodes)
-            if state is None or (unchanged is not None and state.mzxid != unchanged.version):
-                if not sure:
-                    raise Raced(path)  # a server that lags may not show it yet
-                return False
-            # A znode that was deleted and made again counts its versions from the start. So
-            # each delete changes what is above, too: if that still is the same, so is the entry.
-            versions = (-1, -1) if unchanged is None else (above.version, state.version)
-            ops = [
-                Op("set", site.nodes, version=versions[0]),
-                Op("delete", path, version=versions[1]),
-            ]
-            opened.site.commit(deadline, ops)
-            return True
-
-        return site.again(deadline, step)
+        return opened.site.again(
+            deadline, lambda sure: opened.nodes.withdraw(deadline, node_id, unchanged, sure)
+        )
 
     def time(self) -> float:
         """The leader's clock, as a write of ours is stamped by it."""
@@ -383,16 +349,12 @@ class ZooKeeperStore(ClusterStore):
 
     def nodes(self) -> list[Presence]:
         opened, deadline = self._start()
-        site = opened.site
 
         def step(_sure: bool) -> list[Presence]:
             opened.root(deadline)
-            (names,) = site.ask(deadline, [children(site.nodes)], behind=True)
-            if names is Refused.ABSENT:
-                raise gone(site.nodes)
-            return opened.entries_of(deadline, names)
+            return opened.nodes.listed(deadline)
 
-        return site.again(deadline, step)
+        return opened.site.again(deadline, step)
 
     def peek_nodes(self, limit: int) -> list[Presence]:
         """A random choice: whoever asks for some sees others than its neighbour does."""
@@ -400,10 +362,7 @@ class ZooKeeperStore(ClusterStore):
 
         def step(_sure: bool) -> list[Presence]:
             opened.root(deadline)
-            (names,) = opened.line.ask(deadline, children(opened.site.nodes))
-            if names is Refused.ABSENT:
-                raise gone(opened.site.nodes)
-            return opened.entries_of(deadline, sample(names, min(limit, len(names))))
+            return opened.nodes.some(deadline, limit)
 
         return opened.site.again(deadline, step)
 
@@ -423,30 +382,14 @@ class ZooKeeperStore(ClusterStore):
         And looks within that time whether it may: who was suspended meanwhile has no time left.
         """
         opened = self._open()
-
-        def ready(deadline: Deadline) -> None:
-            state = opened.site.again(deadline, lambda _: opened.root(deadline, anew=True)[0].state)
-            if state != "preparing":
-                raise StoreNotOpen("only a store that is being prepared can be filled")
-            if held is not None:
-                found = opened.records.look(deadline, [held.key], behind=True)[held.key]
-                held.check(None if found is None else found.record, self.clock.time())
-
-        left = iter(records)
-        while some := list(islice(left, 200)):
-            deadline = Deadline(self.timeout)
-            ready(deadline)
+        for some in rules.in_pages(records, 200):
+            deadline = CallDeadline(self.timeout)
+            opened.require_fillable(deadline, held)
             opened.records.load(deadline, some)
-        coming = iter(entries)
-        while page := list(islice(coming, 500)):
-            deadline = Deadline(self.timeout)
-            ready(deadline)
+        for page in rules.in_pages(entries, 500):
+            deadline = CallDeadline(self.timeout)
+            opened.require_fillable(deadline, held)
             opened.loader.load(deadline, page)
-        deadline = Deadline(self.timeout)
-        ready(deadline)
+        deadline = CallDeadline(self.timeout)
+        opened.require_fillable(deadline, held)
         opened.loader.lift(deadline, head, floor)
-
-
-def _fits(value: bytes) -> None:
-    if len(value) > VALUE_LIMIT:
-        raise ValueTooLarge("a value", len(value), VALUE_LIMIT)

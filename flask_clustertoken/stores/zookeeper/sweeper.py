@@ -6,13 +6,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from ..base import Entry
 from .codec import Head, pack_entries, pack_entry, pack_head, unpack_entries
-from .connection import Deadline, Op, Refused
+from .connection import CallDeadline, Op, Refused
 from .feed import PAGE_BYTES, PAGES_AT_ONCE, Feed
-from .site import Raced, Site, get, stat
+from .site import Raced, Site, ZnodeStat, get, stat
 
 
 class Sweeper:
@@ -23,7 +22,7 @@ class Sweeper:
         self._feed = feed
         self._ends: dict[int, tuple[int, float]] = {}
 
-    def ended(self, deadline: Deadline, before: float, after: int, limit: int) -> list[Entry]:
+    def ended(self, deadline: CallDeadline, before: float, after: int, limit: int) -> list[Entry]:
         """Looks into a page only if it changed since its earliest end was last seen."""
         head = self._feed.look(deadline).head
         listed = self._feed.numbers(deadline)
@@ -59,13 +58,13 @@ class Sweeper:
         known = self._ends.get(number)
         return known is not None and known[0] == mzxid and known[1] >= before
 
-    def trim(self, deadline: Deadline, seqs: Sequence[int]) -> None:
+    def trim(self, deadline: CallDeadline, seqs: Sequence[int]) -> None:
         doomed = set(seqs)
         while doomed:
             some = frozenset(doomed)
             doomed -= self._site.again(deadline, partial(self._trim_some, deadline, some))
 
-    def _trim_some(self, deadline: Deadline, doomed: frozenset[int], _sure: bool) -> set[int]:
+    def _trim_some(self, deadline: CallDeadline, doomed: frozenset[int], _sure: bool) -> set[int]:
         """Trim those of *doomed* that stand in one place; all that need no more trimming."""
         head_seen = self._feed.look(deadline)
         head, site = head_seen.head, self._site
@@ -107,7 +106,11 @@ class Sweeper:
         return cut | done
 
     def _rewrite(
-        self, some: Sequence[int], answers: Sequence[Any], rest: Sequence[Entry], head: Head
+        self,
+        some: Sequence[int],
+        answers: Sequence[tuple[bytes, ZnodeStat]],
+        rest: Sequence[Entry],
+        head: Head,
     ) -> tuple[list[Op], Head]:
         """Leave *rest* in the last of *some* pages, or in the one before if both are small."""
         site, number, (_, state) = self._site, some[-1], answers[-1]

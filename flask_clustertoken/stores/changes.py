@@ -1,0 +1,92 @@
+"""What is written: records, the parts of a transaction with its conditions, new entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import Conflict
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A value and the end of its life in wall-clock seconds (``None``: it has none)."""
+
+    value: bytes
+    expires_at: float | None
+
+    def alive(self, now: float) -> bool:
+        return self.expires_at is None or now < self.expires_at
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Part of a transaction: create *key* only where nothing lives, else :class:`Conflict`."""
+
+    key: str
+    value: bytes
+    expires_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Part of a transaction: create or replace *key*, value and life together."""
+
+    key: str
+    value: bytes
+    expires_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Part of a transaction: *key* is gone afterwards; deleting nothing is fine."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Require:
+    """Part of a transaction: *key* is alive at that moment, else :class:`Conflict`."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeadIs:
+    """Part of a transaction: the feed's last number is still *seq*, else :class:`HeadMoved`.
+
+    Judged before the entries of the same transaction are appended. So what was judged by a view
+    that stands at *seq* is true in this very step.
+    """
+
+    seq: int
+
+
+Change = Add | Put | Delete | Require | HeadIs
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What whoever loads must still hold: *key* is alive, with *value*."""
+
+    key: str
+    value: bytes
+
+    def check(self, found: Record | None, now: float) -> None:
+        """:class:`Conflict` unless *found*, which is under *key*, says so at *now*."""
+        if found is None or found.value != self.value or not found.alive(now):
+            raise Conflict(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """What is to be appended.
+
+    *id* is a text of 1 to 64 letters, digits, ``-`` or ``_`` chosen by the caller: appending
+    a known id again changes nothing and returns the first number, so a retry after a lost
+    answer is safe. *keep_until* (wall-clock seconds) is the earliest end that the writer knew
+    of; ``None`` means "until it is trimmed by name".
+    """
+
+    id: str
+    body: bytes
+    keep_until: float | None

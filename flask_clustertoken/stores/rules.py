@@ -1,0 +1,130 @@
+"""What every store keeps to, said once: numbers, conditions, the states of a store, its limits.
+
+A store's own module holds its mechanics; each of these is called where the store's one step
+is made, with what that step has read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+from ..errors import (
+    ClusterTokenError,
+    ConfigurationError,
+    Conflict,
+    HeadMoved,
+    NotAnnounced,
+    StoreNotOpen,
+    ValueTooLarge,
+)
+from ..settings import VALUE_LIMIT as VALUE_LIMIT
+from .answers import FORMAT, Root
+from .changes import Add, Change, HeadIs, Require
+
+Item = TypeVar("Item")
+
+
+# -- the feed's numbers ----------------------------------------------------------------
+
+
+def seq_at(time: float) -> int:
+    """The lowest number that an entry appended at *time* (wall clock, seconds) can have."""
+    return int(time * 1e6)
+
+
+def time_of(seq: int) -> float:
+    """The wall clock's seconds of number *seq*; it was not appended later by its writer's clock.
+
+    Unless the head, or what a reader had met before a restore, had run ahead of the clock.
+    """
+    return seq / 1e6
+
+
+def next_seq(head: int, now: float, above: int = 0) -> int:
+    """The number of what is appended at *now* behind *head*; see :meth:`.ClusterStore.append`."""
+    return max(head + 1, seq_at(now), above + 1)
+
+
+# -- a transaction ---------------------------------------------------------------------
+
+
+def check_conditions(
+    changes: Sequence[Change], head: Callable[[], int], alive: Callable[[str], bool]
+) -> None:
+    """Judge what *changes* demand before the first of them is made, the head above all else.
+
+    *head* and *alive* are asked for only if something depends on it. Raises
+    :class:`HeadMoved` or :class:`Conflict`, whose key is the first that does not hold.
+    """
+    for change in changes:
+        if isinstance(change, HeadIs) and head() != change.seq:
+            raise HeadMoved(change.seq)
+    check_records(changes, alive)
+
+
+def check_records(changes: Iterable[Change], alive: Callable[[str], bool]) -> None:
+    """What :func:`check_conditions` says of records: :class:`Conflict` where one does not hold."""
+    for change in changes:
+        if isinstance(change, Add | Require) and alive(change.key) is isinstance(change, Add):
+            raise Conflict(change.key)
+
+
+def check_value(value: bytes) -> bytes:
+    """*value*, which may be stored; :class:`ValueTooLarge` beyond :data:`VALUE_LIMIT`."""
+    if len(value) > VALUE_LIMIT:
+        raise ValueTooLarge("a value", len(value), VALUE_LIMIT)
+    return value
+
+
+def in_pages(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """*items*, at most *size* at once: for a load, whose source is read meanwhile."""
+    left = iter(items)
+    while page := list(islice(left, size)):
+        yield page
+
+
+# -- the states of a store and of a handle ---------------------------------------------
+
+
+def require_open(root: Root) -> None:
+    """:class:`StoreNotOpen` if the store is sealed: nothing new is written into it."""
+    if root.state == "sealed":
+        raise StoreNotOpen(f"this store was moved to {root.moved_to}")
+
+
+def require_preparing(root: Root) -> None:
+    """:class:`StoreNotOpen` unless the store is being filled."""
+    if root.state != "preparing":
+        raise StoreNotOpen("only a store that is being prepared can be filled")
+
+
+def require_known_format(number: int) -> None:
+    """:class:`StoreNotOpen` if the store's layout is a later version's."""
+    if number > FORMAT:
+        raise StoreNotOpen(
+            f"this store has format {number}, this version of Flask-ClusterToken reads up to "
+            f"{FORMAT}: a version that reads format {number} is needed."
+        )
+
+
+def was_closed() -> ClusterTokenError:
+    """What each call on a handle raises after ``close()``."""
+    return ClusterTokenError("this store handle was closed")
+
+
+def not_announced() -> NotAnnounced:
+    """What a vouch raises where the node's entry is gone."""
+    return NotAnnounced("this node has no entry in the list of nodes")
+
+
+# -- opening ---------------------------------------------------------------------------
+
+
+def no_options(scheme: str, options: Mapping[str, Any]) -> None:
+    """:class:`ConfigurationError` (``STORE_OPTIONS``) if there are any."""
+    if options:
+        raise ConfigurationError(
+            "STORE_OPTIONS", f"{scheme}: has no option {min(options)!r}.", "Remove it."
+        )
