@@ -96,14 +96,9 @@ KNOWN: dict[str, dict[str, str]] = {
         "events revocations revocations.follower revocations.reader revocations.runner": (
             "events name for their types what they tell of"
         ),
-        "extension.clustertoken extension.decorators extension.globals extension.loginview "
-        "extension.passage extension.redirects extension.responses extension.state extension.ways": (
-            "AppState is given two callbacks instead of the extension"
-        ),
         "keycloak.adapter keycloak.sessions.endings keycloak.web.bearer": (
             "a KeycloakState at the bottom; endings and bearer are given parts"
         ),
-        "wsgi.middleware wsgi.request_token": "a frozen gate instead of the middleware",
     },
     "towers": {
         "authority.authentication:Judge": "a part that is given the runtime",
@@ -115,10 +110,8 @@ KNOWN: dict[str, dict[str, str]] = {
         "revocations.follower": "the reader becomes a part of it, the announcing another",
         "stores.base": "what stores share is cut by subject",
         "stores.zookeeper.store": "cut by subject",
-        "authority.issuing": "cut into issuing and renewal",
         "cluster.runtime": "cut into runtime, joining and publishing",
         "settings.settings": "its readers are a module of their own",
-        "wsgi.request_token": "cut into request token, login and response",
         "testing.contract": "a package with five modules behind the same door",
     },
     "long_functions": {

@@ -10,5 +10,4 @@ from __future__ import annotations
 from .authority import TokenAuthority as TokenAuthority
 from .issuing import IssuedToken as IssuedToken
 from .issuing import Issuer as Issuer
-from .issuing import acting_token as acting_token
 from .revoking import LOGINS as LOGINS

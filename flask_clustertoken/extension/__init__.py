@@ -25,5 +25,6 @@ from .responses import TokenRefused as TokenRefused
 from .state import AppState as AppState
 from .state import current_handle as current_handle
 from .state import current_state as current_state
+from .state import own_handle as own_handle
 from .state import state_of as state_of
 from .ways import way_to as way_to

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from flask import Flask
 
-from ..authority import LOGINS, IssuedToken, TokenAuthority, acting_token
+from ..authority import LOGINS, IssuedToken, TokenAuthority
 from ..clock import Clock, SystemClock
 from ..cluster import Readiness, Revocation
 from ..errors import ConfigurationError, NotAllowed
@@ -19,6 +19,7 @@ from ..shared import SharedData
 from ..tokens import Token, TokenKind, validation
 from ..wsgi import ClusterTokenMiddleware
 from . import signals
+from .acting import acting, acting_token
 from .config_guard import Given
 from .decorators import require_token
 from .flask_login import warn_of_flask_login
@@ -30,9 +31,9 @@ from .responses import answer_errors
 from .state import (
     EXTENSION_KEY,
     AppState,
+    Callbacks,
     UnauthorizedHandler,
     UserLoader,
-    acting,
     current_handle,
     current_state,
     own_handle,
@@ -67,8 +68,7 @@ class ClusterToken:
 
     def __init__(self, app: Flask | None = None, *, clock: Clock | None = None) -> None:
         self._clock = clock
-        self.load_user: UserLoader | None = None
-        self.handle_unauthorized: UnauthorizedHandler | None = None
+        self._callbacks = Callbacks()
         if app is not None:
             self.init_app(app)
 
@@ -80,7 +80,7 @@ class ClusterToken:
         settings = Settings.from_mapping(given.values)
         authority = TokenAuthority(settings, instance_path=app.instance_path, clock=self._clock)
         middleware = ClusterTokenMiddleware(app.wsgi_app, authority)
-        state = AppState(self, settings, authority, middleware, given)
+        state = AppState(self._callbacks, settings, authority, middleware, given)
         came_through = watch_passage(app, middleware)
 
         def before_first() -> None:
@@ -229,12 +229,12 @@ class ClusterToken:
 
     def user_loader(self, load: Loader) -> Loader:
         """Decorator: gives ``current_token.user`` for a token. A coroutine function is awaited."""
-        self.load_user = load
+        self._callbacks.load_user = load
         return load
 
     def unauthorized_handler(self, handler: Handler) -> Handler:
         """Decorator: answers instead of a 401; gets the refusal."""
-        self.handle_unauthorized = handler
+        self._callbacks.handle_unauthorized = handler
         return handler
 
     @contextmanager
@@ -254,8 +254,7 @@ class ClusterToken:
         """
         now = int((self._clock or SystemClock()).time())
         kind = kind_of_test(kind, scopes)
-        token = acting_token(subject, claims or {}, kind, scopes or ())
-        token = replace(token, issued_at=now, authenticated_at=now)
+        token = acting_token(subject, claims or {}, kind, scopes or (), now)
         reset = acting.set(token)
         try:
             yield token

@@ -20,6 +20,7 @@ from ...extension import (
     TokenMissing,
     client_of,
     current_handle,
+    own_handle,
     safe_target,
     way_to,
 )
@@ -169,7 +170,7 @@ class PeoplesViews:
         if error is not None or not code:
             raise _said_no(error or "no code")
         # Before the exchange: a logout that falls between here and the login wins.
-        since = adapter.core.extension.login_begins()
+        since = own_handle().begin()
         try:
             provider = adapter.provider()
             issuer = request.args.get("iss")
@@ -206,7 +207,7 @@ class PeoplesViews:
         adapter = self._adapter
         made = adapter.keep(arrival)
         try:
-            adapter.core.extension.login(
+            own_handle().login(
                 arrival.subject,
                 made,
                 since=since,
@@ -238,7 +239,7 @@ def logout_response(adapter: Adapter, target: str | None = None) -> Response:
     mine = scratch()
     mine.by_redirect = by_redirect
     try:
-        adapter.core.extension.logout()
+        own_handle().logout()
     except StoreError:
         # The answer is 503, so no browser ends the session: we do.
         if by_redirect and mine.ended is not None:
