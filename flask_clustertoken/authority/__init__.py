@@ -11,3 +11,6 @@ from .authority import TokenAuthority as TokenAuthority
 from .issuing import IssuedToken as IssuedToken
 from .issuing import Issuer as Issuer
 from .revoking import LOGINS as LOGINS
+from .watch import Watch as Watch
+from .watch import WhileValid as WhileValid
+from .watching import Watching as Watching

@@ -10,20 +10,20 @@ from typing import Any, TypeVar
 
 from flask import Flask
 
-from ..authority import LOGINS, IssuedToken, TokenAuthority
+from ..authority import LOGINS, IssuedToken, TokenAuthority, Watch, WhileValid
 from ..clock import Clock, SystemClock
 from ..cluster import Readiness, Revocation
 from ..errors import ConfigurationError, NotAllowed
 from ..settings import Settings
 from ..shared import SharedData
-from ..tokens import Token, TokenKind, validation
+from ..tokens import Refusal, Token, TokenKind, validation
 from ..wsgi import ClusterTokenMiddleware
 from . import signals
 from .acting import acting, acting_token
 from .config_guard import Given
 from .decorators import require_token
 from .flask_login import warn_of_flask_login
-from .globals import current, current_token
+from .globals import CurrentToken, current, current_token
 from .loginview import check_login_view
 from .passage import watch_passage
 from .requirements import checked_scopes, kind_of_test
@@ -38,7 +38,9 @@ from .state import (
     current_state,
     own_handle,
 )
+from .streams import watched
 
+Chunk = TypeVar("Chunk")
 Loader = TypeVar("Loader", bound=UserLoader)
 Handler = TypeVar("Handler", bound=UnauthorizedHandler)
 
@@ -216,6 +218,32 @@ class ClusterToken:
                 created_by=maker.subject if isinstance(maker, Token) else subject,
                 on=asker,
             )
+
+    # streams and sockets
+
+    def watching(
+        self, token: Token | CurrentToken, on_end: Callable[[Refusal], object] | None = None
+    ) -> Watch:
+        """A connection that ends with *token*: ``with tokens.watching(token, on_end=…) as watch``.
+
+        For a WebSocket, or whatever else lasts. *on_end* is called once, with why the token is
+        over, in a thread of its own and outside of any request; a slow one holds up nobody.
+        ``watch.ended`` is ``None`` until then, and ``watch.wait(seconds)`` waits no longer than
+        that. See :class:`~flask_clustertoken.authority.Watch`; docs/flask says when which token
+        is over. :class:`TypeError` where nobody is logged in.
+        """
+        return current_state().authority.watching.watch(watched(token), on_end)
+
+    def while_valid(
+        self, chunks: Iterable[Chunk], last: Callable[[Refusal], Chunk] | None = None
+    ) -> WhileValid[Chunk]:
+        """*chunks* as long as this request's token is good; then what *last* makes of the refusal.
+
+        For a response that streams; call it in the view, which is answered by 401 where nobody
+        is logged in. :func:`~flask_clustertoken.extension.end_event` is a *last* for
+        server-sent events.
+        """
+        return current_state().authority.watching.while_valid(require_token(), chunks, last)
 
     # the rest
 
