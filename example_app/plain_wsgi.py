@@ -26,7 +26,7 @@ from urllib.parse import parse_qs
 
 from flask_clustertoken import ClusterTokenMiddleware, Settings, Token, TokenAuthority
 from flask_clustertoken.errors import NotAllowed, NotMade, RevokedMeanwhile, StoreError
-from flask_clustertoken.wsgi import Handle
+from flask_clustertoken.wsgi import RequestToken
 
 from . import environment
 from .accounts import check_password
@@ -48,7 +48,7 @@ FORM = """<form method="post" action="/login">
 
 def site(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """The application itself. It finds the request's handle in ``environ["clustertoken"]``."""
-    handle: Handle = environ["clustertoken"]
+    handle: RequestToken = environ["clustertoken"]
     try:
         status, headers, body = answer(environ, handle)
     except NotAllowed as error:
@@ -64,7 +64,7 @@ def site(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
     return [sent]
 
 
-def answer(environ: WSGIEnvironment, handle: Handle) -> Answer:
+def answer(environ: WSGIEnvironment, handle: RequestToken) -> Answer:
     asked = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
     if asked == ("GET", "/"):
         return front(handle)
@@ -78,7 +78,7 @@ def answer(environ: WSGIEnvironment, handle: Handle) -> Answer:
     return page("404 Not Found", "There is no such page.")
 
 
-def front(handle: Handle) -> Answer:
+def front(handle: RequestToken) -> Answer:
     found = handle.token
     if isinstance(found, Token):
         button = '<form method="post" action="/logout"><button>Log out</button></form>'
@@ -88,7 +88,7 @@ def front(handle: Handle) -> Answer:
     return page("200 OK", FORM)
 
 
-def me(handle: Handle) -> Answer:
+def me(handle: RequestToken) -> Answer:
     found = handle.token
     if isinstance(found, Token):
         said: dict[str, Any] = {"subject": found.subject, "token_id": found.id, "pid": os.getpid()}
@@ -97,7 +97,7 @@ def me(handle: Handle) -> Answer:
     return status, [("Content-Type", "application/json")], json.dumps({"reason": found.reason})
 
 
-def login(environ: WSGIEnvironment, handle: Handle) -> Answer:
+def login(environ: WSGIEnvironment, handle: RequestToken) -> Answer:
     since = handle.begin()
     try:
         size = int(environ.get("CONTENT_LENGTH") or 0)

@@ -113,12 +113,6 @@ KNOWN: dict[str, dict[str, str]] = {
         "events revocations revocations.follower revocations.reader revocations.runner": (
             "events name for their types what they tell of"
         ),
-        "extension.clustertoken extension.decorators extension.globals extension.loginview"
-        " extension.passage extension.redirects extension.responses extension.state"
-        " extension.ways": (
-            "AppState is given two callbacks instead of the extension"
-        ),
-        "wsgi.middleware wsgi.request_token": "a frozen gate instead of the middleware",
     },
     "towers": {
         "authority.authentication:Judge": "a part that is given the runtime",
@@ -131,7 +125,6 @@ KNOWN: dict[str, dict[str, str]] = {
         "authority.issuing": "cut into issuing and renewal",
         "cluster.runtime": "cut into runtime, joining and publishing",
         "settings.settings": "its readers are a module of their own",
-        "wsgi.request_token": "cut into request token, login and response",
     },
     "long_functions": {
         "authority.issuing:issue_login": "cut at its five steps",

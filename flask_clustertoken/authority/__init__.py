@@ -10,5 +10,7 @@ from __future__ import annotations
 from .authority import TokenAuthority as TokenAuthority
 from .issuing import IssuedToken as IssuedToken
 from .issuing import Issuer as Issuer
-from .issuing import acting_token as acting_token
 from .revoking import LOGINS as LOGINS
+from .watch import Watch as Watch
+from .watch import WhileValid as WhileValid
+from .watching import Watching as Watching

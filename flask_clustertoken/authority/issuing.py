@@ -24,7 +24,7 @@ from ..errors import (
 from ..events import TokenIssued, TokenRenewed, TokenRevoked
 from ..settings import Settings
 from ..stores.base import Add, Change, Delete, HeadIs
-from ..tokens import Refusal, Token, TokenKind, new_id, record_end, spare_of, to_record, validation
+from ..tokens import Refusal, Token, new_id, record_end, spare_of, to_record, validation
 from .listing import Lister
 from .standing import Standing
 from .verified_cache import Seen
@@ -385,19 +385,3 @@ def _oldest(alive: list[Token], mine: Token, count: int) -> list[Token]:
         return (abs(one.made_at - mine.made_at) < SAME_MOMENT, one.made_at, one.id)
 
     return sorted(alive, key=place)[:count]
-
-
-def acting_token(
-    subject: str, claims: Mapping[str, Any], kind: TokenKind, scopes: Sequence[str]
-) -> Token:
-    """A token that no store knows and no text spells: for tests of views."""
-    return Token(
-        id=new_id(validation.subject(subject)),
-        subject=subject,
-        kind=kind,
-        issued_at=0,
-        authenticated_at=0,
-        expires_at=None,
-        claims=validation.claims(claims),
-        scopes=validation.scopes(scopes),
-    )

@@ -27,4 +27,6 @@ from .state import current_handle as current_handle
 from .state import current_state as current_state
 from .state import own_handle as own_handle
 from .state import state_of as state_of
+from .streams import CLOSE_CODE as CLOSE_CODE
+from .streams import end_event as end_event
 from .ways import way_to as way_to

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from flask import Flask
 
-from ..authority import LOGINS, IssuedToken, TokenAuthority, acting_token
+from ..authority import LOGINS, IssuedToken, TokenAuthority, Watch, WhileValid
 from ..clock import Clock, SystemClock
 from ..cluster import Readiness, Revocation
 from ..errors import ConfigurationError, NotAllowed
 from ..settings import Settings
 from ..shared import SharedData
-from ..tokens import Token, TokenKind, validation
+from ..tokens import Refusal, Token, TokenKind, validation
 from ..wsgi import ClusterTokenMiddleware
 from . import signals
+from .acting import acting, acting_token
 from .config_guard import Given
 from .decorators import require_token
 from .flask_login import warn_of_flask_login
-from .globals import current, current_token
+from .globals import CurrentToken, current, current_token
 from .loginview import check_login_view
 from .passage import watch_passage
 from .requirements import checked_scopes, kind_of_test
@@ -30,14 +31,16 @@ from .responses import answer_errors
 from .state import (
     EXTENSION_KEY,
     AppState,
+    Callbacks,
     UnauthorizedHandler,
     UserLoader,
-    acting,
     current_handle,
     current_state,
     own_handle,
 )
+from .streams import watched
 
+Chunk = TypeVar("Chunk")
 Loader = TypeVar("Loader", bound=UserLoader)
 Handler = TypeVar("Handler", bound=UnauthorizedHandler)
 
@@ -67,8 +70,7 @@ class ClusterToken:
 
     def __init__(self, app: Flask | None = None, *, clock: Clock | None = None) -> None:
         self._clock = clock
-        self.load_user: UserLoader | None = None
-        self.handle_unauthorized: UnauthorizedHandler | None = None
+        self._callbacks = Callbacks()
         if app is not None:
             self.init_app(app)
 
@@ -80,7 +82,7 @@ class ClusterToken:
         settings = Settings.from_mapping(given.values)
         authority = TokenAuthority(settings, instance_path=app.instance_path, clock=self._clock)
         middleware = ClusterTokenMiddleware(app.wsgi_app, authority)
-        state = AppState(self, settings, authority, middleware, given)
+        state = AppState(self._callbacks, settings, authority, middleware, given)
         came_through = watch_passage(app, middleware)
 
         def before_first() -> None:
@@ -217,6 +219,32 @@ class ClusterToken:
                 on=asker,
             )
 
+    # streams and sockets
+
+    def watching(
+        self, token: Token | CurrentToken, on_end: Callable[[Refusal], object] | None = None
+    ) -> Watch:
+        """A connection that ends with *token*: ``with tokens.watching(token, on_end=…) as watch``.
+
+        For a WebSocket, or whatever else lasts. *on_end* is called once, with why the token is
+        over, in a thread of its own and outside of any request; a slow one holds up nobody.
+        ``watch.ended`` is ``None`` until then, and ``watch.wait(seconds)`` waits no longer than
+        that. See :class:`~flask_clustertoken.authority.Watch`; docs/flask says when which token
+        is over. :class:`TypeError` where nobody is logged in.
+        """
+        return current_state().authority.watching.watch(watched(token), on_end)
+
+    def while_valid(
+        self, chunks: Iterable[Chunk], last: Callable[[Refusal], Chunk] | None = None
+    ) -> WhileValid[Chunk]:
+        """*chunks* as long as this request's token is good; then what *last* makes of the refusal.
+
+        For a response that streams; call it in the view, which is answered by 401 where nobody
+        is logged in. :func:`~flask_clustertoken.extension.end_event` is a *last* for
+        server-sent events.
+        """
+        return current_state().authority.watching.while_valid(require_token(), chunks, last)
+
     # the rest
 
     def shared(self, name: str) -> SharedData:
@@ -229,12 +257,12 @@ class ClusterToken:
 
     def user_loader(self, load: Loader) -> Loader:
         """Decorator: gives ``current_token.user`` for a token. A coroutine function is awaited."""
-        self.load_user = load
+        self._callbacks.load_user = load
         return load
 
     def unauthorized_handler(self, handler: Handler) -> Handler:
         """Decorator: answers instead of a 401; gets the refusal."""
-        self.handle_unauthorized = handler
+        self._callbacks.handle_unauthorized = handler
         return handler
 
     @contextmanager
@@ -254,8 +282,7 @@ class ClusterToken:
         """
         now = int((self._clock or SystemClock()).time())
         kind = kind_of_test(kind, scopes)
-        token = acting_token(subject, claims or {}, kind, scopes or ())
-        token = replace(token, issued_at=now, authenticated_at=now)
+        token = acting_token(subject, claims or {}, kind, scopes or (), now)
         reset = acting.set(token)
         try:
             yield token

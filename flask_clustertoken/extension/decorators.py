@@ -12,7 +12,7 @@ from flask import current_app, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from ..tokens import Refusal, Token, TokenKind
-from ..wsgi import CROSS_ORIGIN, ENVIRON_KEY, Handle, whence
+from ..wsgi import CROSS_ORIGIN, ENVIRON_KEY, RequestToken, whence
 from .globals import current
 from .requirements import NEEDED, check_kind, checked_scopes
 from .responses import CrossOrigin, LoginNotFresh, NodeNotFresh, NotEnough, TokenMissing
@@ -76,7 +76,7 @@ def _demanding(
 
     def demand(environ: Mapping[str, Any]) -> Token:
         handle = environ.get(ENVIRON_KEY)
-        if isinstance(handle, Handle):
+        if isinstance(handle, RequestToken):
             handle.demanded = True
             if strict or shared_cache or not slide:
                 handle.policy(
@@ -105,7 +105,7 @@ def refuse(refusal: Refusal, error: type[TokenMissing] = TokenMissing) -> NoRetu
     if refusal is CROSS_ORIGIN:
         raise CrossOrigin(refusal, whence(current_environ()))
     state = current_state()
-    handler = state.extension.handle_unauthorized or state.handle_unauthorized
+    handler = state.callbacks.handle_unauthorized or state.handle_unauthorized
     if handler is not None:
         answer = current_app.ensure_sync(handler)(refusal)
         raise HTTPException(response=make_response(answer))

@@ -8,8 +8,9 @@ from typing import Any
 from flask import current_app, has_request_context, request
 
 from ..tokens import MISSING, Refusal, Token, TokenKind
-from ..wsgi import ENVIRON_KEY, Handle
-from .state import acting, current_state, this_request
+from ..wsgi import ENVIRON_KEY, RequestToken
+from .acting import acting
+from .state import current_state, this_request
 
 _USER_KEY = "clustertoken.user"
 
@@ -20,7 +21,7 @@ def current() -> Token | Refusal:
         handle = this_request().environ.get(ENVIRON_KEY)
     except RuntimeError:
         handle = None
-    if isinstance(handle, Handle):
+    if isinstance(handle, RequestToken):
         return handle.look()
     token = acting.get()
     return token if token is not None else MISSING
@@ -64,7 +65,7 @@ class CurrentToken:
             handle = this_request().environ.get(ENVIRON_KEY)
         except RuntimeError:
             handle = None
-        return handle.still(strict) if isinstance(handle, Handle) else bool(self)
+        return handle.still(strict) if isinstance(handle, RequestToken) else bool(self)
 
     @property
     def id(self) -> str | None:
@@ -112,7 +113,7 @@ class CurrentToken:
         # within one application context.
         loaded_for, user = request.environ.get(_USER_KEY, (None, None))
         if loaded_for != token.id:
-            load = current_state().extension.load_user
+            load = current_state().callbacks.load_user
             user = current_app.ensure_sync(load)(token) if load is not None else None
             request.environ[_USER_KEY] = (token.id, user)
         return user

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,12 +11,11 @@ from werkzeug.local import LocalProxy
 
 from ..authority import TokenAuthority
 from ..settings import Settings
-from ..wsgi import ENVIRON_KEY, ClusterTokenMiddleware, Handle
+from ..wsgi import ENVIRON_KEY, ClusterTokenMiddleware, RequestToken
 from .config_guard import Given
 
 if TYPE_CHECKING:
     from ..tokens import Refusal, Token
-    from .clustertoken import ClusterToken
 
 EXTENSION_KEY = "clustertoken"
 
@@ -28,15 +26,25 @@ this_request: Callable[[], Request] = cast("LocalProxy[Request]", request)._get_
 UserLoader = Callable[["Token"], Any]
 UnauthorizedHandler = Callable[["Refusal"], Any]
 
-#: The token of ``acting_as``, for requests that did not come through ``wsgi_app``.
-acting: ContextVar[Token | None] = ContextVar("clustertoken_acting", default=None)
+
+@dataclass(slots=True)
+class Callbacks:
+    """What an app's author gave the extension to call; the same for all apps of one extension.
+
+    They may be given after ``init_app``, so an app's state holds this and neither of them.
+    """
+
+    #: Gives ``current_token.user`` for a token.
+    load_user: UserLoader | None = None
+    #: Answers a refusal, instead of a 401.
+    handle_unauthorized: UnauthorizedHandler | None = None
 
 
 @dataclass(slots=True)
 class AppState:
     """The parts that ``init_app`` built for one app."""
 
-    extension: ClusterToken
+    callbacks: Callbacks
     settings: Settings
     authority: TokenAuthority
     middleware: ClusterTokenMiddleware
@@ -65,52 +73,27 @@ def current_environ() -> dict[str, Any]:
     return this_request().environ
 
 
-def current_handle() -> Handle | None:
-    """The request's handle; ``None`` outside a request, or if it did not come through ours."""
+def current_handle() -> RequestToken | None:
+    """The request's token; ``None`` outside a request, or if it did not come through ours."""
     try:
         return handle_in(current_environ())
     except RuntimeError:
         return None
 
 
-def handle_in(environ: Mapping[str, Any]) -> Handle | None:
-    """The handle in *environ*, if it is ours."""
+def handle_in(environ: Mapping[str, Any]) -> RequestToken | None:
+    """The request's token in *environ*, if it is ours."""
     handle = environ.get(ENVIRON_KEY)
-    return handle if isinstance(handle, Handle) else None
+    return handle if isinstance(handle, RequestToken) else None
 
 
-def own_handle() -> Handle:
-    """The request's handle, made now where a test built the request by hand."""
+def own_handle() -> RequestToken:
+    """The request's token, made now where a test built the request by hand."""
     handle = current_handle()
     if handle is None:
+        # (Only tests need it.)
+        from .acting import HandMade
+
         environ = current_environ()
-        handle = environ[ENVIRON_KEY] = HandMade(current_state().middleware, environ)
+        handle = environ[ENVIRON_KEY] = HandMade(current_state().middleware.gate, environ)
     return handle
-
-
-class HandMade(Handle):
-    """The handle of a request that a test built by hand: ``acting_as`` says who makes it."""
-
-    __slots__ = ("_actor",)
-
-    def __init__(self, middleware: ClusterTokenMiddleware, environ: dict[str, Any]) -> None:
-        super().__init__(middleware, environ)
-        self._actor: Token | None = None
-
-    def look(self) -> Token | Refusal:
-        actor = acting.get()
-        if actor is not self._actor:
-            # Somebody else acts now, or nobody any more; a login that was made meanwhile stays.
-            if actor is not None or self._found is self._actor:
-                self._found = None
-            self._actor = actor
-        return super().look()
-
-    def asker(self) -> Token | None:
-        # (No store knows who acts, so nothing can have ended it.)
-        found = super().asker()
-        return None if found is self._actor else found
-
-    def _look(self) -> Token | Refusal:
-        actor = acting.get()
-        return actor if actor is not None else super()._look()

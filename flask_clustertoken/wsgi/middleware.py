@@ -1,14 +1,14 @@
 """The WSGI middleware: a token in, a cookie out, for any WSGI application.
 
-``environ["clustertoken"]`` holds an unread :class:`Handle`. The application looks at
-``handle.token`` where it needs to; a request on which nobody looked costs next to nothing and
+``environ["clustertoken"]`` holds an unread :class:`RequestToken`. The application looks
+at its ``token`` where it needs to; a request on which nobody looked costs next to nothing and
 gets no cookie, no ``Vary`` and never a 503::
 
     application = ClusterTokenMiddleware(application, store="directory:/var/lib/app/shared",
                                          secret_file="/etc/app/token_secret")
 
 The look is lazy so that whatever wraps the application (``ProxyFix``) and the view's own
-policy (:meth:`Handle.policy`) are known by then, in whichever order things were stacked. At
+policy (:meth:`RequestToken.policy`) are known by then, in whichever order things were stacked. At
 ``start_response``, the last moment before bytes leave, the cookie is renewed, set or cleared.
 """
 
@@ -23,10 +23,8 @@ from ..clock import Clock
 from ..settings import PREFIX, Settings
 from ..stores import home_of
 from .cookies import Cookie
-from .request_token import CROSS_ORIGIN as CROSS_ORIGIN
-from .request_token import ENVIRON_KEY as ENVIRON_KEY
-from .request_token import BearerVerifier as BearerVerifier
-from .request_token import Handle as Handle
+from .gate import BearerVerifier, Gate
+from .request_token import ENVIRON_KEY, RequestToken
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -70,16 +68,14 @@ class ClusterTokenMiddleware:
         #: Called with the first request, and with each until it has returned once. Not locked:
         #: several threads whose first requests meet may all call it.
         self.before_first: Callable[[], None] | None = None
-
-    def handle(self, environ: dict[str, Any]) -> Handle:
-        """A new unread handle on *environ*."""
-        return Handle(self, environ)
+        #: What each request's token is judged by.
+        self.gate = Gate(authority, self.cookie, self.trusted_origins, self.bearer_verifiers)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         before_first = self.before_first
         if before_first is not None:
             before_first()
             self.before_first = None
-        handle = environ[ENVIRON_KEY] = Handle(self, environ)
-        # (Not kept in the handle: a server's start_response may know the environ.)
-        return self.wsgi_app(environ, partial(handle.start, start_response))
+        token = environ[ENVIRON_KEY] = RequestToken(self.gate, environ)
+        # (Not kept in the token: a server's start_response may know the environ.)
+        return self.wsgi_app(environ, partial(token.start, start_response))

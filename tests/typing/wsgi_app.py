@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from flask_clustertoken import ClusterTokenMiddleware, Refusal, Settings, Token, TokenAuthority
-from flask_clustertoken.wsgi import Handle
+from flask_clustertoken.wsgi import RequestToken
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 def site(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    handle: Handle = environ["clustertoken"]
+    handle: RequestToken = environ["clustertoken"]
     found: Token | Refusal = handle.token
     if isinstance(found, Refusal):
         start_response("401 Unauthorized", [("Content-Type", "text/plain")])

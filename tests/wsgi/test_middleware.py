@@ -13,7 +13,7 @@ from werkzeug.test import Client, EnvironBuilder, run_wsgi_app
 from flask_clustertoken import ClusterTokenMiddleware, Refusal, Settings, Token, TokenAuthority
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import ConfigurationError, NotAllowed
-from flask_clustertoken.wsgi import Handle
+from flask_clustertoken.wsgi import RequestToken
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -41,7 +41,7 @@ def wrap(clock: ManualClock) -> Iterator[Wrap]:
 
 def hello(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Greets whoever is logged in; ``/public`` does not look."""
-    handle: Handle = environ["clustertoken"]
+    handle: RequestToken = environ["clustertoken"]
     path = environ["PATH_INFO"]
     if path == "/login":
         handle.login("alice", {"role": "editor"})

@@ -1,0 +1,121 @@
+"""Login: what logging in and out does beyond the request.
+
+Functions of what a request's token says (``current``); what they give back, the request's token
+remembers and answers with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, NoReturn
+
+from ..authority import IssuedToken
+from ..cluster import Revocation
+from ..errors import ForeignOrigin, NotAllowed, StoreUnavailable
+from ..events import LoginEnding
+from ..tokens import Refusal, Token
+from .gate import Gate, tell_of_bearers
+from .origin import is_cross_origin, whence
+
+
+def check_allowed(gate: Gate, current: Token | Refusal, environ: dict[str, Any]) -> None:
+    """Raise :class:`NotAllowed` where this request may neither make nor end a login."""
+    if gate.by_bearer(environ) or (isinstance(current, Token) and current.kind == "api"):
+        if not current:
+            tell_of_bearers()
+        raise NotAllowed("a bearer token neither makes nor ends logins")
+    # Also without a cookie. SameSite holds it back, and the answer would all the same put
+    # the account of whoever wrote that page into this browser, or throw its user out.
+    if is_cross_origin(environ, gate.trusted_origins):
+        raise ForeignOrigin(
+            "the request came from a page of another origin; TRUSTED_ORIGINS can allow it. "
+            + whence(environ)
+        )
+
+
+def end_unjudged(gate: Gate, current: Token | Refusal) -> None:
+    """End the login that came with a request, where nobody can say now whether it is good."""
+    if isinstance(current, Refusal) and current.reason == "stale" and current.token_id is not None:
+        gate.authority.revoke_ids([current.token_id])
+
+
+def issue(
+    gate: Gate,
+    current: Token | Refusal,
+    asker: Token | None,
+    subject: str,
+    claims: Mapping[str, Any] | None,
+    *,
+    since: int | None,
+    remember: bool | None,
+    labels: Sequence[str],
+    authenticated_at: float | datetime | None,
+) -> IssuedToken:
+    """A new login, in place of *current*; on the strength of *asker*, if that is a token."""
+    return gate.authority.issue_login(
+        subject,
+        claims,
+        since=since,
+        persistent=remember is not False,
+        labels=labels,
+        authenticated_at=authenticated_at,
+        replaces=current if isinstance(current, Token) else None,
+        on=asker,
+        check=lambda issued: _check_size(gate, issued),
+    )
+
+
+def end(gate: Gate, current: Token | Refusal) -> Revocation | None:
+    """End this login everywhere; ``None`` where there is none."""
+    if isinstance(current, Token):
+        gate.authority.events.announce(LoginEnding(current))
+        return gate.authority.end(current)
+    if current.reason == "stale":
+        if current.token_id is None:
+            _not_ended(current)
+        return gate.authority.revoke_ids([current.token_id])
+    return None
+
+
+def end_everywhere(gate: Gate, current: Token | Refusal) -> Revocation | None:
+    """End every login of this subject; ``None`` where nobody is logged in."""
+    if isinstance(current, Token):
+        gate.authority.events.announce(LoginEnding(current))
+        return gate.authority.revoke_subject(current.subject)
+    if current.reason == "stale":
+        _not_ended(current)
+    return None
+
+
+def end_others(gate: Gate, current: Token, asker: Token | None) -> tuple[Revocation, IssuedToken]:
+    """End every login of this subject, and the new one that *current* goes on as."""
+    authority = gate.authority
+    revocation = authority.revoke_subject(current.subject, on=asker)
+    # The mark covers who asked for it, like all others. It was there when the mark was
+    # set, and counts here as one that was issued at the mark: by that one alone it is
+    # not covered.
+    issued = authority.issue_login(
+        current.subject,
+        current.claims,
+        since=revocation.seq,
+        persistent=current.persistent,
+        labels=current.labels,
+        authenticated_at=current.authenticated_at,
+        carries_on=current,
+        on=None if asker is None else replace(asker, since=revocation.seq),
+        check=lambda issued: _check_size(gate, issued),
+    )
+    return revocation, issued
+
+
+def _not_ended(current: Refusal) -> NoReturn:
+    """Whoever logs out must not be told that it worked where nothing was ended."""
+    raise StoreUnavailable(
+        "this login cannot be checked at the moment, so it was not ended"
+    ) from current.cause
+
+
+def _check_size(gate: Gate, issued: IssuedToken) -> None:
+    gate.cookie.header(issued.text, None)
