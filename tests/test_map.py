@@ -117,15 +117,12 @@ KNOWN: dict[str, dict[str, str]] = {
         "stores.zookeeper.store": "cut by subject",
         "authority.issuing": "cut into issuing and renewal",
         "cluster.runtime": "cut into runtime, joining and publishing",
-        "settings.settings": "its readers are a module of their own",
         "wsgi.request_token": "cut into request token, login and response",
         "testing.contract": "a package with five modules behind the same door",
     },
     "long_functions": {
         "authority.issuing:issue_login": "cut at its five steps",
-        "cli.commands.cluster:nodes_command": "cut at its steps",
         "keycloak.web.login:arrive": "cut at its steps",
-        "operations.diagnosis.store:look_at_store": "cut at its questions",
     },
     "twins": {
         "Deadline: keycloak.web.deadline stores.zookeeper.connection": "names come last",

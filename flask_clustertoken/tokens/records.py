@@ -69,8 +69,9 @@ def from_record(value: bytes, expires_at: int | None) -> Token:
 
 
 def from_list(value: bytes, end: float | None, usual_spare: float) -> Token:
-    """The token of a record, its value and its *end*, with its :func:`listed_expiry`. Raises as :func:`from_record`.
+    """The token of a record, its value and its *end*, with its :func:`listed_expiry`.
 
+    Raises as :func:`from_record`.
     *usual_spare*: of records of before it was written down. The expiry is then right where their
     writer had the reader's ``RENEW_AFTER``.
     """
