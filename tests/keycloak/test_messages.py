@@ -360,7 +360,6 @@ def test_a_slow_store(
     for each, usual in slow.items():
         monkeypatch.setattr(store, each, functools.partial(_behind, gate, usual))
     monkeypatch.setattr(messages, "ANSWER_WITHIN", 0.2)
-    began = time.monotonic()
 
     if name == "backchannel-logout":
         answer = post_token(client, issuer.sign(issuer.logout_token()))
@@ -368,7 +367,7 @@ def test_a_slow_store(
     else:
         assert post(client, name, issuer.sign(issuer.admin_message(ADMIN[name]))) == 503
 
-    assert time.monotonic() - began < 0.4
+    # (Who waited for the store would have been told that it worked, when the gate gave up.)
     gate.set()
     if changed:
         wait_until(lambda: not login.stands(), 5)
@@ -388,13 +387,14 @@ def test_keycloaks_keys_are_slow(
     monkeypatch.setattr(issuer, "mad", lambda request: _behind(gate, Response))
     monkeypatch.setattr(messages, "ANSWER_WITHIN", 0.2)
     monkeypatch.setattr(deadline, "AT_ONCE", 2)
-    began = time.monotonic()
+    before = set(threading.enumerate())
     text = issuer.sign(issuer.admin_message())
 
     statuses = [post(app.test_client(), "k_logout", text) for _ in range(6)]
 
     assert statuses == [503] * 6
-    assert time.monotonic() - began < 0.6
+    under_way = set(threading.enumerate()) - before
+    assert sum(one.name == "clustertoken-message" for one in under_way) <= 2
     gate.set()
     state_of(app).authority.close()
 
