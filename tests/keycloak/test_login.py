@@ -445,9 +445,18 @@ def test_a_node_that_cannot_catch_up(
     app: Flask, flow: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that lags is no logout: 503, and the session at Keycloak goes on."""
-    follower = state_of(app).authority.follower()
+    authority = state_of(app).authority
+    step = authority.store.append
+
+    def moved(*given: Any, **more: Any) -> Any:
+        # Somebody else appends just before the login's step, so that it has to be judged anew.
+        patch.setattr(authority.store, "append", step)
+        authority.revoke_labels(["somebody:else"])
+        return step(*given, **more)
+
     with monkeypatch.context() as patch:
-        patch.setattr(follower, "reach", lambda seq: False)
+        patch.setattr(authority.follower(), "reach", lambda seq: False)
+        patch.setattr(authority.store, "append", moved)
         assert flow.come_back().status_code == 503
 
     app.extensions["keycloak"].background.drain()
