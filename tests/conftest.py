@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test asserts speed: a machine that does other things as well makes every example slow.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 #: Says what was counted: ``tell("logouts, sync", rounds=300, accepted=0)``.
 Tell = Callable[..., None]

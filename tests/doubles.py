@@ -10,7 +10,7 @@ from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import Clock, ManualClock
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.settings import Settings
-from flask_clustertoken.settings.settings import DAY
+from flask_clustertoken.settings.limits import DAY
 from flask_clustertoken.stores.memory import MemoryStore, Shelf
 
 SECRET = "k" * 40

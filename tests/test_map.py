@@ -124,12 +124,9 @@ KNOWN: dict[str, dict[str, str]] = {
         "revocations.follower": "the reader becomes a part of it, the announcing another",
         "authority.issuing": "cut into issuing and renewal",
         "cluster.runtime": "cut into runtime, joining and publishing",
-        "settings.settings": "its readers are a module of their own",
     },
     "long_functions": {
         "authority.issuing:issue_login": "cut at its five steps",
-        "cli.commands.cluster:nodes_command": "cut at its steps",
-        "operations.diagnosis.store:look_at_store": "cut at its questions",
     },
     "twins": {
         "TokenRefused: events extension.responses": "both are public",

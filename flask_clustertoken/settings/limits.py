@@ -9,3 +9,6 @@ VALUE_LIMIT = 256 * 1024
 #: this long at most (seconds), whatever is set: the shortest memory of a revocation rests on it.
 RECORD_CACHE_LIMIT = 3600.0
 STALENESS_LIMIT = 300.0
+
+#: Seconds.
+DAY = 86_400

@@ -9,13 +9,13 @@ from __future__ import annotations
 from . import validation as validation
 from .digests import digest as digest
 from .digests import digests as digests
+from .keyfile import KeyFile as KeyFile
+from .keyfile import fingerprint as fingerprint
+from .keyfile import new_secret as new_secret
 from .keyring import ADVISED_LENGTH as ADVISED_LENGTH
 from .keyring import RING_KEY as RING_KEY
-from .keyring import KeyFile as KeyFile
 from .keyring import KeyRing as KeyRing
 from .keyring import KeyState as KeyState
-from .keyring import fingerprint as fingerprint
-from .keyring import new_secret as new_secret
 from .keyring import ring_bytes as ring_bytes
 from .keyring import ring_change as ring_change
 from .keyring import ring_since as ring_since

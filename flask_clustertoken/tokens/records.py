@@ -72,7 +72,6 @@ def from_list(value: bytes, end: float | None, usual_spare: float) -> Token:
     """The token of a record, its value and its *end*, with its :func:`listed_expiry`.
 
     Raises as :func:`from_record`.
-
     *usual_spare*: of records of before it was written down. The expiry is then right where their
     writer had the reader's ``RENEW_AFTER``.
     """

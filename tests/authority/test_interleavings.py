@@ -380,7 +380,7 @@ def test_a_key_that_cannot_be_written_is_said_and_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     file = KeyFile(tmp_path / "token_secret")
-    monkeypatch.setattr(f"flask_clustertoken.tokens.keyring.os.{call}", full)
+    monkeypatch.setattr(f"flask_clustertoken.tokens.keyfile.os.{call}", full)
     for _ in range(3):
         with pytest.raises(ConfigurationError, match="SECRET_FILE") as caught:
             file.create()
@@ -397,7 +397,7 @@ def test_without_a_key_a_process_is_not_ready_and_says_why(
     def forbidden(*args: Any, **kwargs: Any) -> Any:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("flask_clustertoken.tokens.keyring.os.link", forbidden)
+    monkeypatch.setattr("flask_clustertoken.tokens.keyfile.os.link", forbidden)
     settings = Settings.from_mapping({"CLUSTERTOKEN_STORE": f"directory://{tmp_path}/shared"})
     node = TokenAuthority(settings, instance_path=str(tmp_path / "instance"), threaded=False)
     try:

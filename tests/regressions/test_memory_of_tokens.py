@@ -85,7 +85,7 @@ def test_the_bytes_are_counted_honestly(claims: dict[str, Any]) -> None:
         api_prefix="ctk",
     )
     tokens = [a_token(claims, number) for number in range(many)]
-    made, texts = Recall(2**40), [(wire.write(one), to_record(one)) for one in tokens]
+    made, texts = Recall(2**40), [(wire.write(one), to_record(one, 0.0)) for one in tokens]
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()

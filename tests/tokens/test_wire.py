@@ -11,7 +11,7 @@ import pytest
 
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import ConfigurationError
-from flask_clustertoken.settings.settings import check_api_prefix
+from flask_clustertoken.settings.readers import check_api_prefix
 from flask_clustertoken.tokens import KeyRing, Refusal, Token, Wire, new_id
 from tests.doubles import SECRET, Cluster, store_of
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ...authority import TokenAuthority
 from ...clock import SKEW
 from ...cluster import Drift, Housekeeping, ListedNode, drift
 from ...operations import Migration, Progress, migrate, never_certain, remove_node, worst
@@ -40,20 +41,7 @@ def nodes_command(door: Door, remove: str | None, json_too: bool) -> None:
     """
     with door.authority() as authority:
         if remove is not None:
-            line = ProgressLine()
-            try:
-                gone = remove_node(
-                    authority.store,
-                    authority.clock,
-                    remove,
-                    progress=lambda left: line.say(f"watching it for another {span(left)}"),
-                )
-            finally:
-                line.end()
-            if json_too:
-                as_json({"removed": gone.id, "name": gone.name})
-            else:
-                click.echo(f"Removed {clean(gone.name)}; it can accept nothing any more.")
+            _remove(authority, remove, json_too)
             return
         found = authority.nodes()
         head = authority.follower().view.applied
@@ -65,30 +53,53 @@ def nodes_command(door: Door, remove: str | None, json_too: bool) -> None:
         as_json(
             {
                 "nodes": [_node_facts(one) for one in found],
-                "drift": [
-                    {
-                        "setting": one.setting,
-                        "nodes": list(one.nodes),
-                        "theirs": one.theirs,
-                        "usual": one.usual,
-                        "remedy": one.remedy,
-                    }
-                    for one in differing
-                ],
+                "drift": [_drift_facts(one) for one in differing],
                 "missing_hosts": missing,
                 "head": head,
             }
         )
     else:
         _nodes_table(found, differing)
-        for one in differing:
-            click.echo(f"DIFFERS: {clean(one)}", err=True)
-        for remedy in dict.fromkeys(one.remedy for one in differing):
-            click.echo(clean(remedy), err=True)
-        for host in missing:
-            click.echo(f"MISSING: {clean(host)} is expected, and no node of it is alive", err=True)
+        _warn(differing, missing)
     if differing or missing:
         click.get_current_context().exit(NOT_AS_IT_SHOULD_BE)
+
+
+def _remove(authority: TokenAuthority, node: str, json_too: bool) -> None:
+    line = ProgressLine()
+    try:
+        gone = remove_node(
+            authority.store,
+            authority.clock,
+            node,
+            progress=lambda left: line.say(f"watching it for another {span(left)}"),
+        )
+    finally:
+        line.end()
+    if json_too:
+        as_json({"removed": gone.id, "name": gone.name})
+    else:
+        click.echo(f"Removed {clean(gone.name)}; it can accept nothing any more.")
+
+
+def _warn(differing: Sequence[Drift], missing: Sequence[str]) -> None:
+    """What is not as it should be, on stderr: the table stays one that programs can read."""
+    for one in differing:
+        click.echo(f"DIFFERS: {clean(one)}", err=True)
+    for remedy in dict.fromkeys(one.remedy for one in differing):
+        click.echo(clean(remedy), err=True)
+    for host in missing:
+        click.echo(f"MISSING: {clean(host)} is expected, and no node of it is alive", err=True)
+
+
+def _drift_facts(one: Drift) -> dict[str, Any]:
+    return {
+        "setting": one.setting,
+        "nodes": list(one.nodes),
+        "theirs": one.theirs,
+        "usual": one.usual,
+        "remedy": one.remedy,
+    }
 
 
 def _nodes_table(found: Sequence[ListedNode], differing: Sequence[Drift]) -> None:

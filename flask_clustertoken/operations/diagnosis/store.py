@@ -33,45 +33,16 @@ def look_at_store(
         for remark in store.remarks():
             level: Level = "warning" if remark.severity == "warning" else "ok"
             yield Finding(level, "store", remark.said, remark.remedy)
-        if not store.begun():
-            yield Finding(
-                "warning",
-                "store",
-                f"{store.url} can be reached and holds nothing of realm {settings.realm}",
-                "The first start makes it. If there was one, look at STORE and REALM, and whether "
-                "somebody deleted it, before you start the app.",
-            )
-            return
-        start = clock.monotonic()
-        root = store.root()
-        # The position first: an entry that comes in between must not look like a loss.
-        position = store.position() if store.embedded else 0
-        head = store.head()
-        took = clock.monotonic() - start
-        if root.format > FORMAT:
-            yield Finding(
-                "problem",
-                "store",
-                f"it has form {root.format}, this version reads up to {FORMAT}",
-                "Install the newer version here too.",
-            )
+        if store.begun():
+            yield from _look_into(store, settings, clock, held)
             return
         yield Finding(
-            "warning" if took > SLOW else "ok",
+            "warning",
             "store",
-            f"{store.url} answers in {took * 1000:.1f} ms, epoch {root.epoch}, number {head}",
-            "It is slow: look at its load, disk and network." if took > SLOW else "",
+            f"{store.url} can be reached and holds nothing of realm {settings.realm}",
+            "The first start makes it. If there was one, look at STORE and REALM, and whether "
+            "somebody deleted it, before you start the app.",
         )
-        yield from _state(root.state, root.moved_to)
-        yield from _clocks(store, clock)
-        yield from look_at_ring(store, held)
-        yield from _feed(store)
-        found = present(store)
-        live = [one.node for one in found if not one.silent]
-        yield from _rolled_back(max([position, *(one.seen for one in live)]), head)
-        if live:
-            yield from look_for_lost_keys(store, held, live)
-        yield from look_at_nodes(found, settings, held)
     except ConfigurationError as error:
         error = error.with_prefix(PREFIX)
         yield Finding("problem", "store", f"{error.setting}: {error.problem}", error.remedy)
@@ -85,6 +56,42 @@ def look_at_store(
             "Is it running, and can this host and user reach it? Until it answers, nodes refuse "
             f"tokens {settings.max_staleness:g} s after their last contact.",
         )
+
+
+def _look_into(
+    store: ClusterStore, settings: Settings, clock: Clock, held: list[str]
+) -> Iterator[Finding]:
+    """What a store that is begun shows. Raises what its calls raise."""
+    start = clock.monotonic()
+    root = store.root()
+    # The position first: an entry that comes in between must not look like a loss.
+    position = store.position() if store.embedded else 0
+    head = store.head()
+    took = clock.monotonic() - start
+    if root.format > FORMAT:
+        yield Finding(
+            "problem",
+            "store",
+            f"it has form {root.format}, this version reads up to {FORMAT}",
+            "Install the newer version here too.",
+        )
+        return
+    yield Finding(
+        "warning" if took > SLOW else "ok",
+        "store",
+        f"{store.url} answers in {took * 1000:.1f} ms, epoch {root.epoch}, number {head}",
+        "It is slow: look at its load, disk and network." if took > SLOW else "",
+    )
+    yield from _state(root.state, root.moved_to)
+    yield from _clocks(store, clock)
+    yield from look_at_ring(store, held)
+    yield from _feed(store)
+    found = present(store)
+    live = [one.node for one in found if not one.silent]
+    yield from _rolled_back(max([position, *(one.seen for one in live)]), head)
+    if live:
+        yield from look_for_lost_keys(store, held, live)
+    yield from look_at_nodes(found, settings, held)
 
 
 def _state(state: str, moved_to: str) -> Iterator[Finding]:

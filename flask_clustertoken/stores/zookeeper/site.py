@@ -32,6 +32,9 @@ Answer = TypeVar("Answer")
 #: Znodes made in one transaction (each small: together well below a request's limit).
 AT_ONCE = 100
 
+#: Where each node's first records go, in that order: were it missing, a start would make it.
+FIRST_RECORDS = ("seen", "seen/keys")
+
 #: Seconds before what somebody else came before is tried again, at first and at most.
 PAUSE, LONGEST_PAUSE = 0.004, 0.25
 
@@ -115,6 +118,7 @@ class Site:
         return [
             self.scratch,
             self.records,
+            *(f"{self.records}/{one}" for one in FIRST_RECORDS),
             self.nodes,
             self.feed,
             self.pages,
