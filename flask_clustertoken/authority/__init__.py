@@ -8,7 +8,6 @@ in, texts go out. Others use :class:`TokenAuthority`, which is the whole of it, 
 from __future__ import annotations
 
 from .authority import TokenAuthority as TokenAuthority
-from .issuing import IssuedToken as IssuedToken
-from .issuing import Issuer as Issuer
-from .issuing import acting_token as acting_token
+from .issued import IssuedToken as IssuedToken
+from .issued import acting_token as acting_token
 from .revoking import LOGINS as LOGINS

@@ -202,7 +202,7 @@ class Adapter:
             labels=arrival.labels,
             since=UNNUMBERED,
         )
-        return self.authority.follower().view.covers(probe)
+        return self.authority.verdict.ended(probe) is not None
 
     def _set_companion(self, label: str, tokens: ProviderTokens, persistent: bool = True) -> bool:
         headers = self.companion.headers(request.environ, label, tokens, persistent=persistent)

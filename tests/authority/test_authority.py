@@ -283,7 +283,7 @@ def test_new_states_of_keys_arrive_by_the_feed(cluster: Cluster) -> None:
     node, other = (cluster.node(SECRET=[SECRET, "n" * 40]) for _ in range(2))
     cluster.step()
     store_of(node).put(RING_KEY, ring_bytes({fingerprint("n" * 40): "signing"}), None)
-    node.announce_notice(Notice("keys", cluster.clock.time()))
+    node.publisher.append(Notice("keys", cluster.clock.time()))
     cluster.step()
     assert {one.keys.signing()[0] for one in (node, other)} == {fingerprint("n" * 40)}
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...backoff import Backoff
-from ...errors import Conflict, StoreUnavailable
+from ...errors import Conflict
 from ...stores import Lease
 from ...stores.base import Change, Require
 from ...tokens import Token
@@ -170,10 +170,9 @@ class Vault(Entries):
 
         Whoever revokes after this look finds our entry, or is found by the next look.
         """
-        follower = self._authority.follower()
-        if not follower.reach(self._authority.store.head()):
-            raise StoreUnavailable("this node could not catch up with the revocations")
-        if follower.view.covers(wish.token):
+        verdict = self._authority.verdict
+        verdict.catch_up()
+        if verdict.ended(wish.token) is not None:
             self.drop(wish.label)
             raise NoProviderTokens("the login has ended meanwhile")
 
