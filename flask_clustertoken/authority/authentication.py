@@ -11,7 +11,7 @@ from ..cluster import NodeRuntime, Strangers
 from ..errors import ClusterTokenError, StoreError
 from ..events import TokenRefused
 from ..revocations import Follower
-from ..tokens import NewerForm, Refusal, Token, TokenKind, from_record, with_record
+from ..tokens import NewerForm, Refusal, Token, TokenKind, from_record, spare_of, with_record
 from .lifetimes import Lifetimes
 from .usage import Usage
 from .verdict import NOT_READ, Verdict, not_vouched_for, of_another_store
@@ -212,6 +212,8 @@ class Authentication:
         if known != token:
             seen.token = known
         seen.record_ends = record.expires_at
+        if seen.spare is None:
+            seen.spare = spare_of(record.value, self._lifetimes.spare)
         if generation == follower.view.generation:
             # (Else a revocation was learnt between the read and here.)
             seen.known_until = asked_at + runtime.settings.record_cache

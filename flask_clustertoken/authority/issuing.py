@@ -202,6 +202,7 @@ class Issuing:
 
     def _hand_out(self, issued: IssuedToken, keys_generation: int) -> None:
         seen = self._authentication.seen(issued.token, keys_generation)
+        seen.spare = self._lifetimes.spare
         self._authentication.remembered.put(issued.text, seen)
         self._runtime.events.announce(TokenIssued(issued.token))
 

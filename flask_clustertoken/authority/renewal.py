@@ -54,9 +54,9 @@ class Renewal:
         renewed = replace(found, expires_at=self._lifetimes.renewed_until(found))
         generation = runtime.keys.generation
         seen = authentication.remembered.get(text, generation)
-        record_ends = seen.record_ends if seen is not None else None
+        record_ends = None
         if self._lifetimes.records_logins:
-            record_ends = self._prolonged(renewed, record_ends)
+            record_ends = self._prolonged(renewed, seen)
             if record_ends is None:
                 return None
         renewed = replace(renewed, key_id=runtime.keys.signing()[0])
@@ -69,20 +69,23 @@ class Renewal:
         runtime.events.announce(TokenRenewed(renewed))
         return issued
 
-    def _prolonged(self, renewed: Token, record_ends: float | None) -> float | None:
+    def _prolonged(self, renewed: Token, seen: Seen | None) -> float | None:
         """When the record of *renewed* ends, prolonged if need be; ``None``: there is none."""
-        if record_ends is not None and (renewed.expires_at or 0) + SKEW <= record_ends:
-            return record_ends
-        # By the record's own spare: whoever of the realm lists it goes by that. (Whether the
-        # record is still there the touch says, in one step.)
-        store, spare = self._runtime.store, self._lifetimes.spare
-        record = store.get(renewed.record_key)
-        if record is not None:
-            spare = spare_of(record.value, spare)
-        end = record_end(renewed, spare)
-        return end if store.touch(renewed.record_key, end) else None
+        ends = seen.record_ends if seen is not None else None
+        if ends is not None and (renewed.expires_at or 0) + SKEW <= ends:
+            return ends
+        # Whether the record is still there the touch says, in one step.
+        ends = record_end(renewed, self._spare(renewed, seen))
+        return ends if self._runtime.store.touch(renewed.record_key, ends) else None
+
+    def _spare(self, token: Token, seen: Seen | None) -> float:
+        """The record's own spare: whoever of the realm lists it goes by that."""
+        if seen is not None and seen.spare is not None:
+            return seen.spare
+        record, usual = self._runtime.store.get(token.record_key), self._lifetimes.spare
+        return usual if record is None else spare_of(record.value, usual)
 
 
 def _take_over(copy: Seen, seen: Seen) -> None:
     """The same record: what was known of it is known of the copy, and no longer."""
-    copy.known_until, copy.doubts = seen.known_until, seen.doubts
+    copy.known_until, copy.doubts, copy.spare = seen.known_until, seen.doubts, seen.spare

@@ -15,7 +15,7 @@ from flask_clustertoken.cluster.sweeper import DAY
 from flask_clustertoken.revocations import Follower, Notice, View
 from flask_clustertoken.revocations.reader import Place
 from flask_clustertoken.tokens import Wire
-from tests.authority import test_authority
+from tests.authority import test_authentication, test_issuing, test_renewal
 from tests.cluster import test_confirmation, test_sweeper
 from tests.doubles import Cluster
 from tests.revocations import test_follower
@@ -146,7 +146,7 @@ BITES: list[tuple[str, Patch, Test]] = [
     (
         "a second look with a new lease",
         compare_with_the_current_lease,
-        test_authority.test_the_lease_is_compared_last_with_the_end_taken_first,
+        test_authentication.test_the_lease_is_compared_last_with_the_end_taken_first,
     ),
     (
         "an unreadable entry is skipped",
@@ -187,14 +187,14 @@ BITES: list[tuple[str, Patch, Test]] = [
     (
         "the view is not asked",
         put(View, "covers", lambda self, token, keys=None: False),
-        test_authority.test_an_answer_that_crossed_a_revocation_is_not_remembered,
+        test_authentication.test_an_answer_that_crossed_a_revocation_is_not_remembered,
     ),
     (
         "an issue does not look again",
         put(Writing, "refuse_ended", lambda *args, **kw: None),
-        test_authority.test_a_mark_while_the_record_is_written_wins,
+        test_issuing.test_a_mark_while_the_record_is_written_wins,
     ),
-    ("a renewal creates", renew_what_is_gone, test_authority.test_renewal_never_creates),
+    ("a renewal creates", renew_what_is_gone, test_renewal.test_renewal_never_creates),
     (
         "the clock is believed",
         put(Follower, "clock_steady", True),
