@@ -382,10 +382,10 @@ _clients: dict[int, Any] = {}
 
 def close_all() -> None:
     """Let go of every server: what is measured next shall not hear from these."""
-    from flask_clustertoken.cluster import members
+    from flask_clustertoken.cluster import runtimes
 
-    for member in members():
-        member.close()
+    for runtime in runtimes():
+        runtime.close()
     client = _clients.pop(os.getpid(), None)
     if client is not None:
         client.stop()

@@ -13,7 +13,7 @@ from typing import Any
 
 from flask import Flask
 
-from flask_clustertoken.authority import IssuedToken, Issuer
+from flask_clustertoken.authority import IssuedToken, TokenAuthority
 from flask_clustertoken.clock import SKEW
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.tokens import new_id, to_record
@@ -76,7 +76,7 @@ class Nodes:
         return IssuedToken(old, issuer.wire.write(old))
 
 
-def authority(app: Flask) -> Issuer:
+def authority(app: Flask) -> TokenAuthority:
     return state_of(app).authority
 
 

@@ -13,19 +13,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from .cluster import members
+from .cluster import runtimes
 
 
 def post_worker_init(worker: Any) -> None:
     """The application is loaded: open the store and take up the feed in this worker."""
-    for member in members():
-        if member.active:
-            readiness = member.readiness()
+    for runtime in runtimes():
+        if runtime.active:
+            readiness = runtime.readiness()
             if not readiness.fresh:
                 worker.log.warning("tokens: this worker is not fresh yet: %s", readiness.trouble)
 
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Give the lease up first, then leave the list of nodes."""
-    for member in members():
-        member.close()
+    for runtime in runtimes():
+        runtime.close()

@@ -114,19 +114,8 @@ KNOWN: dict[str, dict[str, str]] = {
             "events name for their types what they tell of"
         ),
     },
-    "towers": {
-        "authority.authentication:Judge": "a part that is given the runtime",
-        "authority.listing:Lister": "a part that is given the runtime",
-        "authority.issuing:Issuer": "a part that is given the runtime and the authentication",
-        "authority.authority:TokenAuthority": "made of parts",
-    },
     "long_modules": {
         "revocations.follower": "the reader becomes a part of it, the announcing another",
-        "authority.issuing": "cut into issuing and renewal",
-        "cluster.runtime": "cut into runtime, joining and publishing",
-    },
-    "long_functions": {
-        "authority.issuing:issue_login": "cut at its five steps",
     },
     "twins": {
         "TokenRefused: events extension.responses": "both are public",

@@ -8,8 +8,7 @@ in, texts go out. Others use :class:`TokenAuthority`, which is the whole of it, 
 from __future__ import annotations
 
 from .authority import TokenAuthority as TokenAuthority
-from .issuing import IssuedToken as IssuedToken
-from .issuing import Issuer as Issuer
+from .issued import IssuedToken as IssuedToken
 from .revoking import LOGINS as LOGINS
 from .watch import Watch as Watch
 from .watch import WhileValid as WhileValid

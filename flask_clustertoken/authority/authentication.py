@@ -1,30 +1,64 @@
-"""Judging: is this text a token, and is it good? The five steps of every request.
+"""Authentication: is this text a token, and is it good? The five steps of every request.
 
-The one place where a token is judged. A seen token touches neither network nor disk nor
-cryptography: a dictionary, three clocks, one number of the view.
+A seen token touches neither network nor disk nor cryptography: a dictionary, three clocks, one
+number of the view.
 """
 
 from __future__ import annotations
 
-import json
-
 from ..clock import SKEW
+from ..cluster import NodeRuntime, Strangers
 from ..errors import ClusterTokenError, StoreError
 from ..events import TokenRefused
 from ..revocations import Follower
-from ..stores.base import Record
-from ..tokens import NewerForm, Refusal, Token, TokenKind, from_record, record_key, with_record
-from .revoking import Revoker
+from ..tokens import NewerForm, Refusal, Token, TokenKind, from_record, spare_of, with_record
+from .lifetimes import Lifetimes
+from .usage import Usage
+from .verdict import NOT_READ, Verdict, not_vouched_for, of_another_store
 from .verified_cache import Recall, Seen
 
 
-class Judge(Revoker):
-    """Authenticates texts."""
+class Authentication:
+    """Authenticates texts, for one process, and remembers those that it has verified."""
 
-    remembered: Recall
+    def __init__(
+        self, runtime: NodeRuntime, verdict: Verdict, lifetimes: Lifetimes, usage: Usage
+    ) -> None:
+        self._runtime = runtime
+        self._verdict = verdict
+        self._lifetimes = lifetimes
+        self._usage = usage
+        self.begin()
+        runtime.memories.append(self)
 
-    def _new_memory(self) -> Recall:
-        return Recall(self.settings.token_cache)
+    # -- what is remembered (see cluster.runtime.Memory) -------------------------------
+
+    def begin(self) -> None:
+        """Remember nothing. Another follower's answers are never mixed with these."""
+        runtime = self._runtime
+        #: The texts that were verified.
+        self.remembered = Recall(runtime.settings.token_cache)
+        #: What the cluster knows of keys that this node does not.
+        self.strangers = Strangers(runtime.store, runtime.clock)
+
+    def doubt(self) -> None:
+        """Ask for every record again."""
+        self.remembered.doubt()
+
+    def clear(self) -> None:
+        """It was another store that answered."""
+        self.remembered.clear()
+
+    def seen(self, token: Token, keys_generation: int) -> Seen:
+        """What is to be remembered of *token*, which is genuine by the keys of that generation."""
+        return Seen(
+            token,
+            recorded=self._lifetimes.keeps_record(token),
+            ends_at=self._lifetimes.ends_at(token),
+            keys_generation=keys_generation,
+        )
+
+    # -- asked by each request ---------------------------------------------------------
 
     def authenticate(
         self, text: str, kind: TokenKind = "login", *, strict: bool = False
@@ -39,11 +73,11 @@ class Judge(Revoker):
             if isinstance(found, Token):
                 return found
             if found.unknown_key or found.unknown_form:
-                found = self._strangers.judge(found, self.follower())
-            elif found.token_id and found.reason == "stale" and self.store.embedded:
+                found = self.strangers.judge(found, self._runtime.follower())
+            elif found.token_id and found.reason == "stale" and self._runtime.store.embedded:
                 # One host: whoever can look at the database can vouch for itself. (Only for a
                 # text whose signature held: nobody else makes us ask the store.)
-                self.follower().step_now()
+                self._runtime.follower().step_now()
                 found = self.judge_once(text, kind, strict)
         except StoreError as error:
             found = Refusal("stale", f"the store is in trouble: {error}", cause=error)
@@ -63,46 +97,31 @@ class Judge(Revoker):
         after, and whoever asked it announces what came of it, once.
         """
         try:
-            found = self._not_revoked(token)
-            if isinstance(found, Refusal) and found.reason == "stale" and self.store.embedded:
-                self.follower().step_now()
-                found = self._not_revoked(token)
+            refusal = self._verdict.of(token)
+            if refusal is not None and refusal.reason == "stale" and self._runtime.store.embedded:
+                self._runtime.follower().step_now()
+                refusal = self._verdict.of(token)
         except ClusterTokenError as error:
-            found = Refusal("stale", str(error), token.id, token.subject, cause=error)
-        return found
+            refusal = Refusal("stale", str(error), token.id, token.subject, cause=error)
+        return token if refusal is None else refusal
 
     def refused(self, refusal: Refusal) -> None:
         """Announce that what a request presented was not accepted, whoever judged it."""
-        if refusal.reason == "stale" and self.following is not None:
-            self.following.note_state()
-        if self.events.heard(TokenRefused):
-            self.events.announce(TokenRefused(refusal))
-
-    def _not_revoked(self, token: Token) -> Token | Refusal:
-        follower = self.follower()
-        lease_end = follower.lease_end
-        view = follower.view
-        if (
-            self.store.embedded
-            and self.store.position() != view.applied
-            and not follower.reach(self.store.position())
-        ):
-            return Refusal("stale", "the feed has not been read to its end", token.id)
-        if view.covers(token):
-            return Refusal("revoked", "a revocation covers it", token.id, token.subject)
-        if self.clock.monotonic() >= lease_end and not self._accepts_when_stale(follower):
-            why = follower.trouble or "the view is not vouched for"
-            return Refusal("stale", why, token.id, token.subject)
-        return token
+        runtime = self._runtime
+        if refusal.reason == "stale" and runtime.following is not None:
+            runtime.following.note_state()
+        if runtime.events.heard(TokenRefused):
+            runtime.events.announce(TokenRefused(refusal))
 
     def judge_once(self, text: str, kind: TokenKind, strict: bool) -> Token | Refusal:
         """One judgement of *text*, as it is at the moment; :meth:`authenticate` may ask twice."""
-        follower = self.following or self.follower()
-        clock = self.clock
+        runtime = self._runtime
+        follower = runtime.following or runtime.follower()
+        clock, store = runtime.clock, runtime.store
         lease_end = follower.lease_end
         now, moment = clock.time(), clock.monotonic()
         # 1 seen before?
-        keys = self.keys.generation
+        keys = runtime.keys.generation
         recall = self.remembered
         seen = recall.young.get(text)
         if seen is None or seen.keys_generation != keys:
@@ -119,8 +138,8 @@ class Judge(Revoker):
         if now >= seen.ends_at:
             return Refusal("expired", "", token.id, token.subject, token.expires_at)
         # 3 known?
-        if strict and not follower.reach(self.store.head()):
-            return Refusal("stale", "the feed has not been read to its end", token.id)
+        if strict and not follower.reach(store.head()):
+            return Refusal("stale", NOT_READ, token.id)
         if seen.recorded and (moment >= seen.known_until or seen.doubts != recall.doubts or strict):
             refusal = self._ask(seen, follower)
             if refusal is not None:
@@ -130,61 +149,42 @@ class Judge(Revoker):
                 recall.put(text, seen)  # with its claims it is heavier
         # (an embedded store: nothing was appended that this node has not read)
         view = follower.view
-        if self.store.embedded and self.store.position() != view.applied:
-            read_on = follower.reach(self.store.position())
+        if store.embedded and store.position() != view.applied:
+            read_on = follower.reach(store.position())
             if not read_on:
-                return Refusal("stale", "the feed has not been read to its end", token.id)
-        if self.keys.generation != keys:
+                return Refusal("stale", NOT_READ, token.id)
+        if runtime.keys.generation != keys:
             # This thread, or another one, has read meanwhile that a key was dropped, perhaps
             # the one of this text.
             return self.judge_once(text, kind, strict)
-        # 5 revoked? (4, fresh, is compared last)
+        # 4 revoked? (From here on it is what Verdict.of says, and a test holds them together.)
         generation = view.generation
         if seen.checked != generation:
-            if token.epoch != self._epoch:
-                return _of_another_store(token)
+            if token.epoch != runtime.epoch:
+                return of_another_store(token)
             if view.covers(token, seen.keys):
                 return Refusal("revoked", "a revocation covers it", token.id, token.subject)
             seen.checked = generation
-        # 4 view fresh?
-        if clock.monotonic() >= lease_end and not self._accepts_when_stale(follower):
-            why = follower.trouble or "the view is not vouched for"
-            return Refusal("stale", why, token.id, token.subject)
+        # 5 view fresh?
+        if clock.monotonic() >= lease_end and not self._verdict.goes_on(follower):
+            return not_vouched_for(token, follower)
         return token
 
-    def _accepts_when_stale(self, follower: Follower) -> bool:
-        """Where that was set, and the view is one that can be gone by."""
-        return self.settings.when_stale == "accept" and follower.may_go_on and not self.closed
-
     def _first_sight(self, text: str, kind: TokenKind, follower: Follower) -> Seen | Refusal:
-        generation = self.keys.generation
-        token = self.wire.read(text, kind)
+        runtime = self._runtime
+        generation = runtime.keys.generation
+        token = runtime.wire.read(text, kind)
         if isinstance(token, Refusal):
             return token
-        if not self._epoch:
+        if not runtime.epoch:
             return Refusal("stale", follower.trouble, token.id, token.subject)
-        if token.epoch != self._epoch:
-            return _of_another_store(token)
+        if token.epoch != runtime.epoch:
+            return of_another_store(token)
         if token.since > follower.view.applied and not self._caught_up(token.since, follower):
             return Refusal("stale", "the token is ahead of this node", token.id, token.subject)
-        seen = Seen(
-            token,
-            recorded=kind == "api" or self.settings.token_store == "session",
-            ends_at=self._ends_at(token),
-            keys_generation=generation,
-        )
+        seen = self.seen(token, generation)
         self.remembered.put(text, seen)
         return seen
-
-    def _ends_at(self, token: Token) -> float:
-        """When *token* is over by our clock: its expiry, or the end of all renewals."""
-        if token.expires_at is None:
-            return float("inf")
-        end = float(token.expires_at)
-        absolute = self.settings.absolute_lifetime
-        if token.kind == "login" and absolute is not None:
-            end = min(end, token.began_at + absolute)
-        return end + SKEW
 
     def _caught_up(self, seq: int, follower: Follower) -> bool:
         """A login on another node 5 ms ago is normal: wait for the feed a moment."""
@@ -194,11 +194,11 @@ class Judge(Revoker):
 
     def _ask(self, seen: Seen, follower: Follower) -> Refusal | None:
         """Look for the record of *seen* in the store; remember a yes, never a no."""
-        token = seen.token
+        runtime, token = self._runtime, seen.token
         generation = follower.view.generation
         doubts = self.remembered.doubts
-        asked_at = self.clock.monotonic()
-        record = follower.look(lambda: self.store.get(token.record_key))
+        asked_at = runtime.clock.monotonic()
+        record = follower.look(lambda: runtime.store.get(token.record_key))
         if record is None:
             return Refusal("revoked", "the store has no record of it", token.id, token.subject)
         try:
@@ -212,34 +212,12 @@ class Judge(Revoker):
         if known != token:
             seen.token = known
         seen.record_ends = record.expires_at
+        if seen.spare is None:
+            seen.spare = spare_of(record.value, self._lifetimes.spare)
         if generation == follower.view.generation:
             # (Else a revocation was learnt between the read and here.)
-            seen.known_until = asked_at + self.settings.record_cache
+            seen.known_until = asked_at + runtime.settings.record_cache
             seen.doubts = doubts
         if token.kind == "api":
-            follower.soon(lambda: self._note_use(token.id))
+            follower.soon(lambda: self._usage.note(token.id))
         return None
-
-    def _note_use(self, token_id: str) -> None:
-        key = use_key(token_id)
-        now = self.clock.time()
-        last = read_use(self.store.get(key))
-        if last is None or now - last > 3600:
-            self.store.put(key, json.dumps(int(now)).encode(), now + 400 * 86_400)
-
-
-def use_key(token_id: str) -> str:
-    """Where the store keeps when a token was last used."""
-    return "used/" + record_key(token_id).removeprefix("token/")
-
-
-def read_use(record: Record | None) -> int | None:
-    """When a token was last used, as its note says; ``None``: not known."""
-    try:
-        return None if record is None else int(json.loads(record.value))
-    except (ValueError, TypeError):
-        return None
-
-
-def _of_another_store(token: Token) -> Refusal:
-    return Refusal("revoked", "issued before the store was replaced", token.id, token.subject)

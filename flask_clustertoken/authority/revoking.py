@@ -7,13 +7,15 @@ from contextlib import suppress
 from datetime import datetime
 
 from ..clock import SKEW
-from ..cluster import Membership, Node, Revocation
+from ..cluster import Node, Publisher, Revocation
 from ..errors import Conflict
 from ..events import TokenRevoked
 from ..revocations import Notice
 from ..stores.base import Change, Delete, Require
 from ..tokens import Token, TokenKind, digests, record_key, validation
+from .lifetimes import Lifetimes
 from .standing import Standing
+from .verdict import Verdict
 
 #: What ``restored`` stands above the highest number known, in the feed's microseconds.
 AHEAD = int(2 * SKEW * 1e6)
@@ -22,18 +24,24 @@ AHEAD = int(2 * SKEW * 1e6)
 LOGINS: tuple[TokenKind, ...] = ("login",)
 
 
-class Revoker(Membership):
+class Revoking:
     """Ends tokens. Each method raises a :class:`~flask_clustertoken.errors.StoreError` where
     the store did not acknowledge it; whether it is in force is then unknown. What it is given
     is checked first: a :class:`TypeError` or :class:`ValueError` has written nothing."""
 
+    def __init__(self, publisher: Publisher, verdict: Verdict, lifetimes: Lifetimes) -> None:
+        self._publisher = publisher
+        self._runtime = publisher.runtime
+        self._verdict = verdict
+        self._lifetimes = lifetimes
+
     def revoke_ids(self, token_ids: Sequence[str]) -> Revocation:
         """End these tokens. Raises :class:`ValueError` for what is no token id."""
         keys = {token_id: record_key(token_id) for token_id in token_ids}
-        self.follower()
-        found = self.store.get_many(list(keys.values()))
-        notice = self._ids_notice(token_ids, recorded=len(found) == len(keys))
-        return self._revoke(notice, [Delete(key) for key in keys.values()])
+        self._runtime.follower()
+        found = self._runtime.store.get_many(list(keys.values()))
+        notice = self.notice_of_ids(token_ids, recorded=len(found) == len(keys))
+        return self.revoke(notice, [Delete(key) for key in keys.values()])
 
     def end(self, token: Token) -> Revocation:
         """End *token*, which is at hand: entry, record and head in one step, and no look before.
@@ -42,15 +50,18 @@ class Revoker(Membership):
         for as long as a copy of it may live.
         """
         key = token.record_key
-        if not self.keeps_record(token):
-            return self._revoke(self._ids_notice([token.id], recorded=False))
+        if not self._lifetimes.keeps_record(token):
+            return self.revoke(self.notice_of_ids([token.id], recorded=False))
         with suppress(Conflict):
-            notice = self._ids_notice([token.id], recorded=True)
-            return self._revoke(notice, [Require(key), Delete(key)])
-        return self._revoke(self._ids_notice([token.id], recorded=False), [Delete(key)])
+            notice = self.notice_of_ids([token.id], recorded=True)
+            return self.revoke(notice, [Require(key), Delete(key)])
+        return self.revoke(self.notice_of_ids([token.id], recorded=False), [Delete(key)])
 
-    def _ids_notice(self, token_ids: Sequence[str], *, recorded: bool) -> Notice:
-        return Notice("ids", self.clock.time(), digests=digests("id", token_ids), recorded=recorded)
+    def notice_of_ids(self, token_ids: Sequence[str], *, recorded: bool) -> Notice:
+        """What says that these tokens are over. *recorded*: nothing of them lives without a
+        record, and those are deleted in the same step."""
+        now = self._runtime.clock.time()
+        return Notice("ids", now, digests=digests("id", token_ids), recorded=recorded)
 
     def revoke_labels(
         self, labels: Sequence[str], *, changes: Sequence[Change] = (), entry_id: str | None = None
@@ -61,8 +72,8 @@ class Revoker(Membership):
         adapter needs to record the message that asked for it.
         """
         marks = digests("label", validation.labels(labels))
-        notice = Notice("labels", self.clock.time(), digests=marks)
-        return self._revoke(notice, changes, entry_id)
+        notice = Notice("labels", self._runtime.clock.time(), digests=marks)
+        return self.revoke(notice, changes, entry_id)
 
     def revoke_subject(
         self,
@@ -81,11 +92,11 @@ class Revoker(Membership):
         """
         kinds, subject = validation.kinds(kinds), validation.subject(subject)
         marks = tuple(digests(f"subject:{kind}", [subject])[0] for kind in kinds)
-        notice = Notice("subject", self.clock.time(), digests=marks, kinds=kinds)
+        notice = Notice("subject", self._runtime.clock.time(), digests=marks, kinds=kinds)
         if on is None:
-            return self._revoke(notice, changes, entry_id)
-        return Standing(self, on).under_head(
-            lambda conditions: self._revoke(notice, [*changes, *conditions], entry_id)
+            return self.revoke(notice, changes, entry_id)
+        return Standing(self._verdict, self._lifetimes, on).under_head(
+            lambda conditions: self.revoke(notice, [*changes, *conditions], entry_id)
         )
 
     def revoke_all(
@@ -96,8 +107,8 @@ class Revoker(Membership):
         entry_id: str | None = None,
     ) -> Revocation:
         """End every token of the realm issued before now, of these kinds."""
-        notice = Notice("realm", self.clock.time(), kinds=validation.kinds(kinds))
-        return self._revoke(notice, changes, entry_id)
+        notice = Notice("realm", self._runtime.clock.time(), kinds=validation.kinds(kinds))
+        return self.revoke(notice, changes, entry_id)
 
     def not_before(
         self,
@@ -112,23 +123,23 @@ class Revoker(Membership):
         (milliseconds would end them for ever) unless *ahead* says that it is meant. Seconds since
         1970, or a datetime with its zone: :class:`ValueError` for one without.
         """
-        now = self.clock.time()
+        now = self._runtime.clock.time()
         value = validation.moment(when, "not_before")
         if not ahead:
             value = validation.past(when, "not_before", now)
-        return self._revoke(Notice("not_before", now, kinds=validation.kinds(kinds), value=value))
+        return self.revoke(Notice("not_before", now, kinds=validation.kinds(kinds), value=value))
 
     def restored(self, kinds: Sequence[TokenKind] = LOGINS) -> Revocation:
         """After a restore from backup: end what was issued before, above any number ever seen."""
-        notice = Notice("restored", self.clock.time(), kinds=validation.kinds(kinds))
-        now = int(self.follower().store_time() * 1e6)
-        seen = max((Node.decode(one).seen for one in self.store.nodes()), default=0)
+        notice = Notice("restored", self._runtime.clock.time(), kinds=validation.kinds(kinds))
+        now = int(self._runtime.follower().store_time() * 1e6)
+        seen = max((Node.decode(one).seen for one in self._runtime.store.nodes()), default=0)
         # Logins that were lost with the store may be out under numbers that nobody here has met:
         # a clock may be ahead as far as is tolerated, and where one was further ahead before the
         # backup, numbers have gone on from there, one by one.
-        return self._revoke(notice, above=max(seen, now, self.store.head()) + AHEAD)
+        return self.revoke(notice, above=max(seen, now, self._runtime.store.head()) + AHEAD)
 
-    def _revoke(
+    def revoke(
         self,
         notice: Notice,
         changes: Sequence[Change] = (),
@@ -136,6 +147,7 @@ class Revoker(Membership):
         *,
         above: int = 0,
     ) -> Revocation:
-        seq = self._append(notice, changes, entry_id, above=above)
-        self.events.announce(TokenRevoked(seq, notice))
-        return Revocation(seq, self)
+        """Append *notice*, which revokes, make *changes* in the same step, and tell of it."""
+        seq = self._publisher.append(notice, changes, entry_id, above=above)
+        self._runtime.events.announce(TokenRevoked(seq, notice))
+        return Revocation(seq, self._publisher)

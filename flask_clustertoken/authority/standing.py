@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..cluster import Membership
-from ..errors import Conflict, HeadMoved, RevokedMeanwhile, StoreNotOpen, StoreUnavailable
+from ..errors import Conflict, HeadMoved, RevokedMeanwhile, StoreUnavailable
 from ..stores.base import Change, HeadIs, Require
 from ..tokens import Token
+from .lifetimes import Lifetimes
+from .verdict import Verdict
 
 T = TypeVar("T")
 
@@ -23,20 +24,16 @@ TRIES = 8
 
 
 class Standing:
-    """What a step of *member* stands on: the token of whoever *asked*, ``None``: on nothing."""
+    """What a step stands on: the token of whoever *asked*, ``None``: on nothing."""
 
-    def __init__(self, member: Membership, asked: Token | None) -> None:
-        self._member = member
+    def __init__(self, verdict: Verdict, lifetimes: Lifetimes, asked: Token | None) -> None:
+        self._verdict = verdict
+        self._lifetimes = lifetimes
         self._asked = asked
-        self._follower = member.follower()
 
     def refuse_ended(self) -> None:
         """:class:`RevokedMeanwhile` where the view, as it stands, covers who asked."""
-        asked, view = self._asked, self._follower.view
-        if asked is None:
-            return
-        # (A token of another issuer has no epoch; only its id and its labels can be revoked.)
-        if view.covers(asked) or asked.epoch not in ("", self._member._epoch):
+        if self._asked is not None and self._verdict.ended(self._asked) is not None:
             raise self.ended()
 
     def ended(self) -> RevokedMeanwhile:
@@ -46,40 +43,22 @@ class Standing:
         """The record of who asked, where there is one: an entry of the feed may be over by the
         time that a very slow request goes on, and a record that was deleted stays so."""
         asked = self._asked
-        if asked is None or not self._member.keeps_record(asked):
+        if asked is None or not self._lifetimes.keeps_record(asked):
             return []
         return [Require(asked.record_key)]
-
-    def first_number(self, since: int = 0) -> int:
-        """Where the view stands; read on where that is before *since*. Asks no server to write."""
-        follower = self._follower
-        if follower.view.applied < since:
-            follower.follow()
-        if follower.view.broken:
-            raise StoreNotOpen(follower.view.broken)
-        return follower.view.applied
-
-    def look(self, since: int = 0) -> int:
-        """The head, up to which the view was read; :class:`StoreUnavailable` where it cannot be."""
-        head = self._member.store.head()
-        if since > head:
-            raise ValueError("since is not what login_begins() of this store returned")
-        if not self._follower.reach(head):
-            raise StoreUnavailable("this node could not catch up with the revocations")
-        return head
 
     def under_head(self, step: Callable[[list[Change]], T]) -> T:
         """Do *step*, with the conditions under which who asked still stands in it.
 
         Raises :class:`RevokedMeanwhile`, or a :class:`StoreError`; then nothing was written.
         """
-        number = self.first_number()
+        number = self._verdict.position()
         for _ in range(TRIES):
             self.refuse_ended()
             try:
                 return step([HeadIs(number), *self.needed()])
             except HeadMoved:
-                number = self.look()
+                number = self._verdict.catch_up()
             except Conflict as error:
                 raise self.ended() from error
         raise StoreUnavailable("others revoke faster than this could be done")

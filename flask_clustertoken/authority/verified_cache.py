@@ -43,6 +43,7 @@ class Seen:
         "known_until",
         "record_ends",
         "recorded",
+        "spare",
         "token",
         "weight",
     )
@@ -65,6 +66,8 @@ class Seen:
         self.doubts: object = None
         #: The record's own end, as last read or set.
         self.record_ends: float | None = None
+        #: The seconds for renewals that its record was written with; these never change.
+        self.spare: float | None = None
         #: The view's generation at which nothing covered it.
         self.checked = 0
         #: The bytes that were counted for it; kept by :class:`Recall`, under its lock.

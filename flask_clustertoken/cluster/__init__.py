@@ -1,27 +1,28 @@
 """Cluster: who is in it. This process's part, the list of nodes, and "is it known everywhere?"
 
-Imports revocations, stores, tokens and what is below them. Others use :class:`Membership` (what
-one process holds in one realm), :class:`Node`, and :class:`Revocation` with its confirmation.
+Imports revocations, stores, tokens and what is below them. Others use :class:`NodeRuntime` (what
+one process holds in one realm), the :class:`Publisher` with which it appends to the feed,
+:class:`Node`, and :class:`Revocation` with its confirmation.
 """
 
 from __future__ import annotations
 
 from . import nodes as nodes
-from .confirmation import MOMENT as MOMENT
-from .confirmation import RATE_MARGIN as RATE_MARGIN
 from .confirmation import Answer as Answer
 from .confirmation import Confirmation as Confirmation
 from .confirmation import Revocation as Revocation
 from .confirmation import Silence as Silence
+from .keys import KeyFileMissing as KeyFileMissing
 from .nodes import Drift as Drift
 from .nodes import ListedNode as ListedNode
 from .nodes import Node as Node
 from .nodes import drift as drift
 from .nodes import library_version as library_version
 from .nodes import present as present
-from .runtime import KeyFileMissing as KeyFileMissing
-from .runtime import Membership as Membership
+from .publishing import Publisher as Publisher
+from .runtime import NodeRuntime as NodeRuntime
 from .runtime import Readiness as Readiness
-from .runtime import members as members
+from .runtime import runtimes as runtimes
 from .sightings import seen_lately as seen_lately
+from .strangers import Strangers as Strangers
 from .sweeper import Housekeeping as Housekeeping

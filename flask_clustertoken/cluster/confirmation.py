@@ -11,17 +11,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..revocations import Notice
 from .nodes import Node
-
-if TYPE_CHECKING:
-    from .runtime import Membership
-
-#: Two machines' monotonic clocks may run apart by this part, and a call takes a moment.
-RATE_MARGIN = 0.01
-MOMENT = 0.1
+from .publishing import Publisher
 
 #: Seconds between two looks at the list of nodes, at first and at most.
 FIRST_LOOK, LAST_LOOK = 0.005, 0.1
@@ -78,7 +71,7 @@ class Revocation:
     """An acknowledged revocation: number *seq* of the feed."""
 
     seq: int
-    _member: Membership
+    _publisher: Publisher
 
     def __repr__(self) -> str:
         return f"<Revocation {self.seq}>"
@@ -92,28 +85,29 @@ class Revocation:
         *progress* is called with each intermediate state. Raises
         :class:`~flask_clustertoken.errors.StoreError` where the store cannot be asked.
         """
-        return confirm(self._member, self.seq, timeout, progress)
+        return confirm(self._publisher, self.seq, timeout, progress)
 
 
 def confirm(
-    member: Membership,
+    publisher: Publisher,
     seq: int,
     timeout: float,
     progress: Callable[[Confirmation], None] | None = None,
 ) -> Confirmation:
     """See :meth:`Revocation.confirm`."""
-    clock, store = member.clock, member.store
+    runtime = publisher.runtime
+    clock, store = runtime.clock, runtime.store
     start = clock.monotonic()
     if store.embedded:
         return Confirmation(seq, clock.monotonic() - start)
-    barrier = member.announce_notice(Notice("barrier", clock.time()))
-    if member.active:
-        member.follower().step()
+    barrier = publisher.append(Notice("barrier", clock.time()))
+    if runtime.active:
+        runtime.follower().step()
     # From here on: whoever may accept tokens is in this list, or joined behind the barrier.
     waiting = {one.node_id: Node.decode(one) for one in store.nodes()}
     listed_at = clock.monotonic()
     hosts = {node.host for node in waiting.values()}
-    missing = tuple(host for host in member.settings.expected_nodes if host not in hosts)
+    missing = tuple(host for host in runtime.settings.expected_nodes if host not in hosts)
     answered: list[Answer] = []
     pause = FIRST_LOOK
     while True:
@@ -146,7 +140,5 @@ def confirm(
 
 
 def _certain_in(node: Node, waited: float) -> float | None:
-    """A vouch begun before the list was read extends the lease to no more than this."""
-    if node.accepts_when_stale:
-        return None
-    return max(0.0, node.max_staleness * (1 + RATE_MARGIN) + MOMENT - waited)
+    over_after = node.certainly_over_after
+    return None if over_after is None else max(0.0, over_after - waited)

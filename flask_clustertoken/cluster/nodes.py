@@ -21,6 +21,10 @@ FORMAT = 1
 #: A node that has been silent for this many times its ``MAX_STALENESS`` is shown as gone.
 SILENT_AFTER = 2.0
 
+#: Two machines' monotonic clocks may run apart by this part, and a call takes a moment (seconds).
+RATE_MARGIN = 0.01
+MOMENT = 0.1
+
 #: What to do where settings differ.
 AGREE = "Make the settings agree, and restart."
 
@@ -86,6 +90,23 @@ class Node:
     @property
     def name(self) -> str:
         return f"{self.host}:{self.pid}"
+
+    @property
+    def lease_over_after(self) -> float:
+        """Seconds after which the lease of this node is over, if it is silent from now on.
+
+        Counted by our clock from a look at the list in which it stood: a contact that it began
+        before that extends its lease to no more than this.
+        """
+        return self.max_staleness * (1 + RATE_MARGIN) + MOMENT
+
+    @property
+    def certainly_over_after(self) -> float | None:
+        """Seconds after which it accepts nothing any more, if it is silent from now on.
+
+        ``None``: never, since it accepts tokens while stale (``WHEN_STALE = "accept"``).
+        """
+        return None if self.accepts_when_stale else self.lease_over_after
 
 
 @dataclass(frozen=True, slots=True)

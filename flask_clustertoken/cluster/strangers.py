@@ -57,7 +57,8 @@ class Strangers:
     def __init__(self, store: ClusterStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._known: Known | None = None
+        #: The last look's answer, ``None`` where it failed.
+        self.known: Known | None = None
         self._next = float("-inf")
         #: Held by whoever looks; nobody waits for it.
         self._looking = threading.Lock()
@@ -91,10 +92,10 @@ class Strangers:
     def _look(self, follower: Follower) -> Known | None:
         """What the cluster knows; the read began after the text came, unless that is too soon."""
         if self._too_soon() or not self._looking.acquire(blocking=False):
-            return self._known
+            return self.known
         try:
             if self._too_soon():  # (another thread has just looked)
-                return self._known
+                return self.known
             return self._look_now(follower)
         finally:
             self._looking.release()
@@ -111,7 +112,7 @@ class Strangers:
             return found
         finally:
             # (Trouble is no answer, and an old one would go on saying that nobody knows.)
-            self._known = found
+            self.known = found
             nodes = 0 if found is None else found.nodes
             self._next = self._clock.monotonic() + LOOK_AGAIN + FOR_EACH_NODE * nodes
 

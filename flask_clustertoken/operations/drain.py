@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 
 from ..clock import Clock
-from ..cluster import MOMENT, RATE_MARGIN, Node
+from ..cluster import Node
 from ..stores.base import ClusterStore
 
 #: Seconds between two looks at the list.
@@ -34,7 +34,7 @@ class Departure:
         # with the store's before it is judged, so the first one behind the seal reads the seal.
         listed = [] if store.embedded else store.nodes()
         self._waiting = {one.node_id: Node.decode(one) for one in listed}
-        self._longest = max((_lease(one) for one in self._waiting.values()), default=0.0)
+        self._longest = max(map(_over_after, self._waiting.values()), default=0.0)
 
     def wait(self, progress: Progress, pause: Callable[[float], object] | None = None) -> None:
         """Return once each has left, has read the seal, or has no lease left."""
@@ -46,18 +46,23 @@ class Departure:
             self._waiting = {
                 name: node
                 for name, node in self._waiting.items()
-                if name in present and present[name].applied < self._seal and waited < _lease(node)
+                if name in present
+                and present[name].applied < self._seal
+                and waited < _over_after(node)
             }
             if self._waiting:
-                left = max(map(_lease, self._waiting.values())) - waited
+                left = max(map(_over_after, self._waiting.values())) - waited
                 progress(list(self._waiting.values()), left, self._longest)
                 pause(min(LOOK_EVERY, left))
 
 
-def _lease(node: Node) -> float:
-    return node.max_staleness * (1 + RATE_MARGIN) + MOMENT
+def _over_after(node: Node) -> float:
+    """Who accepts while stale is given as long as the others to read the seal; whoever moves the
+    store all the same was told that nothing is certain of it (see :func:`never_certain`)."""
+    certain = node.certainly_over_after
+    return node.lease_over_after if certain is None else certain
 
 
 def never_certain(store: ClusterStore) -> list[Node]:
     """The nodes of *store* that accept tokens while stale: the seal does not stop them."""
-    return [node for node in map(Node.decode, store.nodes()) if node.accepts_when_stale]
+    return [node for node in map(Node.decode, store.nodes()) if node.certainly_over_after is None]

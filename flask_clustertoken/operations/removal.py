@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from ..clock import Clock
-from ..cluster import MOMENT, RATE_MARGIN, Node
+from ..cluster import Node
 from ..errors import ClusterTokenError
 from ..stores.base import ClusterStore, Presence
 
@@ -52,13 +52,13 @@ def remove_node(
     """
     first = find(store, text)
     node = Node.decode(first)
-    if node.accepts_when_stale:
+    lease = node.certainly_over_after
+    if lease is None:
         raise RemovalRefused(
             f"{node.name} accepts tokens while stale (WHEN_STALE), so it is never certain that it "
             "accepts none; it is swept when its entry has stood still for long"
         )
     start = clock.monotonic()
-    lease = node.max_staleness * (1 + RATE_MARGIN) + MOMENT
     pause = wait or threading.Event().wait
     while True:
         # The time first: what is read after it has stood still at least until then.

@@ -165,7 +165,7 @@ class RequestToken:
                     self._text = accepted
             if self._since is None:
                 # (Where a token was just judged, an embedded store's position was compared.)
-                view = authority.view if self._text is not None else None
+                view = authority.runtime.view if self._text is not None else None
                 self._since = authority.glimpse() if view is None else view.applied
         except Exception as error:
             return unjudged(authority, error)

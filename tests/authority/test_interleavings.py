@@ -13,7 +13,7 @@ from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.authority.verified_cache import Recall, Seen
 from flask_clustertoken.clock import SKEW
 from flask_clustertoken.cluster import Node
-from flask_clustertoken.cluster.runtime import _building
+from flask_clustertoken.cluster.joining import building
 from flask_clustertoken.errors import ConfigurationError, StoreUnavailable
 from flask_clustertoken.events import NodeFresh, RevocationApplied
 from flask_clustertoken.revocations import Notice
@@ -42,7 +42,7 @@ def two_keys(host: Cluster) -> tuple[TokenAuthority, TokenAuthority]:
 
 def drop_the_first(node: TokenAuthority) -> None:
     ring = ring_bytes({fingerprint(FIRST): "dropped", fingerprint(SECOND): "signing"})
-    node.announce_notice(Notice("keys", node.clock.time()), [Put(RING_KEY, ring, None)])
+    node.publisher.append(Notice("keys", node.clock.time()), [Put(RING_KEY, ring, None)])
 
 
 # -- the first round -------------------------------------------------------------------
@@ -80,7 +80,7 @@ def test_no_lock_is_held_while_the_store_works(host: Cluster, active: bool) -> N
     held: list[str] = []
 
     def check(name: str) -> Callable[[], None]:
-        return lambda: held.append(name) if _building().locked() else None
+        return lambda: held.append(name) if building().locked() else None
 
     store_of(node).before.update({name: check(name) for name in CALLS})
     node.follower()
@@ -195,7 +195,7 @@ def test_an_answer_from_before_a_doubt_is_used_once(cluster: Cluster) -> None:
     node, other = cluster.node(), cluster.node()
     text = node.issue_login("alice").text
     cluster.step()
-    store_of(other).after["get_many"] = other._forget_answers
+    store_of(other).after["get_many"] = other.authentication.doubt
     assert other.authenticate(text)
     asked = store_of(other).calls["get_many"]
     assert other.authenticate(text)
@@ -474,5 +474,5 @@ def test_a_list_shows_nothing_of_another_store(cluster: Cluster) -> None:
     node = cluster.node()
     issued = node.issue_login("alice")
     assert [one.id for one in node.tokens_of("alice")] == [issued.token.id]
-    node._epoch = "another"
+    node.runtime.epoch = "another"
     assert list(node.tokens_of("alice")) == []

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from flask_clustertoken.authority import Issuer
-from flask_clustertoken.authority.authentication import Judge
+from flask_clustertoken.authority.authentication import Authentication
 from flask_clustertoken.authority.verified_cache import Recall
-from flask_clustertoken.cluster import Housekeeping
+from flask_clustertoken.authority.writing import Writing
+from flask_clustertoken.cluster import Housekeeping, Node
 from flask_clustertoken.cluster.sweeper import DAY
 from flask_clustertoken.revocations import Follower, Notice, View
 from flask_clustertoken.revocations.reader import Place
 from flask_clustertoken.tokens import Wire
-from tests.authority import test_authority
+from tests.authority import test_authentication, test_issuing, test_renewal
 from tests.cluster import test_confirmation, test_sweeper
 from tests.doubles import Cluster
 from tests.revocations import test_follower
@@ -39,13 +39,13 @@ def lease_from_the_end(patch: pytest.MonkeyPatch) -> None:
 
 
 def compare_with_the_current_lease(patch: pytest.MonkeyPatch) -> None:
-    judge = Judge.judge_once
+    judge = Authentication.judge_once
 
     def broken(self: Any, text: str, kind: Any, strict: bool) -> Any:
         found = judge(self, text, kind, strict)
         return found or judge(self, text, kind, strict)
 
-    patch.setattr(Judge, "judge_once", broken)
+    patch.setattr(Authentication, "judge_once", broken)
 
 
 def skip_what_is_unreadable(patch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ BITES: list[tuple[str, Patch, Test]] = [
     (
         "a second look with a new lease",
         compare_with_the_current_lease,
-        test_authority.test_the_lease_is_compared_last_with_the_end_taken_first,
+        test_authentication.test_the_lease_is_compared_last_with_the_end_taken_first,
     ),
     (
         "an unreadable entry is skipped",
@@ -187,14 +187,14 @@ BITES: list[tuple[str, Patch, Test]] = [
     (
         "the view is not asked",
         put(View, "covers", lambda self, token, keys=None: False),
-        test_authority.test_an_answer_that_crossed_a_revocation_is_not_remembered,
+        test_authentication.test_an_answer_that_crossed_a_revocation_is_not_remembered,
     ),
     (
         "an issue does not look again",
-        put(Issuer, "_refuse_ended", lambda *args, **kw: None),
-        test_authority.test_a_mark_while_the_record_is_written_wins,
+        put(Writing, "refuse_ended", lambda *args, **kw: None),
+        test_issuing.test_a_mark_while_the_record_is_written_wins,
     ),
-    ("a renewal creates", renew_what_is_gone, test_authority.test_renewal_never_creates),
+    ("a renewal creates", renew_what_is_gone, test_renewal.test_renewal_never_creates),
     (
         "the clock is believed",
         put(Follower, "clock_steady", True),
@@ -239,7 +239,7 @@ def test_confirming_without_answers_is_noticed(
     """Silence that counts as an answer at once fails the test of the silent node."""
     from flask_clustertoken.cluster import confirmation
 
-    monkeypatch.setattr(confirmation, "_certain_in", lambda node, waited: 0.0)
+    monkeypatch.setattr(Node, "certainly_over_after", 0.0)
     waiting = test_confirmation.Waiting(cluster)
     monkeypatch.setattr(confirmation, "threading", waiting)
     with pytest.raises(AssertionError):

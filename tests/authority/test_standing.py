@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flask_clustertoken.authority import IssuedToken, TokenAuthority, issuing, standing
+from flask_clustertoken.authority import IssuedToken, TokenAuthority, standing, writing
 from flask_clustertoken.errors import RevokedMeanwhile, StoreUnavailable
 from flask_clustertoken.stores.base import Change, HeadIs
 from flask_clustertoken.tokens import Token
@@ -201,7 +201,7 @@ def test_the_long_way_is_as_safe(
     cluster: Cluster, token_store: str, make: Make, end: End, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Written first and looked at then, because others append all the time."""
-    monkeypatch.setattr(issuing, "TRIES", 0)
+    monkeypatch.setattr(writing, "TRIES", 0)
     node, other, issued = two(cluster, token_store)
     before = records(cluster)
 
@@ -270,7 +270,7 @@ def test_what_could_not_be_caught_up_is_not_handed_out(
     cluster: Cluster, token_store: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store does not show what is new: an issue that cannot be judged leaves nothing."""
-    monkeypatch.setattr(issuing, "TRIES", 3 if way == "short" else 0)
+    monkeypatch.setattr(writing, "TRIES", 3 if way == "short" else 0)
     node, other, issued = two(cluster, token_store)
     monkeypatch.setattr(node.follower(), "follow", lambda: True)
     before = records(cluster)

@@ -29,7 +29,7 @@ if pid == 0:
         lines = [
             "parent fresh here: %s" % parent.fresh,
             "follower kept: %s" % (a.following is not None),
-            "thread kept: %s" % (a._thread is not None),
+            "thread kept: %s" % (a.runtime.runner is not None),
         ]
         found = a.authenticate(issued.text)
         lines.append("accepted by itself: %s" % bool(found))

@@ -27,6 +27,19 @@ def test_what_is_not_understood_counts_as_the_worst() -> None:
         assert (node.id, node.applied, node.max_staleness) == ("n", 0, STALENESS_LIMIT)
 
 
+def test_silence_is_certain_when_the_lease_is_over_with_a_margin() -> None:
+    """Two clocks may run apart by a hundredth, and a call takes a tenth of a second."""
+    node = Node("n", max_staleness=10.0)
+    assert node.certainly_over_after == node.lease_over_after == 10.0 * 1.01 + 0.1
+
+
+def test_of_who_accepts_while_stale_nothing_is_ever_certain() -> None:
+    """Its lease is over as everybody's is; it accepts all the same."""
+    node = Node("n", max_staleness=10.0, accepts_when_stale=True)
+    assert node.certainly_over_after is None
+    assert node.lease_over_after > 10.0
+
+
 def test_a_differing_node_is_named_with_the_setting() -> None:
     """The minority is named, by setting and host, in realm and in deployment."""
     same = [Node(str(n), f"h{n}", n, realm_settings={"COOKIE_NAME": "a"}) for n in range(3)]

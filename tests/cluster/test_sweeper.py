@@ -91,7 +91,7 @@ def test_entries_are_trimmed_a_day_after_their_memory(cluster: Cluster) -> None:
     issued = node.issue_login("alice")
     node.revoke_ids([issued.token.id])
     node.revoke_labels(["x"])
-    node.announce_notice(Notice("barrier", cluster.clock.time()))
+    node.publisher.append(Notice("barrier", cluster.clock.time()))
     cluster.clock.advance(SHORT_MEMORY + BRIEF)
     keep_house(cluster)
     assert {"ids", "labels", "barrier"} <= set(kinds(cluster))

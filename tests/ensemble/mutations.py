@@ -35,7 +35,7 @@ def trust_a_reconnect(authority: TokenAuthority) -> None:
 def confirm_without_answers(authority: TokenAuthority) -> None:
     """Say "everywhere" as soon as the barrier was written."""
 
-    def hasty(member: Any, seq: int, timeout: float, progress: Any = None) -> Confirmation:
+    def hasty(publisher: Any, seq: int, timeout: float, progress: Any = None) -> Confirmation:
         return Confirmation(seq, 0.0)
 
     confirmation.confirm = hasty

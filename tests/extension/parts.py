@@ -13,8 +13,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_clustertoken import ClusterToken, current_token, token_required
+from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
-from flask_clustertoken.cluster import Membership
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.extension import state_of
 
@@ -69,7 +69,7 @@ def watch(app: Flask) -> WatchedStore:
     authority = state_of(app).authority
     assert authority.following is None, "too late: the store is in use"
     watched = WatchedStore(authority.store)
-    authority.store = watched  # type: ignore[assignment]
+    authority.runtime.store = watched  # type: ignore[assignment]
     return watched
 
 
@@ -81,7 +81,7 @@ def clock() -> ManualClock:
 @pytest.fixture
 def make_app(clock: ManualClock, tmp_path: Path) -> Iterator[MakeApp]:
     """Makes apps with a store in memory: settings by name, in capitals, without the prefix."""
-    made: list[Membership] = []
+    made: list[TokenAuthority] = []
 
     def make(name: str = "app", **settings: Any) -> tuple[Flask, ClusterToken]:
         app = Flask(name, instance_path=str(tmp_path / name), root_path=str(tmp_path))

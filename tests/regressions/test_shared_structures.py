@@ -76,11 +76,11 @@ def test_older_states_of_the_keys_are_not_put_over_newer_ones(cluster: Cluster) 
 
     def meanwhile() -> None:
         state("dropped")
-        node._load_keys()
+        node.runtime.load_keys()
 
     state("signing")
     store.after["get_many"] = meanwhile
-    node._load_keys()
+    node.runtime.load_keys()
 
     assert node.keys.states == {key_id: "dropped"}
 

@@ -199,7 +199,8 @@ def test_a_note_is_written_once_for_all_that_have_the_key(remote: Cluster) -> No
     for _ in range(100):
         remote.clock.advance(3)
         for one in nodes:
-            one._sightings.note(one.keys.held)
+            assert one.runtime.description is not None
+            one.runtime.description.sightings.note(one.keys.held)
 
     after = [store_of(one).calls["add"] + store_of(one).calls["touch"] for one in nodes]
     assert sum(after) - sum(before) <= 2 * 6
@@ -218,7 +219,7 @@ def test_one_look_answers_for_all_made_up_keys(remote: Cluster) -> None:
         assert reason(node.authenticate(text_of(f"{number:012x}"))) == "invalid"
 
     assert sum(store_of(node).calls.values()) - before <= 4
-    known = node._strangers._known
+    known = node.authentication.strangers.known
     assert known is not None
     assert list(known.keys) == [fingerprint(one.decode()) for one in node.keys._keys.values()]
 

@@ -567,7 +567,7 @@ def test_a_change_of_the_keys_is_read_although_the_store_failed_once(cluster: Cl
     assert other.authenticate(issued.text)
     (key,) = node.keys.held
     ring = ring_bytes({key: "dropped", "a" * 12: "signing"})
-    node.announce_notice(Notice("keys", cluster.clock.time()), [Put(RING_KEY, ring, None)])
+    node.publisher.append(Notice("keys", cluster.clock.time()), [Put(RING_KEY, ring, None)])
     store_of(other).failing["get_many"] = StoreUnavailable("a moment")
     other.follower().step()
     cluster.clock.advance(11)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-import flask_clustertoken.cluster.confirmation as confirmation
 from flask_clustertoken.authority.standing import Standing
+from flask_clustertoken.cluster import Node
 from flask_clustertoken.errors import NotAnnounced
 from flask_clustertoken.revocations import Follower
 from flask_clustertoken.revocations.reader import Place
@@ -58,7 +58,7 @@ def start_without_a_snapshot(patch: pytest.MonkeyPatch) -> None:
 
 def confirm_without_answers(patch: pytest.MonkeyPatch) -> None:
     """Silence counts as an answer at once."""
-    patch.setattr(confirmation, "_certain_in", lambda node, waited: 0.0)
+    patch.setattr(Node, "certainly_over_after", 0.0)
 
 
 def accept_without_an_entry(patch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from random import Random
 from typing import Any, ClassVar, TypeVar
 
 import flask_clustertoken.cluster.confirmation as confirmation_module
-import flask_clustertoken.cluster.runtime as membership_module
+import flask_clustertoken.cluster.runtime as runtime_module
 import flask_clustertoken.cluster.sweeper as housekeeping_module
 from flask_clustertoken import backoff
 from flask_clustertoken.authority import IssuedToken, TokenAuthority
@@ -269,7 +269,7 @@ class SimulatedNode:
 
     def kill(self) -> None:
         atexit.unregister(self.authority.close)
-        membership_module._members.discard(self.authority)
+        runtime_module._runtimes.discard(self.authority.runtime)
 
     @property
     def cut(self) -> bool:

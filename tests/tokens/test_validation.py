@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from flask_clustertoken.authority import TokenAuthority
+from flask_clustertoken.cluster import NodeRuntime
 from flask_clustertoken.errors import RevokedMeanwhile, ValueTooLarge
 from flask_clustertoken.revocations import Notice
 from flask_clustertoken.stores.base import NewEntry
@@ -159,7 +160,7 @@ def test_being_ready_is_never_an_exception(
         raise KeyError("odd")
 
     node = cluster.node()
-    monkeypatch.setattr(TokenAuthority, "follower", broken)
+    monkeypatch.setattr(NodeRuntime, "follower", broken)
     told = node.readiness()
     assert (told.fresh, told.trouble) == (False, "'odd'")
 

@@ -64,7 +64,7 @@ def test_a_store_or_a_parser_that_raises_is_nobody(
             raise error
 
         with monkeypatch.context() as patched:
-            patched.setattr(type(middleware.authority), "authenticate", broken)
+            patched.setattr(middleware.authority, "authenticate", broken)
             answer = ask(middleware, f"{COOKIE}={text}")
         assert (answer.text, cookies_set(answer.headers)) == ("nobody", [])
     assert ask(middleware, f"{COOKIE}={text}").text == "alice"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ...authority import TokenAuthority
 from ...backoff import Backoff
-from ...errors import Conflict, HeadMoved, StoreError, StoreUnavailable
+from ...errors import Conflict, HeadMoved, StoreError
 from ...stores import Lease
 from ...stores.base import Change, HeadIs, Put, Require
 from ...tokens import Token
@@ -198,17 +198,14 @@ class TokenRefresher:
         Raises :class:`StoreUnavailable` where this node cannot catch up, and what
         :meth:`_refuse_ended` raises.
         """
-        follower = self._authority.follower()
-        head = self._authority.store.head()
-        if not follower.reach(head):
-            raise StoreUnavailable("this node could not catch up with the revocations")
+        head = self._authority.verdict.catch_up()
         self._refuse_ended(wish)
         return head
 
     def _refuse_ended(self, wish: _Wish) -> None:
         """:class:`NoProviderTokens` where the view, as it stands, covers the login; then nothing
         of it stays here."""
-        if self._authority.follower().view.covers(wish.token):
+        if self._authority.verdict.ended(wish.token) is not None:
             self._tokens.drop(wish.label)
             raise NoProviderTokens("the login has ended meanwhile")
 

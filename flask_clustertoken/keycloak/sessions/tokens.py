@@ -88,7 +88,7 @@ class SessionTokens:
             labels=arrival.labels,
             since=UNNUMBERED,
         )
-        return self._authority.follower().view.covers(probe)
+        return self._authority.verdict.ended(probe) is not None
 
     def end_login(self, token: Token, label: str) -> None:
         """Keycloak does not know the session any more: our login ends, on every node.

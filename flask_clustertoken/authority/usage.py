@@ -1,0 +1,44 @@
+"""Usage: when an API token was last used, to about an hour."""
+
+from __future__ import annotations
+
+import json
+
+from ..cluster import NodeRuntime
+from ..stores.base import Record
+from ..tokens import record_key
+
+#: Seconds within which a use is not noted again, and for which a note is kept.
+COARSE = 3600.0
+KEPT = 400 * 86_400.0
+
+
+class Usage:
+    """Notes uses in the store, and reads the notes."""
+
+    def __init__(self, runtime: NodeRuntime) -> None:
+        self._runtime = runtime
+
+    def note(self, token_id: str) -> None:
+        """The token is used now. Writes once an hour at most; no harm is done where it fails."""
+        store, key = self._runtime.store, _key(token_id)
+        now = self._runtime.clock.time()
+        last = _read(store.get(key))
+        if last is None or now - last > COARSE:
+            store.put(key, json.dumps(int(now)).encode(), now + KEPT)
+
+    def last_used(self, token_id: str) -> int | None:
+        """When an API token was last used, to about an hour; ``None``: not known."""
+        return _read(self._runtime.store.get(_key(token_id)))
+
+
+def _key(token_id: str) -> str:
+    """Where the store keeps when a token was last used."""
+    return "used/" + record_key(token_id).removeprefix("token/")
+
+
+def _read(record: Record | None) -> int | None:
+    try:
+        return None if record is None else int(json.loads(record.value))
+    except (ValueError, TypeError):
+        return None

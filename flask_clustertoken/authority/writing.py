@@ -1,0 +1,134 @@
+"""Writing: a token is written where neither it nor what it stands on is ended.
+
+An issue ends like a validation: a revocation that arrives while a token is being made wins.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from ..cluster import NodeRuntime
+from ..errors import Conflict, HeadMoved, RevokedMeanwhile, StoreError, StoreUnavailable
+from ..stores.base import Add, Change, Delete, HeadIs
+from ..tokens import Token, record_end, to_record
+from .issued import IssuedToken
+from .lifetimes import Lifetimes
+from .revoking import Revoking
+from .standing import Standing
+from .verdict import Verdict
+
+logger = logging.getLogger("flask_clustertoken")
+
+#: Times that a token is written under the head before it is written first and looked at then.
+TRIES = 3
+
+
+class Writing:
+    """Writes the records of new tokens, and takes back those that are not handed out."""
+
+    def __init__(
+        self, runtime: NodeRuntime, revoking: Revoking, verdict: Verdict, lifetimes: Lifetimes
+    ) -> None:
+        self._runtime = runtime
+        self._revoking = revoking
+        self._verdict = verdict
+        self._lifetimes = lifetimes
+
+    def write(
+        self,
+        make: Callable[[int], IssuedToken],
+        spare: float,
+        on: Token | None,
+        replaces: Token | None = None,
+    ) -> IssuedToken:
+        """Issue what *make* makes at a number of the feed, where neither it nor *on* is ended.
+
+        What is written is written on condition that the feed's head is the number at which
+        both were judged. If others append all the time, it is written first and then looked at:
+        its text has not left yet, and it can be withdrawn.
+
+        *spare* are the seconds that its record has for renewals that write nothing; *replaces*
+        ends in the same step. Raises :class:`RevokedMeanwhile` where either is ended, or a
+        :class:`StoreError`; nothing is issued then.
+        """
+        verdict, standing = self._verdict, Standing(self._verdict, self._lifetimes, on)
+        since = make(0).token.since
+        number = verdict.position(since)
+        issued = make(number)
+        if number < since or verdict.ended(issued.token) is not None:
+            # By a mark that this node set itself, perhaps: known before its place is reached.
+            number = verdict.catch_up(since)
+            issued = make(number)
+        recorded = self._lifetimes.keeps_record(issued.token)
+        for _ in range(TRIES if recorded or replaces is not None else 0):
+            self.refuse_ended(issued.token, standing)
+            try:
+                self._add(issued.token, spare, replaces, standing, [HeadIs(number)])
+                return issued
+            except HeadMoved:
+                number = verdict.catch_up(since)
+                issued = make(number)
+        self._add(issued.token, spare, None, standing)
+        self._still_wanted(issued.token, since, standing)
+        if replaces is not None:
+            # Not in one step with the record: the look behind it would find who asked ended.
+            try:
+                self._revoking.end(replaces)
+            except StoreError:
+                self.withdraw(issued.token)
+                raise
+        return issued
+
+    def refuse_ended(self, token: Token, standing: Standing) -> None:
+        """:class:`RevokedMeanwhile` where the view covers *token*, or what it stands on."""
+        standing.refuse_ended()
+        if self._verdict.ended(token) is not None:
+            raise RevokedMeanwhile("a revocation arrived while this token was being made")
+
+    def _add(
+        self,
+        token: Token,
+        spare: float,
+        replaces: Token | None,
+        standing: Standing,
+        conditions: Sequence[Change] = (),
+    ) -> None:
+        """In one step: the record of *token*, if it is to have one, and the end of *replaces*."""
+        recorded = self._lifetimes.keeps_record(token)
+        changes = [*conditions, *standing.needed()]
+        if recorded:
+            changes.append(Add(token.record_key, to_record(token, spare), record_end(token, spare)))
+        try:
+            if replaces is not None:
+                notice = self._revoking.notice_of_ids([replaces.id], recorded=recorded)
+                if recorded:
+                    changes.append(Delete(replaces.record_key))
+                self._revoking.revoke(notice, changes)
+            elif changes:
+                self._runtime.store.append([], changes)
+        except HeadMoved:
+            raise
+        except Conflict as error:
+            if error.key == token.record_key:
+                raise StoreUnavailable("the store already has a token of this random id") from error
+            raise standing.ended() from error
+
+    def _still_wanted(self, token: Token, since: int, standing: Standing) -> None:
+        """The end of an issue is a validation: after the record is acknowledged, look again."""
+        try:
+            self._verdict.catch_up(since)
+            self.refuse_ended(token, standing)
+        except (StoreError, RevokedMeanwhile, ValueError):
+            self.withdraw(token)
+            raise
+
+    def withdraw(self, token: Token) -> None:
+        """*token* is not handed out: its record, if it has one, is not to count."""
+        if not self._lifetimes.keeps_record(token):
+            return
+        try:
+            self._runtime.store.delete(token.record_key)
+        except StoreError:
+            # Its text is never handed out, so the record is only litter.
+            logger.info("the record of a token that was not handed out stays until it expires")
