@@ -26,13 +26,16 @@ class Renewal:
         self._runtime = runtime
         self._authentication = authentication
         self._lifetimes = lifetimes
+        # At hand: it is asked on each request whether a renewal is due.
+        self._clock = runtime.clock
+        self._left_when_due = lifetimes.left_when_due
 
     def renewal_due(self, token: Token) -> bool:
         """Whether *token* is a login token whose expiry should move on now."""
         expires_at = token.expires_at
         if expires_at is None or token.kind != "login":
             return False
-        if self._runtime.clock.time() <= expires_at - self._lifetimes.left_when_due:
+        if self._clock.time() <= expires_at - self._left_when_due:
             return False
         return self._lifetimes.renewed_until(token) > expires_at
 

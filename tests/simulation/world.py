@@ -542,7 +542,7 @@ class World:
         for node in self.nodes:
             if node.stepping or not self.ready(node) or not node.authority.follower().fresh:
                 continue
-            chores = node.authority.sweeper
+            chores = node.authority.runtime.sweeper
             assert chores is not None
             node.stepping = True
             try:
