@@ -1,8 +1,9 @@
 """Stores: what all nodes share. Each is opened by its URL and imported when it is asked for.
 
 Imports ground and the settings' limits; it knows bytes under text keys and nothing of tokens.
-Others use :func:`open_store`, :class:`ClusterStore` and the contract's words from
-:mod:`~flask_clustertoken.stores.base`. A third party's store registers its class in the
+Others use :func:`open_store`, :class:`ClusterStore`, :class:`Lease` and the contract's words from
+:mod:`~flask_clustertoken.stores.base`; none knows a scheme by name, but asks the store, or its
+class (:func:`unshared`, :func:`home_of`). A third party's store registers its class in the
 entry-point group ``flask_clustertoken.stores`` under its scheme.
 """
 
@@ -19,7 +20,7 @@ from ..settings import plain_url
 from .base import CALL_TIMEOUT, ClusterStore
 from .lease import Lease as Lease
 
-__all__ = ["ClusterStore", "open_store", "schemes"]
+__all__ = ["ClusterStore", "home_of", "open_store", "schemes", "unshared"]
 
 _BUILT_IN = {
     "directory": ("directory", "DirectoryStore"),

@@ -15,7 +15,7 @@ from flask_clustertoken import current_token, token_required
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.extension import state_of
-from flask_clustertoken.stores.zookeeper.address import parse_place
+from flask_clustertoken.stores.zookeeper.address import parse_address
 from tests.extension.parts import (
     COOKIE,
     DAY,
@@ -36,7 +36,7 @@ from tests.extension.parts import (
 )
 def test_r1_both_forms_of_a_connect_string_name_every_server(servers: str) -> None:
     """kazoo's parser keeps zkhost1 alone, under the root ``/pano,zkhost2:2181/pano``."""
-    place = parse_place(f"zookeeper://{servers}")
+    place = parse_address(f"zookeeper://{servers}")
 
     assert place.hosts == (("zkhost1", 2181), ("zkhost2", 2181))
     assert place.root == "/pano"
@@ -55,7 +55,7 @@ def test_r1_kazoo_still_needs_to_be_spared() -> None:
 def test_r1_roots_that_differ_are_refused() -> None:
     """One of two roots would be dropped without a word."""
     with pytest.raises(ConfigurationError, match="different roots"):
-        parse_place("zookeeper://zkhost1:2181/pano,zkhost2:2181/other")
+        parse_address("zookeeper://zkhost1:2181/pano,zkhost2:2181/other")
 
 
 # -- R2 --------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from flask_clustertoken.extension import state_of
 from flask_clustertoken.keycloak.values import read_url
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores import open_store
-from flask_clustertoken.stores.zookeeper.address import parse_place
+from flask_clustertoken.stores.zookeeper.address import parse_address
 from flask_clustertoken.tokens import KeyFile, fingerprint
 from tests.extension.parts import MakeApp
 
@@ -265,7 +265,7 @@ def test_w5_a_time_to_live_is_a_number_of_seconds(make_app: MakeApp, wrong: Any)
 def test_w6_what_is_no_servers_name_is_refused(servers: str, said: str) -> None:
     """A row between semicolons was one host, which no one could find."""
     with pytest.raises(ConfigurationError, match=said):
-        parse_place(f"zookeeper://{servers}")
+        parse_address(f"zookeeper://{servers}")
 
 
 @pytest.mark.parametrize(
@@ -273,12 +273,12 @@ def test_w6_what_is_no_servers_name_is_refused(servers: str, said: str) -> None:
 )
 def test_w6_a_servers_name_is_taken(host: str) -> None:
     """With underscores, as people name containers, and addresses of both kinds."""
-    assert len(parse_place(f"zookeeper://{host}").hosts) == 1
+    assert len(parse_address(f"zookeeper://{host}").hosts) == 1
 
 
 def test_w6_a_scheme_has_no_case(tmp_path: Path) -> None:
     """RFC 3986, 3.1."""
-    assert parse_place("ZOOKEEPER://zk1/app").url == "zookeeper://zk1:2181/app"
+    assert parse_address("ZOOKEEPER://zk1/app").url == "zookeeper://zk1:2181/app"
     for url in (f"DIRECTORY:{tmp_path}", "Memory:"):
         store = open_store(url)
         assert store.url.startswith(store.scheme + ":")
