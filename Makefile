@@ -2,7 +2,7 @@
 
 PYTHON_OF_VENV = $${VENV:-.venv}/bin/python
 
-.PHONY: help demo test quick cluster keycloak soak style format types docs bench ci
+.PHONY: help demo test quick cluster keycloak soak style format types docs package bench ci
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -43,6 +43,10 @@ docs: ## the docs, into build/docs
 	@sh scripts/venv check
 	@$(PYTHON_OF_VENV) -m sphinx -W --keep-going -q -b html docs build/docs
 	@echo "Open build/docs/index.html"
+
+package: ## the wheel, installed alone, and each extra by itself
+	@sh scripts/venv check
+	@$(PYTHON_OF_VENV) scripts/check_package.py
 
 bench: ## the benchmarks
 	@sh scripts/venv bench
