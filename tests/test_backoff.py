@@ -11,7 +11,7 @@ from flask_clustertoken import backoff
 from flask_clustertoken.backoff import Backoff, share
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.revocations import FollowerThread, runner
-from flask_clustertoken.revocations.follower import LIFETIME_ANNOUNCED
+from flask_clustertoken.revocations.entry import LIFETIME_ANNOUNCED
 
 from .doubles import Cluster, store_of
 

@@ -114,7 +114,7 @@ class Judge(Revoker):
             seen = found
         token = seen.token
         # 2 alive?
-        if not -SKEW <= now - moment - follower.offset <= SKEW:  # (as Follower.steady_at)
+        if not -SKEW <= now - moment - follower.clocks.offset <= SKEW:  # (as its steady_at)
             return Refusal("stale", "this node's clock is wrong", token.id, token.subject)
         if now >= seen.ends_at:
             return Refusal("expired", "", token.id, token.subject, token.expires_at)

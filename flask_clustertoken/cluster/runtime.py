@@ -225,9 +225,8 @@ class Membership:
             hooks=Hooks(
                 forget=self._forget_answers,
                 keys=self._load_keys,
-                epoch=self._take_epoch,
-                chores=self._do_chores,
             ),
+            maintenance=self._do_chores,
             max_staleness=self.settings.max_staleness,
             lifetime=self.settings.lifetime,
         )
@@ -310,12 +309,10 @@ class Membership:
         for one in _nodes.drift([self._node(follower), *nodes]):
             logger.warning("nodes of one realm must agree, but %s. %s", one, one.remedy)
 
-    def _take_epoch(self, epoch: str) -> None:
+    def _forget_answers(self, epoch: str) -> None:
         if epoch != self._epoch:
             self._epoch = epoch
             self.remembered.clear()
-
-    def _forget_answers(self) -> None:
         self.remembered.doubt()
 
     def _load_keys(self) -> None:

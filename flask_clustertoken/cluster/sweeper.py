@@ -84,7 +84,7 @@ class Housekeeping:
         if not self._elected():
             return
         chores: list[Callable[[], object]] = [self.sweep_marks, self.sweep_nodes]
-        if now - self.follower.steady_since >= STEADY:
+        if now - self.follower.clocks.steady_since >= STEADY:
             chores += [self.sweep_records, self.sweep_feed]
         else:
             self._measured = now

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from ..clock import SKEW
 from ..settings import RECORD_CACHE_LIMIT, STALENESS_LIMIT
+from ..stores import time_of
 from ..stores.base import CALL_TIMEOUT, NewEntry
 
 #: The highest number of the entries' form that this version reads.
@@ -105,7 +106,7 @@ class Notice:
         that was suspended before its append took effect had named an earlier moment.
         ``None``: until a sweep is recorded as complete (tokens that never expire are covered).
         """
-        at = max(self.at, seq / 1e6)
+        at = max(self.at, time_of(seq))
         if self.kind in ("barrier", "keys", "swept"):
             return at + (BRIEF if self.kind != "swept" else longest + STALENESS_LIMIT + SKEW)
         if self.kind == "lifetime":

@@ -18,6 +18,9 @@ from ..errors import ConfigurationError
 from ..settings import plain_url
 from .base import CALL_TIMEOUT, ClusterStore
 from .lease import Lease as Lease
+from .numbers import Seq as Seq
+from .numbers import seq_at as seq_at
+from .numbers import time_of as time_of
 from .zookeeper.connection import Line as Line
 
 __all__ = ["ClusterStore", "open_store", "schemes"]

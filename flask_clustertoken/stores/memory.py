@@ -43,6 +43,7 @@ from .base import (
     Root,
     Vouched,
 )
+from .numbers import seq_at
 
 
 class Shelf:
@@ -215,7 +216,7 @@ class MemoryStore(ClusterStore):
 
     def _append_one(self, new: NewEntry, above: int = 0) -> int:
         shelf = self._shelf
-        seq = max(shelf.head + 1, int(self.clock.time() * 1e6), above + 1)
+        seq = max(shelf.head + 1, seq_at(self.clock.time()), above + 1)
         shelf.entries.append(Entry(seq, shelf.head, new.id, new.body, new.keep_until))
         shelf.known[new.id] = shelf.head = seq
         return seq

@@ -195,7 +195,7 @@ def test_an_answer_from_before_a_doubt_is_used_once(cluster: Cluster) -> None:
     node, other = cluster.node(), cluster.node()
     text = node.issue_login("alice").text
     cluster.step()
-    store_of(other).after["get_many"] = other._forget_answers
+    store_of(other).after["get_many"] = other.remembered.doubt
     assert other.authenticate(text)
     asked = store_of(other).calls["get_many"]
     assert other.authenticate(text)

@@ -32,6 +32,7 @@ from ..base import (
     Root,
     Vouched,
 )
+from ..numbers import seq_at
 from .counter import identity
 from .database import Connection
 from .files import LOOK_EVERY, Files
@@ -214,7 +215,7 @@ class DirectoryStore(ClusterStore):
         return self._files.write(work, durable=bool(entries))
 
     def _microseconds(self) -> int:
-        return int(self.clock.time() * 1e6)
+        return seq_at(self.clock.time())
 
     def read(self, after: int, limit: int = PAGE) -> Batch:
         # One statement, so the head and the entries are of one snapshot.

@@ -16,6 +16,7 @@ from typing import Any
 
 from ...errors import StoreDamaged
 from ..base import Batch, Entry, NewEntry
+from ..numbers import seq_at
 from .codec import Head, pack_entries, pack_entry, pack_head, unpack_entries, unpack_head
 from .connection import Deadline, Op, Refused
 from .site import Raced, Site, children, children_and_stat, get, gone, stat
@@ -115,7 +116,7 @@ class Feed:
         entries: list[Entry] = []
         prev = head.seq
         for one in new:
-            seq = max(prev + 1, int(self._site.clock.time() * 1e6), above + 1)
+            seq = max(prev + 1, seq_at(self._site.clock.time()), above + 1)
             entries.append(Entry(seq, prev, one.id, one.body, one.keep_until))
             prev = seq
         return entries
