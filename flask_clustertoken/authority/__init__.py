@@ -7,6 +7,7 @@ in, texts go out. Others use :class:`TokenAuthority`, which is the whole of it, 
 
 from __future__ import annotations
 
+from .authority import StandingLock as StandingLock
 from .authority import TokenAuthority as TokenAuthority
 from .issuing import IssuedToken as IssuedToken
 from .issuing import Issuer as Issuer

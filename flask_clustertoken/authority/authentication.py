@@ -11,7 +11,7 @@ import json
 from ..clock import SKEW
 from ..errors import ClusterTokenError, StoreError
 from ..events import TokenRefused
-from ..revocations import Follower
+from ..revocations import Follower, Lock
 from ..stores.base import Record
 from ..tokens import NewerForm, Refusal, Token, TokenKind, from_record, record_key, with_record
 from .revoking import Revoker
@@ -88,6 +88,9 @@ class Judge(Revoker):
             and not follower.reach(self.store.position())
         ):
             return Refusal("stale", "the feed has not been read to its end", token.id)
+        lock = view.lock_on(token, self.clock.time())
+        if lock is not None:
+            return _locked(token, lock)
         if view.covers(token):
             return Refusal("revoked", "a revocation covers it", token.id, token.subject)
         if self.clock.monotonic() >= lease_end and not self._accepts_when_stale(follower):
@@ -143,6 +146,9 @@ class Judge(Revoker):
         if seen.checked != generation:
             if token.epoch != self._epoch:
                 return _of_another_store(token)
+            lock = view.lock_on(token, now, seen.keys)
+            if lock is not None:
+                return _locked(token, lock)
             if view.covers(token, seen.keys):
                 return Refusal("revoked", "a revocation covers it", token.id, token.subject)
             seen.checked = generation
@@ -239,6 +245,17 @@ def read_use(record: Record | None) -> int | None:
         return None if record is None else int(json.loads(record.value))
     except (ValueError, TypeError):
         return None
+
+
+def _locked(token: Token, lock: Lock) -> Refusal:
+    return Refusal(
+        "locked",
+        f"lock {lock.seq}",
+        token.id,
+        token.subject,
+        message=lock.message,
+        locked_until=lock.ends_at,
+    )
 
 
 def _of_another_store(token: Token) -> Refusal:

@@ -7,15 +7,25 @@ added that servers share. It knows no HTTP: texts come in, texts go out.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..cluster import Readiness as Readiness
+from ..cluster import Revocation
 from ..cluster import nodes as _nodes
+from ..settings import Settings
 from ..shared import SharedData
 from .issuing import IssuedToken as IssuedToken
 from .issuing import Issuer
+from .locking import Locking
+from .locking import StandingLock as StandingLock
 
 
 class TokenAuthority(Issuer):
     """Judges and makes the tokens of one realm for one process."""
+
+    def __init__(self, settings: Settings, **parts: Any) -> None:
+        super().__init__(settings, **parts)
+        self.locking = Locking(self, self, lambda seq: Revocation(seq, self))
 
     # -- shared data -------------------------------------------------------------------
 

@@ -239,6 +239,7 @@ class Issuer(Lister):
 
     def _refuse_ended(self, token: Token, standing: Standing) -> None:
         standing.refuse_ended()
+        standing.refuse_locked(token)
         if self.follower().view.covers(token):
             raise RevokedMeanwhile("a revocation arrived while this token was being made")
 

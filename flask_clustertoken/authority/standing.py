@@ -12,7 +12,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..cluster import Membership
-from ..errors import Conflict, HeadMoved, RevokedMeanwhile, StoreNotOpen, StoreUnavailable
+from ..errors import (
+    Conflict,
+    HeadMoved,
+    Locked,
+    RevokedMeanwhile,
+    StoreNotOpen,
+    StoreUnavailable,
+)
 from ..stores.base import Change, HeadIs, Require
 from ..tokens import Token
 
@@ -35,9 +42,16 @@ class Standing:
         asked, view = self._asked, self._follower.view
         if asked is None:
             return
+        self.refuse_locked(asked)
         # (A token of another issuer has no epoch; only its id and its labels can be revoked.)
         if view.covers(asked) or asked.epoch not in ("", self._member._epoch):
             raise self.ended()
+
+    def refuse_locked(self, token: Token) -> None:
+        """:class:`Locked` where a lock that the view knows refuses *token*."""
+        lock = self._follower.view.lock_on(token, self._member.clock.time())
+        if lock is not None:
+            raise Locked(lock.message, lock.ends_at)
 
     def ended(self) -> RevokedMeanwhile:
         return RevokedMeanwhile("the login that asked for this was ended meanwhile")

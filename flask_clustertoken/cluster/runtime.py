@@ -27,6 +27,7 @@ from ..stores import open_store
 from ..stores.base import Change, ClusterStore, Entry
 from ..tokens import RING_KEY, VERSION, KeyFile, KeyRing, Token, Wire
 from . import nodes as _nodes
+from .forms import require_readers
 from .sightings import Sightings
 from .strangers import Strangers
 from .sweeper import Housekeeping
@@ -402,7 +403,7 @@ class Membership:
         above: int = 0,
     ) -> int:
         follower = self.follower()
-        notice = replace(notice, format=self._form())
+        require_readers(self.store, notice)
         notice = replace(notice, at=max(notice.at, follower.store_time()))
         # What this node's own tokens may live counts even before its announcement is read.
         longest = max(follower.view.longest(notice.at), float(self.settings.lifetime))
@@ -411,13 +412,10 @@ class Membership:
         follower.learn_own(Entry(seq, 0, new.id, new.body, new.keep_until), notice)
         return seq
 
-    def _form(self) -> int:
-        """The highest form of entries that every node in the list reads."""
-        if entry.FORMAT == entry.OLDEST_FORMAT:
-            return entry.FORMAT
-        present = (_nodes.Node.decode(one).reads for one in self.store.nodes())
-        return min(present, default=entry.FORMAT)
-
     def announce_notice(self, notice: Notice, changes: Sequence[Change] = ()) -> int:
         """Append what is no revocation (a barrier, new states of the keys) and make *changes*."""
+        return self._append(notice, changes)
+
+    def append(self, notice: Notice, changes: Sequence[Change] = ()) -> int:
+        """Append *notice* and make *changes* in one step; its number."""
         return self._append(notice, changes)
