@@ -11,9 +11,11 @@
     ├── Conflict                a conditional change did not hold; nothing was written
     │   └── HeadMoved           the feed went on meanwhile
     ├── ValueTooLarge           more bytes than the cookie or the store can carry
+    ├── NodesTooOld             nodes of an older version would not understand it
     ├── KeyMissing              this node cannot sign: the key is not here
     ├── NotMade                 no token was handed out
     │   ├── RevokedMeanwhile    a revocation covers the login that was being made
+    │   │   └── Locked          a lock refuses whom it was for
     │   └── TokenLimitReached   the subject has as many tokens as it may have
     └── NotAllowed              the token that was presented may not do this
         └── ForeignOrigin       a page of another origin wants to log in or out
@@ -24,6 +26,8 @@ token or a secret.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class ClusterTokenError(Exception):
@@ -114,6 +118,20 @@ class ValueTooLarge(ClusterTokenError):
         super().__init__(f"{message} {remedy}".strip())
 
 
+class NodesTooOld(ClusterTokenError):
+    """Live nodes of an older version would not understand what was to be written; nothing was.
+
+    *nodes* names them, each with its version.
+    """
+
+    def __init__(self, what: str, nodes: Sequence[str]) -> None:
+        self.nodes = tuple(nodes)
+        super().__init__(
+            f"{what}: these nodes are of a version that does not know it: {', '.join(nodes)}. "
+            "Nothing was written. Upgrade them, or stop them, and try again"
+        )
+
+
 class KeyMissing(ClusterTokenError):
     """The key that the cluster signs with is not on this node."""
 
@@ -124,6 +142,19 @@ class NotMade(ClusterTokenError):
 
 class RevokedMeanwhile(NotMade):
     """A revocation that arrived while the login was being made covers it."""
+
+
+class Locked(RevokedMeanwhile):
+    """A lock refuses the login, or the token on whose strength something was asked for.
+
+    *message* is the lock's own, for whoever is refused; *until* is in seconds since 1970, ``None``
+    until it is unlocked.
+    """
+
+    def __init__(self, message: str = "", until: float | None = None) -> None:
+        self.message = message
+        self.until = until
+        super().__init__(message or "a lock refuses this login")
 
 
 class TokenLimitReached(NotMade):

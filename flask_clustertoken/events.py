@@ -9,13 +9,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from .revocations import Notice
     from .tokens import Refusal, Token
 
 logger = logging.getLogger("flask_clustertoken")
+
+
+class RevocationEntry(Protocol):
+    """What a revocation says, as far as a listener may rely on it.
+
+    *kind* is one of ``ids labels subject realm not_before restored``. Ids, labels and subjects are
+    named by their *digests* (64 bits) only; *kinds* are those of the tokens that a subject's, a
+    realm's or a time's mark ends; *at* is the writer's wall clock.
+    """
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def at(self) -> float: ...
+    @property
+    def digests(self) -> tuple[int, ...]: ...
+    @property
+    def kinds(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +54,7 @@ class TokenRevoked:
     """This process asked for a revocation, and the store has acknowledged it as *seq*."""
 
     seq: int
-    notice: Notice
+    notice: RevocationEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +66,7 @@ class RevocationApplied:
     """
 
     seq: int
-    notice: Notice
+    notice: RevocationEntry
     covers: Callable[[Token], bool]
 
 

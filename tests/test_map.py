@@ -109,14 +109,6 @@ MOST_LINES_OF_A_FUNCTION = 60
 #: What breaks a rule still, rule by rule, and what will end it. Whoever ends one takes its line
 #: out; the table only ever gets shorter.
 KNOWN: dict[str, dict[str, str]] = {
-    "circles": {
-        "events revocations revocations.follower revocations.reader revocations.runner": (
-            "events name for their types what they tell of"
-        ),
-    },
-    "long_modules": {
-        "revocations.follower": "the reader becomes a part of it, the announcing another",
-    },
     "twins": {
         "TokenRefused: events extension.responses": "both are public",
     },

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .authority import TokenAuthority as TokenAuthority
 from .issued import IssuedToken as IssuedToken
+from .locking import StandingLock as StandingLock
 from .revoking import LOGINS as LOGINS
 from .watch import Watch as Watch
 from .watch import WhileValid as WhileValid

@@ -14,7 +14,7 @@ from ..revocations import Follower
 from ..tokens import NewerForm, Refusal, Token, TokenKind, from_record, spare_of, with_record
 from .lifetimes import Lifetimes
 from .usage import Usage
-from .verdict import NOT_READ, Verdict, not_vouched_for, of_another_store
+from .verdict import NOT_READ, Verdict, locked, not_vouched_for, of_another_store
 from .verified_cache import Recall, Seen
 
 
@@ -133,7 +133,7 @@ class Authentication:
             seen = found
         token = seen.token
         # 2 alive?
-        if not -SKEW <= now - moment - follower.offset <= SKEW:  # (as Follower.steady_at)
+        if not -SKEW <= now - moment - follower.clocks.offset <= SKEW:  # (as its steady_at)
             return Refusal("stale", "this node's clock is wrong", token.id, token.subject)
         if now >= seen.ends_at:
             return Refusal("expired", "", token.id, token.subject, token.expires_at)
@@ -162,6 +162,9 @@ class Authentication:
         if seen.checked != generation:
             if token.epoch != runtime.epoch:
                 return of_another_store(token)
+            lock = view.lock_on(token, now, seen.keys)
+            if lock is not None:
+                return locked(token, lock)
             if view.covers(token, seen.keys):
                 return Refusal("revoked", "a revocation covers it", token.id, token.subject)
             seen.checked = generation

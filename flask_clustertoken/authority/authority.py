@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from ..clock import Clock
-from ..cluster import ListedNode, NodeRuntime, Publisher, present
+from ..cluster import ListedNode, NodeRuntime, Publisher, Revocation, present
 from ..revocations import Follower, View
 from ..settings import Settings
 from ..shared import SharedData
@@ -21,6 +21,7 @@ from .authentication import Authentication
 from .issuing import Issuing
 from .lifetimes import Lifetimes
 from .listing import Listing
+from .locking import Locking
 from .renewal import Renewal
 from .revoking import Revoking
 from .usage import Usage
@@ -100,6 +101,7 @@ class TokenAuthority:
         self.usage = Usage(runtime)
         self.listing = Listing(runtime, verdict, lifetimes)
         self.revoking = revoking = Revoking(publisher, verdict, lifetimes)
+        self.locking = Locking(runtime, publisher, lambda seq: Revocation(seq, publisher))
         self.authentication = Authentication(runtime, verdict, lifetimes, self.usage)
         self.renewal = Renewal(runtime, self.authentication, lifetimes)
         writing = Writing(runtime, revoking, verdict, lifetimes)

@@ -54,4 +54,4 @@ class Listing:
             token = from_list(record.value, record.expires_at, self._lifetimes.spare)
         except ValueError:
             return None
-        return token if self._verdict.ended(token) is None else None
+        return token if self._verdict.covered(token) is None else None

@@ -11,6 +11,7 @@ from ..cluster import Node, Publisher, Revocation
 from ..errors import Conflict
 from ..events import TokenRevoked
 from ..revocations import Notice
+from ..stores import seq_at
 from ..stores.base import Change, Delete, Require
 from ..tokens import Token, TokenKind, digests, record_key, validation
 from .lifetimes import Lifetimes
@@ -18,7 +19,7 @@ from .standing import Standing
 from .verdict import Verdict
 
 #: What ``restored`` stands above the highest number known, in the feed's microseconds.
-AHEAD = int(2 * SKEW * 1e6)
+AHEAD = seq_at(2 * SKEW)
 
 #: The kinds of token that "log out everywhere" ends unless asked otherwise.
 LOGINS: tuple[TokenKind, ...] = ("login",)
@@ -132,7 +133,7 @@ class Revoking:
     def restored(self, kinds: Sequence[TokenKind] = LOGINS) -> Revocation:
         """After a restore from backup: end what was issued before, above any number ever seen."""
         notice = Notice("restored", self._runtime.clock.time(), kinds=validation.kinds(kinds))
-        now = int(self._runtime.follower().store_time() * 1e6)
+        now = seq_at(self._runtime.follower().store_time())
         seen = max((Node.decode(one).seen for one in self._runtime.store.nodes()), default=0)
         # Logins that were lost with the store may be out under numbers that nobody here has met:
         # a clock may be ahead as far as is tolerated, and where one was further ahead before the

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..errors import Conflict, HeadMoved, RevokedMeanwhile, StoreUnavailable
+from ..errors import Conflict, HeadMoved, Locked, RevokedMeanwhile, StoreUnavailable
 from ..stores.base import Change, HeadIs, Require
 from ..tokens import Token
 from .lifetimes import Lifetimes
@@ -32,9 +32,16 @@ class Standing:
         self._asked = asked
 
     def refuse_ended(self) -> None:
-        """:class:`RevokedMeanwhile` where the view, as it stands, covers who asked."""
-        if self._asked is not None and self._verdict.ended(self._asked) is not None:
-            raise self.ended()
+        """:class:`RevokedMeanwhile` where the view, as it stands, covers who asked;
+        :class:`Locked` where a lock does."""
+        if self._asked is None:
+            return
+        refusal = self._verdict.ended(self._asked)
+        if refusal is None:
+            return
+        if refusal.reason == "locked":
+            raise Locked(refusal.message, refusal.locked_until)
+        raise self.ended()
 
     def ended(self) -> RevokedMeanwhile:
         return RevokedMeanwhile("the login that asked for this was ended meanwhile")

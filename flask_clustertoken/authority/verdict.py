@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from ..cluster import NodeRuntime
 from ..errors import StoreNotOpen, StoreUnavailable
-from ..revocations import Follower
+from ..revocations import Follower, Lock
 from ..tokens import Refusal, Token
 
 #: What is said where this node could not read on.
@@ -57,6 +57,12 @@ class Verdict:
         epoch; only its id and its labels can be revoked.)
         """
         runtime = self._runtime
+        lock = runtime.follower().view.lock_on(token, runtime.clock.time(), keys)
+        return self.covered(token, keys) if lock is None else locked(token, lock)
+
+    def covered(self, token: Token, keys: Iterable[int] | None = None) -> Refusal | None:
+        """As :meth:`ended`, but a lock that may be taken away again is none of its reasons."""
+        runtime = self._runtime
         if token.epoch not in ("", runtime.epoch):
             return of_another_store(token)
         if runtime.follower().view.covers(token, keys):
@@ -91,6 +97,18 @@ class Verdict:
         if not runtime.follower().reach(head):
             raise StoreUnavailable("this node could not catch up with the revocations")
         return head
+
+
+def locked(token: Token, lock: Lock) -> Refusal:
+    """*lock* refuses *token* until its end."""
+    return Refusal(
+        "locked",
+        f"lock {lock.seq}",
+        token.id,
+        token.subject,
+        message=lock.message,
+        locked_until=lock.ends_at,
+    )
 
 
 def of_another_store(token: Token) -> Refusal:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from ..cluster import NodeRuntime
-from ..errors import Conflict, HeadMoved, RevokedMeanwhile, StoreError, StoreUnavailable
+from ..errors import Conflict, HeadMoved, Locked, RevokedMeanwhile, StoreError, StoreUnavailable
 from ..stores.base import Add, Change, Delete, HeadIs
 from ..tokens import Token, record_end, to_record
 from .issued import IssuedToken
@@ -83,8 +83,12 @@ class Writing:
     def refuse_ended(self, token: Token, standing: Standing) -> None:
         """:class:`RevokedMeanwhile` where the view covers *token*, or what it stands on."""
         standing.refuse_ended()
-        if self._verdict.ended(token) is not None:
-            raise RevokedMeanwhile("a revocation arrived while this token was being made")
+        refusal = self._verdict.ended(token)
+        if refusal is None:
+            return
+        if refusal.reason == "locked":
+            raise Locked(refusal.message, refusal.locked_until)
+        raise RevokedMeanwhile("a revocation arrived while this token was being made")
 
     def _add(
         self,

@@ -157,11 +157,10 @@ class NodeRuntime:
             events=self.events,
             describe=self.description,
             hooks=Hooks(
-                forget=self._doubt_answers,
+                forget=self._forget_answers,
                 keys=self.load_keys,
-                epoch=self._take_epoch,
-                chores=self._do_chores,
             ),
+            maintenance=self._do_chores,
             max_staleness=self.settings.max_staleness,
             lifetime=self.settings.lifetime,
         )
@@ -194,14 +193,11 @@ class NodeRuntime:
                 self.description.name_drift(self.sweeper.follower)
             self.sweeper.run()
 
-    def _take_epoch(self, epoch: str) -> None:
-        if epoch != self.epoch:
-            self.epoch = epoch
-            for memory in self.memories:
-                memory.clear()
-
-    def _doubt_answers(self) -> None:
+    def _forget_answers(self, epoch: str) -> None:
+        replaced, self.epoch = epoch != self.epoch, epoch
         for memory in self.memories:
+            if replaced:
+                memory.clear()
             memory.doubt()
 
     def load_keys(self) -> None:

@@ -84,8 +84,8 @@ class Housekeeping:
         if not self._elected():
             return
         chores: list[Callable[[], object]] = [self.sweep_marks, self.sweep_nodes]
-        if now - self.follower.steady_since >= STEADY:
-            chores += [self.sweep_records, self.sweep_feed]
+        if now - self.follower.clocks.steady_since >= STEADY:
+            chores += [self.sweep_records, self.sweep_feed, self.sweep_locks]
         else:
             self._measured = now
         for _ in range(len(chores)):
@@ -208,6 +208,33 @@ class Housekeeping:
         except ValueError:
             return False  # nobody's token
         return any(mark_covers(seq, notice, token) for seq, notice in unswept.items())
+
+    def sweep_locks(self) -> int:
+        """Trim locks that had no end of their own and stand no more, and then their unlocks.
+
+        First the entry goes, then it is said that it went: whoever joins in between reads neither,
+        and an unlock goes only when nobody knows of a lock before it any more.
+        """
+        view, now = self.follower.view, self._clock.time()
+        memory = view.longest(now) + STALENESS_LIMIT + SKEW
+        if not self._locks_over(memory, now - DAY):
+            return 0
+        doomed = self._locks_over(memory, self.over())
+        for start in range(0, len(doomed), AT_ONCE):
+            some = doomed[start : start + AT_ONCE]
+            self._store.trim(some)
+            swept = [Notice("swept", now, value=float(one)) for one in some]
+            longest = view.longest(now)
+            self._store.append(
+                [one.entry(longest, f"swept-{int(one.value)}") for one in swept], self._guard
+            )
+            if self._late():
+                break
+        return len(doomed)
+
+    def _locks_over(self, memory: float, before: float) -> list[int]:
+        with self.follower.view.lock:
+            return self.follower.view.locks.over(memory, before)
 
     def sweep_nodes(self) -> list[str]:
         """Remove entries that stood still for longer than their own lease; by our own clock."""

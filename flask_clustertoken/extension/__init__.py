@@ -18,6 +18,7 @@ from .globals import CurrentToken as CurrentToken
 from .globals import current_token as current_token
 from .redirects import safe_target as safe_target
 from .responses import RETRY_AFTER as RETRY_AFTER
+from .responses import AccessLocked as AccessLocked
 from .responses import NodeNotFresh as NodeNotFresh
 from .responses import NotEnough as NotEnough
 from .responses import TokenMissing as TokenMissing

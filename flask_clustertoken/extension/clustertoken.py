@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from flask import Flask
 
-from ..authority import LOGINS, IssuedToken, TokenAuthority, Watch, WhileValid
+from ..authority import LOGINS, IssuedToken, StandingLock, TokenAuthority, Watch, WhileValid
 from ..clock import Clock, SystemClock
 from ..cluster import Readiness, Revocation
 from ..errors import ConfigurationError, NotAllowed
@@ -177,6 +177,52 @@ class ClusterToken:
         Seconds since 1970, or a datetime with its zone: :class:`ValueError` for one without.
         """
         return current_state().authority.not_before(when)
+
+    def lock(
+        self,
+        *,
+        subject: str | None = None,
+        label: str | None = None,
+        kind: TokenKind | None = None,
+        everyone: bool = False,
+        until: float | datetime | None = None,
+        message: str = "",
+        except_labels: Sequence[str] = (),
+    ) -> Revocation:
+        """Refuse a subject, what has a label, a kind of token, or everyone: one of the four.
+
+        Ends their logins and refuses new ones, renewals, API tokens and a provider's bearer
+        tokens, with 403 and *message*, until *until* (seconds since 1970, or a datetime with its
+        zone) or :meth:`unlock`. *except_labels*: whose login has one of them is spared. Raises
+        :class:`~flask_clustertoken.errors.NodesTooOld` while nodes of a version that knows no
+        locks are there, and :class:`~flask_clustertoken.errors.StoreError`.
+        """
+        return current_state().authority.locking.lock(
+            subject=subject,
+            label=label,
+            kind=kind,
+            everyone=everyone,
+            until=until,
+            message=message,
+            except_labels=except_labels,
+        )
+
+    def unlock(
+        self,
+        *,
+        subject: str | None = None,
+        label: str | None = None,
+        kind: TokenKind | None = None,
+        everyone: bool = False,
+    ) -> Revocation:
+        """Take a lock away, named as it was set; logins that it has ended stay ended."""
+        return current_state().authority.locking.unlock(
+            subject=subject, label=label, kind=kind, everyone=everyone
+        )
+
+    def locks(self) -> list[StandingLock]:
+        """The locks that are in force, the oldest first."""
+        return current_state().authority.locking.locks()
 
     # listing and API tokens
 

@@ -15,7 +15,14 @@ from ..tokens import Refusal, Token, TokenKind
 from ..wsgi import CROSS_ORIGIN, ENVIRON_KEY, RequestToken, whence
 from .globals import current
 from .requirements import NEEDED, check_kind, checked_scopes
-from .responses import CrossOrigin, LoginNotFresh, NodeNotFresh, NotEnough, TokenMissing
+from .responses import (
+    AccessLocked,
+    CrossOrigin,
+    LoginNotFresh,
+    NodeNotFresh,
+    NotEnough,
+    TokenMissing,
+)
 from .state import current_environ, current_state, handle_in, this_request
 from .ways import way_to
 
@@ -102,6 +109,8 @@ def refuse(refusal: Refusal, error: type[TokenMissing] = TokenMissing) -> NoRetu
     """Raise what answers *refusal*: 503, 403, the app's own handler, a redirect, or 401."""
     if refusal.reason == "stale":
         raise NodeNotFresh(refusal) from refusal.cause
+    if refusal.reason == "locked":
+        raise AccessLocked(refusal)
     if refusal is CROSS_ORIGIN:
         raise CrossOrigin(refusal, whence(current_environ()))
     state = current_state()

@@ -18,6 +18,7 @@ from ..errors import (
     ConfigurationError,
     ForeignOrigin,
     KeyMissing,
+    Locked,
     NotAllowed,
     NotMade,
     RevokedMeanwhile,
@@ -142,6 +143,16 @@ class NotEnough(TokenRefused, Forbidden):
         return [_challenge(error="insufficient_scope", **scope)]
 
 
+class AccessLocked(TokenRefused, Forbidden):
+    """403: a lock refuses whoever this is, until its end. The lock's own message is shown."""
+
+    error = "locked"
+    description = "Access is locked at the moment."
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal, refusal.message or None)
+
+
 class CrossOrigin(TokenRefused, Forbidden):
     """403: an unsafe request with a cookie, sent by a page of another origin."""
 
@@ -179,6 +190,8 @@ class StoreInTrouble(NodeNotFresh):
 
 
 def _not_made(error: Exception) -> TokenRefused:
+    if isinstance(error, Locked):
+        return AccessLocked(Refusal("locked", message=error.message, locked_until=error.until))
     if isinstance(error, RevokedMeanwhile):
         return TokenMissing(Refusal("revoked"), "The login was ended meanwhile. Please try again.")
     return NoPlaceLeft()

@@ -10,6 +10,8 @@ from . import entry as entry
 from .entry import OLDEST_FORMAT as OLDEST_FORMAT
 from .entry import Notice as Notice
 from .follower import Follower as Follower
+from .locks import Lock as Lock
+from .locks import LockTarget as LockTarget
 from .reader import Hooks as Hooks
 from .runner import FollowerThread as FollowerThread
 from .view import View as View

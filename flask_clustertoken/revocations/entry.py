@@ -13,12 +13,13 @@ from typing import Any, Literal, get_args
 
 from ..clock import SKEW
 from ..settings import RECORD_CACHE_LIMIT, STALENESS_LIMIT
+from ..stores import time_of
 from ..stores.base import CALL_TIMEOUT, NewEntry
 
 #: The highest number of the entries' form that this version reads.
-FORMAT = 1
-#: The form that every version reads. While they differ, writers use the lowest that the
-#: live nodes read, so that old and new versions can run side by side.
+FORMAT = 2
+#: The form that every version reads. Each entry has the lowest form that can say it, so that old
+#: and new versions can run side by side; what needs a higher one waits until all nodes read it.
 OLDEST_FORMAT = 1
 
 #: Seconds that the entry of a token id is kept whose record was deleted in the same step.
@@ -43,9 +44,17 @@ Kind = Literal[
     "barrier",  # each node answers once it is here
     "sealed",  # the store moved; every node is stale from here on
     "restored",  # a realm mark after a backup was restored
+    # form 2:
+    "labels_before",  # every token with one of these labels issued before here
+    "lock",  # as a mark over logins, and until `value` nothing that matches is accepted
+    "unlock",  # the lock on this target stands no more
 ]
 #: The kinds that end tokens.
-REVOKING = frozenset({"ids", "labels", "subject", "realm", "not_before", "restored"})
+REVOKING = frozenset(
+    {"ids", "labels", "subject", "realm", "not_before", "restored", "labels_before", "lock"}
+)
+#: The kinds that a node which reads form 1 alone does not know.
+OF_FORM_2 = frozenset({"labels_before", "lock", "unlock"})
 KINDS = frozenset(get_args(Kind))
 #: The kinds of token that a mark may name.
 TOKEN_KINDS = frozenset({"login", "api"})
@@ -64,6 +73,17 @@ class Notice:
     recorded: bool = False
     format: int = OLDEST_FORMAT
     extra: dict[str, Any] = field(default_factory=dict)
+    #: The number of the entry that this one says again, after a store that had lost it: a mark
+    #: ends what was issued before that number, and no login since. 0: it stands for itself.
+    stands_for: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind in OF_FORM_2 or self.stands_for:
+            object.__setattr__(self, "format", max(self.format, 2))
+
+    def number(self, seq: int) -> int:
+        """What its order is judged by, where it stands in the feed as number *seq*."""
+        return self.stands_for or seq
 
     def encode(self) -> bytes:
         body = {name: value for name, value in asdict(self).items() if value or name == "format"}
@@ -89,6 +109,7 @@ class Notice:
                 recorded=bool(data.get("recorded", False)),
                 format=data["format"],
                 extra=dict(data.get("extra", {})),
+                stands_for=int(data.get("stands_for", 0)),
             )
         except (TypeError, OverflowError) as error:
             raise ValueError("an entry with wrong types") from error
@@ -105,14 +126,17 @@ class Notice:
         that was suspended before its append took effect had named an earlier moment.
         ``None``: until a sweep is recorded as complete (tokens that never expire are covered).
         """
-        at = max(self.at, seq / 1e6)
+        at = max(self.at, time_of(seq))
         if self.kind in ("barrier", "keys", "swept"):
             return at + (BRIEF if self.kind != "swept" else longest + STALENESS_LIMIT + SKEW)
         if self.kind == "lifetime":
             return self.at + LIFETIME_ANNOUNCED + self.value + STALENESS_LIMIT + SKEW
         if self.kind == "ids" and self.recorded:
             return at + SHORT_MEMORY
-        if self.kind == "sealed" or "api" in self.kinds:
+        if self.kind == "lock":
+            ends = at + longest if "login" in self.kinds else at
+            return max(ends, self.value) + STALENESS_LIMIT + SKEW if self.value else None
+        if self.kind in ("sealed", "unlock") or "api" in self.kinds:
             return None
         since = max(at, self.value if self.kind == "not_before" else 0.0)
         return since + longest + STALENESS_LIMIT + SKEW

@@ -11,25 +11,24 @@ lists the nodes after that write sees us; whoever appended before it is in our v
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from math import isnan, nan
-from typing import Protocol, TypeVar
 
 from ..backoff import Backoff, share
 from ..clock import SKEW, Clock
 from ..errors import ConfigurationError, NotAnnounced, StoreError, StoreNotOpen, StoreUnavailable
 from ..events import Events, NodeFresh, NodeStale
-from ..stores.base import FORMAT, ClusterStore, Entry
-from .entry import LIFETIME_ANNOUNCED, Notice
-from .reader import ROLLED_BACK, Hooks, Reader, UnreadableEntry
+from ..stores import time_of
+from ..stores.base import ClusterStore
+from .announcing import Announcing
+from .clocks import CheckedClock
+from .deferred import Deferred
+from .looks import Looks
+from .own_entry import OwnEntry
+from .reader import ROLLED_BACK, Hooks, Reader, UnreadableEntry, refuse_unusable
 
 logger = logging.getLogger("flask_clustertoken")
-
-T = TypeVar("T")
 
 #: "Never": a lease that is over before it began.
 NEVER_FRESH = float("-inf")
@@ -46,9 +45,6 @@ SPREAD = 0.2
 #: Seconds between two steps that requests make because the view is stale, at least.
 TRY_AGAIN = 0.1
 
-#: Seconds for which first sights are refused at most, after others came to nothing.
-LONGEST_LOOK = 2.0
-
 #: Seconds that a request waits for a step that another thread is just doing.
 STEP_PATIENCE = 1.0
 
@@ -56,18 +52,13 @@ STEP_PATIENCE = 1.0
 #: others keep its entry for a day: who is not in the list accepts nothing.
 GOES_ON = 23 * 3600.0
 
-#: Seconds that a step may spend on what can wait.
-PATIENCE_FOR_WORK = 1.0
 
+class Follower:
+    """One node's part in the cluster. Made in the process that uses it, after any fork.
 
-class Describe(Protocol):
-    """Says what this node publishes, as it is at the moment."""
-
-    def __call__(self, follower: Follower) -> bytes: ...
-
-
-class Follower(Reader):
-    """One node's part in the cluster. Made in the process that uses it, after any fork."""
+    *describe* gives what the node publishes; *maintenance* is called at the end of each step
+    that came to something, for what is done now and then.
+    """
 
     def __init__(
         self,
@@ -75,24 +66,36 @@ class Follower(Reader):
         *,
         clock: Clock,
         events: Events,
-        describe: Describe,
+        describe: Callable[[Follower], bytes],
         hooks: Hooks,
+        maintenance: Callable[[], None],
         max_staleness: float,
         lifetime: float,
     ) -> None:
-        super().__init__(store, events=events, hooks=hooks)
-        #: 128 random bits: a restarted process, or a fork's child, is another node.
-        self.node_id = secrets.token_hex(16)
+        self.store = store
+        self.reader = reader = Reader(store, events=events, hooks=hooks, void=self._void)
+        self.view = reader.view
+        #: What others ask of the reading.
+        self.meet, self.met, self.follow = reader.meet, reader.met, reader.follow
+        self.reach, self.learn_own = reader.reach, reader.learn_own
+        self.clocks = CheckedClock(clock)
+        self.past = self.clocks.past
+        self._announcing = Announcing(reader, clock=clock, lifetime=lifetime)
+        self.lifetime_announced = self._announcing.holds
+        self._deferred = Deferred(clock)
+        self.look = Looks(clock).look
+        self._entry = OwnEntry(reader, lambda: describe(self))
+        self.node_id = self._entry.node_id
+        #: Why the view is not vouched for, as far as known.
+        self.trouble = "not started"
         #: By the monotonic clock: until then the view is vouched for.
         self.lease_end = NEVER_FRESH
         self.wake = threading.Event()
-        #: When the wall clock began to agree with the store's, by the monotonic clock.
-        self.steady_since = clock.monotonic()
         self._clock = clock
-        self._describe = describe
+        self._hooks = hooks
+        self._events = events
+        self._maintenance = maintenance
         self._max_staleness = max_staleness
-        self._lifetime = lifetime
-        self._announced = False
         self._withdrawn = False
         self._was_fresh = False
         self._answered = 0
@@ -103,24 +106,22 @@ class Follower(Reader):
         self._backoff = Backoff(RETRY_AFTER, longest)
         #: Seconds after the last step before which no request makes another.
         self._pause = TRY_AGAIN
-        self._looks = Backoff(TRY_AGAIN, LONGEST_LOOK, free=2)
-        self._no_look_until = NEVER_FRESH
-        self._offset = clock.time() - clock.monotonic()
-        #: Wall clock minus monotonic clock; no number while the wall clock is not believed.
-        self.offset = self._offset
-        self._store_ahead: float | None = None
         self._lease_lock = threading.Lock()
-        self._lifetime_until = 0.0
-        #: The announcement of our lifetime that was met in the feed last, and its number.
-        self._lifetime_met = (0, 0.0)
-        #: A node's own part of the time in which the next one is due: the first does it for all.
-        self._lifetime_early = LIFETIME_ANNOUNCED / 2 - share(LIFETIME_ANNOUNCED / 4)
         #: The store said something that this node cannot go by: sealed, or not understood.
         self._of_no_use = False
-        self._later: deque[Callable[[], None]] = deque(maxlen=1000)
         self._step_lock = threading.Lock()
 
     # what others ask
+
+    @property
+    def seen(self) -> int:
+        """The highest number of the feed met anywhere, also inside a token."""
+        return self.reader.seen
+
+    @property
+    def rolled_back(self) -> bool:
+        """The store has lost entries that were known, and nobody has said that it was restored."""
+        return self.reader.rolled_back
 
     @property
     def fresh(self) -> bool:
@@ -149,21 +150,14 @@ class Follower(Reader):
         return (
             staleness is not None
             and staleness < GOES_ON
-            and self._announced
+            and self._entry.listed
             and not (self._of_no_use or self.view.broken or self.rolled_back or self._withdrawn)
         )
 
     @property
     def clock_steady(self) -> bool:
-        """Whether the wall clock agreed with the store's, and was not set since.
-
-        While it is not, nobody may judge an expiry by it, or make one.
-        """
-        return self.steady_at(self._clock.time(), self._clock.monotonic())
-
-    def steady_at(self, now: float, monotonic: float) -> bool:
-        """:attr:`clock_steady`, for whoever has read both clocks just now."""
-        return -SKEW <= now - monotonic - self.offset <= SKEW
+        """Whether the wall clock agreed with the store's, and was not set since."""
+        return self.clocks.steady
 
     @property
     def backing_off(self) -> bool:
@@ -176,24 +170,11 @@ class Follower(Reader):
         A revocation is remembered from here on: written by a node whose clock is an hour
         slow, it must not be forgotten an hour early.
         """
-        now = max(self._clock.time(), self.view.applied / 1e6)
-        if self._store_ahead is not None:
-            now = max(now, self._clock.monotonic() + self._store_ahead)
-        return now
-
-    def past(self) -> float:
-        """A time of day that the store's clock has surely reached: for whoever deletes.
-
-        By the monotonic clock since the last contact, so that a wall clock which was set
-        a moment ago deletes nothing. (A command line that is no node has only its own.)
-        """
-        if self._store_ahead is None:
-            return self._clock.time()
-        return min(self._clock.time(), self._clock.monotonic() + self._store_ahead)
+        return max(self.clocks.latest(), time_of(self.view.applied))
 
     def soon(self, work: Callable[[], None]) -> None:
         """Do *work* in a later step: for what may wait and may be lost (coarse last use)."""
-        self._later.append(work)
+        self._deferred.add(work)
         self.wake.set()
 
     # one round
@@ -226,22 +207,6 @@ class Follower(Reader):
             self._step_lock.release()
         self.note_state()
 
-    def look(self, ask: Callable[[], T]) -> T:
-        """The answer of the store to *ask*, for a request that has to know something.
-
-        Where such looks came to nothing a moment ago it raises :class:`StoreUnavailable` at
-        once: requests keep coming, and each would ask a slow store for as long as it may.
-        """
-        if self._clock.monotonic() < self._no_look_until:
-            raise StoreUnavailable("the store did not answer a moment ago")
-        try:
-            found = ask()
-        except StoreUnavailable:
-            self._no_look_until = self._clock.monotonic() + self._looks.next()
-            raise
-        self._looks.reset()
-        return found
-
     def _is_due(self) -> bool:
         if self.fresh and self.clock_steady:
             return False
@@ -258,7 +223,8 @@ class Follower(Reader):
 
     def _round(self) -> float:
         try:
-            self._check_clock()
+            if self.clocks.jumped():
+                self._distrust("its clock jumped")
             if self.store.embedded:
                 self._check_root()
             if self._clock.monotonic() >= self._next_vouch or not self.fresh:
@@ -271,7 +237,7 @@ class Follower(Reader):
         except NotAnnounced:
             # Swept or removed by hand: whoever listed the nodes since did not see us.
             self.lease_end = NEVER_FRESH
-            self._announced = False
+            self._entry.was_removed()
             self.trouble = "its entry in the list of nodes was removed"
             first = not self.backing_off
             delay = self._again_in()
@@ -301,23 +267,19 @@ class Follower(Reader):
         """One contact: root, own entry, the head behind that write, all up to it, the lease."""
         start = self._clock.monotonic()
         self._check_root()
-        if not self._announced and not self._withdrawn:
-            self.store.announce(self.node_id, self._describe(self))
-            self._announced = True
+        if not self._entry.listed and not self._withdrawn:
+            self._entry.make()
         answered = self.view.applied
-        vouched = self.store.vouch(self.node_id, self._describe(self))
+        vouched = self._entry.rewrite()
         self._answered = answered
-        self._store_ahead = vouched.time - self._clock.monotonic()
-        if abs(vouched.time - self._clock.time()) > SKEW:
-            self.offset = nan
+        if not self.clocks.agrees(vouched.time):
             self._distrust(f"its clock differs from the store's by more than {SKEW:.0f} s")
             return
-        self.offset = self._offset
         found = self.follow()
         # (Taken before the head is asked for: other threads read on meanwhile.)
-        era, applied = self.era, self.view.applied
+        era, applied = self.reader.era, self.view.applied
         if vouched.seq < applied and self.store.head() < applied:
-            self._lost(applied, era)
+            self.reader.lost(applied, era)
         elif not found:
             # (The lease that there is runs on.)
             raise StoreUnavailable("the feed was read where its end is not known yet")
@@ -334,7 +296,7 @@ class Follower(Reader):
             )
             return
         try:
-            self._announce_lifetime()
+            self._announcing.renew()
         except StoreError:
             # A full disk stops logins (see lifetime_announced), not the checking of tokens.
             logger.warning("the lifetime of tokens could not be announced", exc_info=True)
@@ -346,7 +308,7 @@ class Follower(Reader):
         if self.view.barrier > self._answered:
             # Answer at once: somebody waits for this node.
             self._answered = self.view.applied
-            self.store.vouch(self.node_id, self._describe(self))
+            self._entry.rewrite()
 
     def _prolong(self, end: float) -> None:
         """Set the lease's end, unless another thread has found out why not meanwhile."""
@@ -357,105 +319,40 @@ class Follower(Reader):
     def _void(self, why: str) -> None:
         with self._lease_lock:
             self.lease_end = NEVER_FRESH
-        super()._void(why)
-
-    def _replaced(self) -> None:
-        self._announced = False
-        self._lifetime_until = 0.0
-        self._lifetime_met = (0, 0.0)
+        self.trouble = why
 
     def _check_root(self) -> None:
         root = self.store.root()
-        if root.format > FORMAT:
-            raise StoreNotOpen(f"the store has form {root.format}; a newer version is needed")
         if root.state == "sealed":
             self._leave()
-            raise StoreNotOpen(
-                f"the store was sealed: its contents moved to {root.moved_to or 'another one'}; "
-                "set STORE to it and restart"
-            )
-        if root.state != "open":
-            raise StoreNotOpen("the store is still being filled by a migration")
+        refuse_unusable(root)
         self.meet(root.epoch)
 
     def _leave(self) -> None:
         """The store was sealed: a migration waits for whoever may still accept tokens."""
         self.lease_end = NEVER_FRESH
-        if self._announced:
-            with suppress(StoreError):
-                self.store.withdraw(self.node_id)
-                self._announced = False
-
-    def _check_clock(self) -> None:
-        offset = self._clock.time() - self._clock.monotonic()
-        jumped = abs(offset - self._offset) > SKEW
-        self._offset = offset
-        if not isnan(self.offset):
-            self.offset = offset
-        if jumped:
-            self._distrust("its clock jumped")
+        with suppress(StoreError):
+            self._entry.withdraw()
 
     def _distrust(self, why: str) -> None:
         """Be stale, say so, and rebuild the view at the next contact."""
         if self.trouble != why:
             logger.warning("this node is stale: %s", why)
         self._void(why)
-        self.steady_since = self._clock.monotonic()
+        self.clocks.begin_anew()
         self._next_vouch = NEVER_FRESH
-        self._hooks.forget()
-        self._begin_anew()
-
-    def _announce_lifetime(self) -> None:
-        """Say how long tokens made here may live, before one is made with it."""
-        now = self._clock.time()
-        number, until = self._lifetime_met
-        if number <= self.view.applied:
-            # What another node has announced holds for this one as well.
-            self._lifetime_until = max(self._lifetime_until, until)
-        if now < self._lifetime_until - self._lifetime_early:
-            return
-        day = int(now // (LIFETIME_ANNOUNCED / 2))
-        at = day * LIFETIME_ANNOUNCED / 2
-        notice = Notice("lifetime", at, value=float(self._lifetime))
-        seq = self.store.append([notice.entry(0.0, f"lifetime-{int(self._lifetime)}-{day}")])[0]
-        if seq > self.view.applied:
-            self.follow()
-        if seq <= self.view.applied:
-            self._lifetime_until = at + LIFETIME_ANNOUNCED
-
-    def _read(self, entry: Entry, notice: Notice) -> None:
-        if notice.kind == "lifetime" and notice.value == self._lifetime:
-            self._lifetime_met = (entry.seq, notice.at + LIFETIME_ANNOUNCED)
-
-    def lifetime_announced(self) -> bool:
-        """Whether the view stands behind an announcement of our lifetime that still holds.
-
-        A mark is remembered for as long as the longest lifetime that was announced before it;
-        a token that lives longer than what was announced would outlive its revocation.
-        """
-        if self._clock.time() >= self._lifetime_until:
-            self._announce_lifetime()
-        return self._clock.time() < self._lifetime_until
+        self._hooks.forget(self.reader.epoch)
+        self.reader.begin_anew()
 
     def _work(self) -> None:
-        end = self._clock.monotonic() + PATIENCE_FOR_WORK
-        if self.fresh:
-            end = min(end, self._next_vouch)
-        for _ in range(len(self._later)):
-            if self._clock.monotonic() >= end:
-                # The rest in later steps: a slow store must not cost the lease as well.
-                self.wake.set()
-                break
-            work = self._later.popleft()
-            try:
-                work()
-            except Exception:
-                logger.debug("work that may be lost was lost", exc_info=True)
+        if not self._deferred.do(self._next_vouch if self.fresh else float("inf")):
+            # The rest in later steps: a slow store must not cost the lease as well.
+            self.wake.set()
         try:
-            self._hooks.chores()
+            self._maintenance()
         except (StoreError, ConfigurationError):
             # The contact was confirmed; what was left undone is tried again.
-            logger.debug("the chores were left undone", exc_info=True)
+            logger.debug("the maintenance was left undone", exc_info=True)
 
     # coming and going
 
@@ -491,6 +388,4 @@ class Follower(Reader):
     def withdraw(self) -> None:
         """Give the lease up, then take our entry out of the list."""
         self.stop()
-        if self._announced:
-            self._announced = False
-            self.store.withdraw(self.node_id)
+        self._entry.withdraw()

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ..errors import StoreError
+from ..errors import StoreError, StoreNotOpen
 from ..events import Events, RevocationApplied
-from ..stores.base import Batch, ClusterStore, Entry
-from .entry import REVOKING, Notice
+from ..stores.base import FORMAT, Batch, ClusterStore, Entry, Root
+from .entry import LIFETIME_ANNOUNCED, REVOKING, Notice
 from .view import View, mark_covers
 
 logger = logging.getLogger("flask_clustertoken")
@@ -48,40 +48,46 @@ class UnreadableEntry(StoreError):
     """The feed holds an entry that this version does not understand."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Hooks:
-    """What the follower tells its owner, at once and from whichever thread did the step."""
+    """What whoever remembers by this node's view is told, at once and from whichever thread."""
 
-    #: Remembered positive answers must be asked again.
-    forget: Callable[[], None]
+    #: The store that is read is the one of this epoch: what another one answered is worth
+    #: nothing, and what this one answered must be asked again.
+    forget: Callable[[str], None]
     #: The states of the keys may have changed.
     keys: Callable[[], None]
-    #: The store's epoch, at each contact.
-    epoch: Callable[[str], None]
-    #: The end of a step: what may be done now and then.
-    chores: Callable[[], None]
 
 
 class Reader:
-    """One node's reading of one store's feed."""
+    """One node's reading of one store's feed.
 
-    def __init__(self, store: ClusterStore, *, events: Events, hooks: Hooks) -> None:
+    *void* is called, with the reason, when nobody can vouch for the view any more.
+    """
+
+    def __init__(
+        self, store: ClusterStore, *, events: Events, hooks: Hooks, void: Callable[[str], None]
+    ) -> None:
         self.store = store
         self.view = View()
         #: The highest number met anywhere, also inside a token.
         self.seen = 0
-        #: Why the view is not vouched for, as far as known.
-        self.trouble = "not started"
         self._events = events
         self._hooks = hooks
+        self._void = void
         self._rolled_back = 0
         self._keys_seen = 0
-        self._epoch = ""
+        #: The epoch of the store that is read, ``""`` before the first contact.
+        self.epoch = ""
         #: The number up to which listeners were told, and numbers beyond it that they know.
         self._told = 0
         self._ahead: set[int] = set()
         #: Moves when our position was given up.
         self.era = 0
+        #: Moves when what was told to the store is not in it: another one, or an older one.
+        self.losses = 0
+        #: The announcement of each lifetime that was met in the feed last: its number and end.
+        self.announced: dict[float, tuple[int, float]] = {}
         #: What was read last in its place.
         self._last = Place(0)
 
@@ -98,23 +104,24 @@ class Reader:
 
     def meet(self, epoch: str) -> None:
         """Take notice of the store's epoch: at the start, and where it is not the one known."""
-        if epoch == self._epoch:
+        if epoch == self.epoch:
             return
         # First of all: whoever reads on in that store from here on judges by its epoch.
-        self._hooks.epoch(epoch)
-        if self._epoch:
+        self._hooks.forget(epoch)
+        if self.epoch:
             logger.error(
                 "the cluster store was replaced by another one; tokens of the old one are refused"
             )
-            self._begin_anew()
+            self.begin_anew()
             with self.view.lock:
                 self._rolled_back = 0
-            self._replaced()
-        self._hooks.forget()
+                self._note_loss()
+            # And again what was asked meanwhile at the position of before.
+            self._hooks.forget(epoch)
         self._hooks.keys()
-        self._epoch = epoch
+        self.epoch = epoch
 
-    def _begin_anew(self) -> None:
+    def begin_anew(self) -> None:
         """Give our position up: the feed is read from its start, and what is known is kept."""
         with self.view.lock:
             # (A reading that is under way in another thread moves nothing any more.)
@@ -166,7 +173,7 @@ class Reader:
         """Whether *here* stands at our place, but is not what we read there."""
         if here is None or here.seq != place.seq or place.entry in ("", here.id):
             return False
-        self._lost(place.seq, era)
+        self.lost(place.seq, era)
         return True
 
     def has_gap(self, after: int, batch: Batch, era: int) -> bool:
@@ -175,7 +182,7 @@ class Reader:
         for entry in batch.entries:
             if entry.prev < after:
                 # The store's history does not contain our position.
-                self._lost(after, era)
+                self.lost(after, era)
                 return True
             if entry.prev != position:
                 return True
@@ -195,7 +202,7 @@ class Reader:
         else:
             raise StoreError("the store is being replaced all the time")
         if place.seq:
-            self._hooks.forget()
+            self._hooks.forget(self.epoch)
         self.advance(place.seq, era, learnt, place.entry)
 
     def _read_all(self) -> tuple[Place, list[Learnt]]:
@@ -259,7 +266,8 @@ class Reader:
         try:
             notice = Notice.decode(entry.body)
             self.view.learn(entry, notice)
-            self._read(entry, notice)
+            if notice.kind == "lifetime":
+                self.announced[notice.value] = (entry.seq, notice.at + LIFETIME_ANNOUNCED)
             return notice
         except Exception as error:
             # Whatever it is that fails: what cannot be learnt is not skipped.
@@ -284,11 +292,13 @@ class Reader:
         if new and notice.kind in REVOKING:
             self._tell(entry.seq, notice)
 
-    def _lost(self, seq: int, era: int) -> None:
+    def lost(self, seq: int, era: int) -> None:
+        """The store does not know number *seq*, which was read from it in *era*."""
         with self.view.lock:
             if era != self.era:
                 return  # what lacks it is another store than the one it was read from
             known, self._rolled_back = self._rolled_back, max(self._rolled_back, seq)
+            self._note_loss()
         if seq > known:
             logger.error(
                 "the cluster store was rolled back: it does not know number %d any more; this "
@@ -296,8 +306,11 @@ class Reader:
                 seq,
             )
         self.met(seq)
-        self._replaced()
         self._void(ROLLED_BACK)
+
+    def _note_loss(self) -> None:
+        self.losses += 1
+        self.announced = {}
 
     def reach(self, seq: int) -> bool:
         """Read on until the view stands at *seq*; ``False`` where the store does not have it.
@@ -312,22 +325,23 @@ class Reader:
         if self.view.applied >= seq:
             return not self.view.broken
         if self.store.head() < seq:
-            self._lost(seq, era)
+            self.lost(seq, era)
             return False
         self.follow()
         return self.view.applied >= seq and not self.view.broken
 
-    # for whoever vouches for the view
 
-    def _void(self, why: str) -> None:
-        """Nobody can vouch for the view any more."""
-        self.trouble = why
-
-    def _read(self, entry: Entry, notice: Notice) -> None:
-        """An entry was met in the feed."""
-
-    def _replaced(self) -> None:
-        """What was told to the store is not in it: it is another one, or an older one."""
+def refuse_unusable(root: Root) -> None:
+    """:class:`StoreNotOpen` where no node may go by the store of *root*."""
+    if root.format > FORMAT:
+        raise StoreNotOpen(f"the store has form {root.format}; a newer version is needed")
+    if root.state == "sealed":
+        raise StoreNotOpen(
+            f"the store was sealed: its contents moved to {root.moved_to or 'another one'}; "
+            "set STORE to it and restart"
+        )
+    if root.state != "open":
+        raise StoreNotOpen("the store is still being filled by a migration")
 
 
 def _end(batch: Batch, place: Place) -> Place:

@@ -7,8 +7,6 @@ revocations and at a million.
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
 from collections.abc import Iterable
 from threading import RLock
 
@@ -16,83 +14,35 @@ from ..clock import SKEW
 from ..stores.base import Entry
 from ..tokens import Token, view_keys
 from ..tokens import digest as digest_of
+from .digest_table import ALWAYS, NEVER, DigestTable
 from .entry import LIFETIME_ANNOUNCED, Notice
-
-#: Covers tokens whenever they were issued.
-ALWAYS = 2**63 - 1
-#: The end of what has none (as far as 32 bits of seconds go).
-NEVER = 2**32 - 1
-
-_SHARDS = 4096
-_SHIFT = 64 - 12
-
-_Columns = tuple["array[int]", "array[int]", "array[int]"]
-_NONE: _Columns = (array("Q"), array("Q"), array("I"))
+from .locks import Lock, Locks, lock_of
 
 
-class DigestTable:
-    """64-bit digest → (sequence, end), in 20 bytes an entry.
+def mark_covers(seq: int, notice: Notice, token: Token) -> bool:
+    """Whether the one revocation *notice*, number *seq*, covers *token*.
 
-    4,096 sorted shards: at a million entries no step handles more than some 250 of them.
-    A shard is replaced as a whole, so that readers need no lock.
+    A lock covers whatever it matches, whenever issued: it was in force when it was learnt.
     """
-
-    def __init__(self) -> None:
-        self._shards: list[_Columns] = [_NONE] * _SHARDS
-        self._next = 0
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def seq(self, key: int) -> int:
-        """The sequence that stands at *key*, 0 where none does."""
-        keys, seqs, _ = self._shards[key >> _SHIFT]
-        at = bisect_left(keys, key)
-        return seqs[at] if at < len(keys) and keys[at] == key else 0
-
-    def learn(self, key: int, seq: int, until: int) -> None:
-        """The later sequence and the later end win; nothing is ever taken back."""
-        keys, seqs, untils = self._shards[key >> _SHIFT]
-        at = bisect_left(keys, key)
-        if at < len(keys) and keys[at] == key:
-            seqs, untils = seqs[:], untils[:]
-            seqs[at] = max(seqs[at], seq)
-            untils[at] = max(untils[at], until)
-        else:
-            keys, seqs, untils = keys[:], seqs[:], untils[:]
-            keys.insert(at, key)
-            seqs.insert(at, seq)
-            untils.insert(at, until)
-            self._count += 1
-        self._shards[key >> _SHIFT] = (keys, seqs, untils)
-
-    def settle(self, key: int, seq: int, until: int) -> None:
-        """Give the entry made by exactly *seq* an end that it did not have."""
-        keys, seqs, untils = self._shards[key >> _SHIFT]
-        at = bisect_left(keys, key)
-        if at < len(keys) and keys[at] == key and seqs[at] == seq and untils[at] == NEVER:
-            untils = untils[:]
-            untils[at] = until
-            self._shards[key >> _SHIFT] = (keys, seqs, untils)
-
-    def expire(self, now: float, shards: int = 64) -> int:
-        """Drop what is over in the next few shards; returns how many entries went."""
-        gone = 0
-        for _ in range(shards):
-            keys, seqs, untils = self._shards[self._next]
-            over = [at for at, until in enumerate(untils) if until < now]
-            if over:
-                kept = [at for at, until in enumerate(untils) if until >= now]
-                self._shards[self._next] = (
-                    array("Q", [keys[at] for at in kept]),
-                    array("Q", [seqs[at] for at in kept]),
-                    array("I", [untils[at] for at in kept]),
-                )
-                gone += len(over)
-            self._next = (self._next + 1) % _SHARDS
-        self._count -= gone
-        return gone
+    if notice.kind == "lock":
+        return lock_of(seq, notice).matches(token, view_keys(token))
+    seq = notice.number(seq)
+    if notice.kind == "labels_before":
+        marked = any(digest_of("label", label) in notice.digests for label in token.labels)
+        return marked and token.since < seq
+    if notice.kind == "ids":
+        return digest_of("id", token.id) in notice.digests
+    if notice.kind == "labels":
+        return any(digest_of("label", label) in notice.digests for label in token.labels)
+    if token.kind not in notice.kinds:
+        return False
+    if notice.kind == "not_before":
+        return token.issued_at < notice.value
+    if notice.kind == "subject" and (
+        digest_of(f"subject:{token.kind}", token.subject) not in notice.digests
+    ):
+        return False
+    return notice.kind in ("subject", "realm", "restored") and token.since < seq
 
 
 class View:
@@ -122,6 +72,7 @@ class View:
         self._not_before = {"login": 0.0, "api": 0.0}
         self._lifetimes: dict[float, float] = {}
         self._unswept: dict[int, Notice] = {}
+        self._locks = Locks()
 
     def __len__(self) -> int:
         """How many revocations of ids, labels and subjects are remembered."""
@@ -135,7 +86,17 @@ class View:
         if since < self._realm[token.kind] or token.issued_at < self._not_before[token.kind]:
             return True
         seq = self._table.seq
-        return any(seq(key) > since for key in (keys or view_keys(token)))
+        keys = keys or view_keys(token)
+        return any(seq(key) > since for key in keys) or self._locks.ended(token, keys)
+
+    def lock_on(self, token: Token, now: float, keys: Iterable[int] | None = None) -> Lock | None:
+        """The lock that refuses *token* at the time of day *now*, whenever it was issued."""
+        return self._locks.on(token, now, keys)
+
+    @property
+    def locks(self) -> Locks:
+        """The locks that are known, for whoever lists or sweeps them."""
+        return self._locks
 
     # learning
 
@@ -174,13 +135,37 @@ class View:
             self.broken = f"the store was moved to {notice.extra.get('moved_to', 'another one')}"
         elif kind == "swept":
             self._settle(int(notice.value), entry, notice)
+        elif kind == "unlock":
+            self._locks.unlock(notice.number(seq), seq, (notice.digests, notice.kinds))
         else:
-            self._cover(seq, notice, self._until(entry, notice))
-            if notice.remembered_until(0.0) is None:
-                self._unswept[seq] = notice
+            until = self._until(entry, notice)
+            if kind == "lock":
+                self._lock(entry, notice, until)
+            else:
+                self._cover(notice.number(seq), notice, until)
+                if notice.remembered_until(0.0) is None:
+                    self._unswept[seq] = notice
             if kind == "restored":
-                self.restored = max(self.restored, seq)
+                self.restored = max(self.restored, notice.number(seq))
             self.generation += 1
+
+    def _lock(self, entry: Entry, notice: Notice, until: int) -> None:
+        lock = lock_of(entry.seq, notice, None if until == NEVER else float(until))
+        if "login" in notice.kinds and not lock.except_labels:
+            # What it has ended stays so when it stands no more, and longer than its entry may.
+            marked = max(until if until != NEVER else 0, self._marked_until(entry, notice))
+            if notice.digests:
+                # (The first is the one that logins have: API tokens are good again later.)
+                self._table.learn(notice.digests[0], lock.seq, marked)
+            else:
+                self._realm["login"] = max(self._realm["login"], lock.seq)
+        self._locks.learn(lock)
+        # (Last: whoever sees the new generation finds it.)
+
+    def _marked_until(self, entry: Entry, notice: Notice) -> int:
+        """Until then a mark of this very moment over logins is remembered."""
+        mark = Notice("realm", notice.at, kinds=("login",))
+        return int(mark.remembered_until(self.longest(notice.at), entry.seq) or 0) + 1
 
     def _until(self, entry: Entry, notice: Notice) -> int:
         known = notice.remembered_until(self.longest(notice.at), entry.seq)
@@ -192,7 +177,7 @@ class View:
         if notice.kind in ("ids", "labels"):
             for key in notice.digests:
                 self._table.learn(key, ALWAYS, until)
-        elif notice.kind == "subject":
+        elif notice.kind in ("subject", "labels_before"):
             for key in notice.digests:
                 self._table.learn(key, seq, until)
         elif notice.kind == "not_before":
@@ -203,6 +188,7 @@ class View:
                 self._realm[kind] = max(self._realm[kind], seq)
 
     def _settle(self, seq: int, entry: Entry, swept: Notice) -> None:
+        self._locks.forget(seq)
         mark = self._unswept.pop(seq, None)
         if mark is None:
             return
@@ -219,21 +205,5 @@ class View:
         """Forget a little of what is over. Only for a node whose clock was just confirmed."""
         with self.lock:
             self._table.expire(now)
+            self._locks.expire(now)
             self._lifetimes = {one: end for one, end in self._lifetimes.items() if end > now}
-
-
-def mark_covers(seq: int, notice: Notice, token: Token) -> bool:
-    """Whether the one revocation *notice*, number *seq*, covers *token*."""
-    if notice.kind == "ids":
-        return digest_of("id", token.id) in notice.digests
-    if notice.kind == "labels":
-        return any(digest_of("label", label) in notice.digests for label in token.labels)
-    if token.kind not in notice.kinds:
-        return False
-    if notice.kind == "not_before":
-        return token.issued_at < notice.value
-    if notice.kind == "subject" and (
-        digest_of(f"subject:{token.kind}", token.subject) not in notice.digests
-    ):
-        return False
-    return notice.kind in ("subject", "realm", "restored") and token.since < seq

@@ -19,6 +19,9 @@ from ..errors import ConfigurationError
 from ..settings import plain_url
 from .base import CALL_TIMEOUT, ClusterStore
 from .lease import Lease as Lease
+from .numbers import Seq as Seq
+from .numbers import seq_at as seq_at
+from .numbers import time_of as time_of
 
 __all__ = ["ClusterStore", "home_of", "open_store", "schemes", "unshared"]
 

@@ -22,24 +22,13 @@ from ..errors import (
 from ..settings import VALUE_LIMIT as VALUE_LIMIT
 from .answers import FORMAT, Root
 from .changes import Add, Change, HeadIs, Require
+from .numbers import seq_at as seq_at
+from .numbers import time_of as time_of
 
 Item = TypeVar("Item")
 
 
 # -- the feed's numbers ----------------------------------------------------------------
-
-
-def seq_at(time: float) -> int:
-    """The lowest number that an entry appended at *time* (wall clock, seconds) can have."""
-    return int(time * 1e6)
-
-
-def time_of(seq: int) -> float:
-    """The wall clock's seconds of number *seq*; it was not appended later by its writer's clock.
-
-    Unless the head, or what a reader had met before a restore, had run ahead of the clock.
-    """
-    return seq / 1e6
 
 
 def next_seq(head: int, now: float, above: int = 0) -> int:

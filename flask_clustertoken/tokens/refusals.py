@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-#: What is said outwardly. ``expired`` and ``revoked`` only once the signature held.
-Reason = Literal["missing", "invalid", "expired", "revoked", "stale"]
+#: What is said outwardly. ``expired``, ``revoked`` and ``locked`` only once the signature held.
+Reason = Literal["missing", "invalid", "expired", "revoked", "locked", "stale"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,9 @@ class Refusal:
     #: anybody does is to be asked.
     unknown_key: str = ""
     unknown_form: int = 0
+    #: What whoever set the lock has to say, and its end (seconds since 1970; ``None``: an unlock).
+    message: str = ""
+    locked_until: float | None = None
 
     def __bool__(self) -> Literal[False]:
         return False

@@ -73,4 +73,4 @@ def _telling(refusal: Refusal) -> int:
     """Of several refused cookies, which one decides: what may still be good, then what was."""
     if refusal.reason == "stale":
         return 3
-    return 2 if refusal.reason in ("expired", "revoked") else int(not refusal.garbled)
+    return 2 if refusal.reason in ("expired", "revoked", "locked") else int(not refusal.garbled)

@@ -13,7 +13,7 @@ from flask_clustertoken.authority.writing import Writing
 from flask_clustertoken.cluster import Housekeeping, Node
 from flask_clustertoken.cluster.sweeper import DAY
 from flask_clustertoken.revocations import Follower, Notice, View
-from flask_clustertoken.revocations.reader import Place
+from flask_clustertoken.revocations.reader import Place, Reader
 from flask_clustertoken.tokens import Wire
 from tests.authority import test_authentication, test_issuing, test_renewal
 from tests.cluster import test_confirmation, test_sweeper
@@ -49,7 +49,7 @@ def compare_with_the_current_lease(patch: pytest.MonkeyPatch) -> None:
 
 
 def skip_what_is_unreadable(patch: pytest.MonkeyPatch) -> None:
-    learn = Follower.learn_entry
+    learn = Reader.learn_entry
 
     def broken(self: Any, entry: Any) -> Notice:
         try:
@@ -58,22 +58,22 @@ def skip_what_is_unreadable(patch: pytest.MonkeyPatch) -> None:
             self.advance(entry.seq, self.era)
             return Notice("barrier", 0.0)
 
-    patch.setattr(Follower, "learn_entry", broken)
+    patch.setattr(Reader, "learn_entry", broken)
 
 
 def restored_is_a_mark_only(patch: pytest.MonkeyPatch) -> None:
-    learn = Follower.learn_page
-    patch.setattr(Follower, "learn_page", lambda self, batch: (learn(self, batch)[0], False))
+    learn = Reader.learn_page
+    patch.setattr(Reader, "learn_page", lambda self, batch: (learn(self, batch)[0], False))
 
 
 def own_moves_the_position(patch: pytest.MonkeyPatch) -> None:
-    learn = Follower.learn_own
+    learn = Reader.learn_own
 
     def broken(self: Any, entry: Any, notice: Any) -> None:
         learn(self, entry, notice)
         self.advance(entry.seq, self.era)
 
-    patch.setattr(Follower, "learn_own", broken)
+    patch.setattr(Reader, "learn_own", broken)
 
 
 def forget_by_the_shorter(patch: pytest.MonkeyPatch) -> None:
@@ -121,8 +121,8 @@ def renew_what_is_gone(patch: pytest.MonkeyPatch) -> None:
 
 def believe_the_old_epoch(patch: pytest.MonkeyPatch) -> None:
     """Go by the epoch of the last contact, wherever the feed was read since."""
-    meet = Follower.meet
-    patch.setattr(Follower, "meet", lambda self, epoch: None if self._epoch else meet(self, epoch))
+    meet = Reader.meet
+    patch.setattr(Reader, "meet", lambda self, epoch: None if self.epoch else meet(self, epoch))
 
 
 def in_a_replaced_store(cluster: Cluster) -> None:
@@ -160,12 +160,12 @@ BITES: list[tuple[str, Patch, Test]] = [
     ),
     (
         "a gap is overlooked",
-        put(Follower, "has_gap", lambda self, after, batch, era: False),
+        put(Reader, "has_gap", lambda self, after, batch, era: False),
         test_follower.test_a_rollback_under_newer_entries_is_noticed,
     ),
     (
         "a number tells the history",
-        put(Follower, "place", lambda self: Place(self.view.applied)),
+        put(Reader, "place", lambda self: Place(self.view.applied)),
         test_follower.test_numbers_that_come_again_are_another_history,
     ),
     (

@@ -272,7 +272,8 @@ def test_what_could_not_be_caught_up_is_not_handed_out(
     """The store does not show what is new: an issue that cannot be judged leaves nothing."""
     monkeypatch.setattr(writing, "TRIES", 3 if way == "short" else 0)
     node, other, issued = two(cluster, token_store)
-    monkeypatch.setattr(node.follower(), "follow", lambda: True)
+    for reading in (node.follower(), node.follower().reader):
+        monkeypatch.setattr(reading, "follow", lambda: True)
     before = records(cluster)
     for make in MAKE[1:]:
         other.revoke_subject("bob")

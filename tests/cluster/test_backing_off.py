@@ -12,7 +12,7 @@ import pytest
 from flask_clustertoken import backoff
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.revocations import FollowerThread, runner
-from flask_clustertoken.revocations.follower import LIFETIME_ANNOUNCED
+from flask_clustertoken.revocations.entry import LIFETIME_ANNOUNCED
 from flask_clustertoken.stores.base import NewEntry
 from tests.doubles import Cluster, WatchedStore, store_of
 

@@ -23,13 +23,13 @@ def ignore_the_lease(authority: TokenAuthority) -> None:
 def trust_a_reconnect(authority: TokenAuthority) -> None:
     """Call the view current after a contact, without reading what was missed."""
 
-    def follow(self: Follower) -> bool:
+    def follow() -> bool:
+        self = authority.follower().reader
         with self.view.lock:
             self.view.applied = max(self.view.applied, self.store.head())
         return True
 
-    authority.follower()
-    Follower.follow = follow  # type: ignore[method-assign]
+    authority.follower().follow = authority.follower().reader.follow = follow  # type: ignore[method-assign]
 
 
 def confirm_without_answers(authority: TokenAuthority) -> None:

@@ -137,25 +137,25 @@ def test_the_highest_number_seen_never_falls_back(cluster: Cluster) -> None:
     """Of two threads that meet a number, the slower does not write a lower one over a higher."""
     node = cluster.node()
     cluster.step()
-    follower = node.follower()
+    reader = node.follower().reader
 
     class Between(int):
         """Compared by one thread, it lets another one in."""
 
         def __lt__(self, other: object) -> bool:
-            thread = in_thread(lambda: type(follower).met(follower, 10**17))
+            thread = in_thread(lambda: type(reader).met(reader, 10**17))
             threads.append(thread)
             return int(self) < other  # type: ignore[operator]
 
         __gt__ = __lt__
 
     threads: list[threading.Thread] = []
-    follower.seen = 0
-    follower.met(Between(10**16))
+    reader.seen = 0
+    reader.met(Between(10**16))
     for one in threads:
         one.join()
 
-    assert follower.seen == 10**17
+    assert reader.seen == 10**17
 
 
 def test_a_node_says_once_that_it_is_stale(

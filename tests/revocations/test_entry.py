@@ -44,7 +44,7 @@ def test_a_notice_round_trips(
         b"\xff",
         b"{}",
         b'{"format":"1","kind":"ids"}',
-        b'{"format":2,"kind":"ids"}',
+        b'{"format":3,"kind":"ids"}',
         b'{"format":1,"kind":"unheard"}',
         b'{"format":1}',
         b'{"format":1,"kind":"ids","digests":[5]}',

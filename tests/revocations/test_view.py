@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_clustertoken.revocations import Notice, View, mark_covers
+from flask_clustertoken.revocations.digest_table import ALWAYS, NEVER, DigestTable
 from flask_clustertoken.revocations.entry import LIFETIME_ANNOUNCED
-from flask_clustertoken.revocations.view import ALWAYS, NEVER, DigestTable
 from flask_clustertoken.stores.base import Entry
 from flask_clustertoken.tokens import Token, TokenKind, digest, digests, new_id
 

@@ -11,7 +11,7 @@ from flask_clustertoken.authority.standing import Standing
 from flask_clustertoken.cluster import Node
 from flask_clustertoken.errors import NotAnnounced
 from flask_clustertoken.revocations import Follower
-from flask_clustertoken.revocations.reader import Place
+from flask_clustertoken.revocations.reader import Place, Reader
 from flask_clustertoken.stores.base import HeadIs, Presence, Require, Vouched
 
 from .test_simulation import ACTIONS
@@ -50,10 +50,10 @@ def trust_a_reconnect(patch: pytest.MonkeyPatch) -> None:
 def start_without_a_snapshot(patch: pytest.MonkeyPatch) -> None:
     """A new node begins at the head, with an empty view."""
 
-    def broken(self: Follower) -> None:
+    def broken(self: Reader) -> None:
         self.advance(self.store.head(), self.era)
 
-    patch.setattr(Follower, "take_snapshot", broken)
+    patch.setattr(Reader, "take_snapshot", broken)
 
 
 def confirm_without_answers(patch: pytest.MonkeyPatch) -> None:
@@ -150,13 +150,13 @@ def renewal_that_creates(patch: pytest.MonkeyPatch) -> None:
 
 def own_entry_moves_the_position(patch: pytest.MonkeyPatch) -> None:
     """Whoever appended 101 skips 99 and 100."""
-    learn_own = Follower.learn_own
+    learn_own = Reader.learn_own
 
-    def broken(self: Follower, entry: Any, notice: Any) -> None:
+    def broken(self: Reader, entry: Any, notice: Any) -> None:
         learn_own(self, entry, notice)
         self.advance(entry.seq, self.era)
 
-    patch.setattr(Follower, "learn_own", broken)
+    patch.setattr(Reader, "learn_own", broken)
 
 
 def vouch_without_reading(patch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def vouch_without_reading(patch: pytest.MonkeyPatch) -> None:
 def go_by_the_number(patch: pytest.MonkeyPatch) -> None:
     """A place in the feed is a number, whatever entry stands there."""
     patch.setattr(World, "restores", True)
-    patch.setattr(Follower, "place", lambda self: Place(self.view.applied))
+    patch.setattr(Reader, "place", lambda self: Place(self.view.applied))
 
 
 def issue_on_the_first_look(patch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import click
 
 from . import cluster as cluster
 from . import keys as keys
+from . import locks as locks
 from . import tokens as tokens
 
 COMMANDS: tuple[click.Command, ...] = (
@@ -16,6 +17,9 @@ COMMANDS: tuple[click.Command, ...] = (
     tokens.revoke_subject_command,
     tokens.revoke_all_command,
     tokens.not_before_command,
+    locks.lock_command,
+    locks.unlock_command,
+    locks.locks_command,
     tokens.issue_api_command,
     cluster.nodes_command,
     keys.keys_group,

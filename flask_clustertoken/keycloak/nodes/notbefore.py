@@ -17,8 +17,7 @@ from dataclasses import asdict, dataclass
 
 from ...authority import TokenAuthority
 from ...errors import Conflict, StoreUnavailable
-from ...events import RevocationApplied
-from ...revocations import Notice
+from ...events import RevocationApplied, RevocationEntry
 from ...stores.base import Add, Change, Delete, Put, Require
 from ...tokens import digests
 from ..protocol import claims
@@ -81,7 +80,7 @@ class NotBefore:
             self.changes += 1
             self._pushed()
 
-    def _is_push(self, notice: Notice) -> bool:
+    def _is_push(self, notice: RevocationEntry) -> bool:
         return notice.kind == "realm" or (
             notice.kind == "labels" and notice.digests == self._digests
         )

@@ -1,0 +1,22 @@
+"""Forms: what is written is what every node reads, or it is not written."""
+
+from __future__ import annotations
+
+from ..errors import NodesTooOld
+from ..revocations import OLDEST_FORMAT, Notice
+from ..stores.base import ClusterStore
+from .nodes import present
+
+
+def require_readers(store: ClusterStore, notice: Notice) -> None:
+    """:class:`NodesTooOld` where a live node would not understand *notice*.
+
+    Asks the store only for what not every version reads. A node of an older version that starts
+    behind this look, or was silent, is stale once it meets the entry, never open.
+    """
+    if notice.format <= OLDEST_FORMAT:
+        return
+    nodes = [one.node for one in present(store) if not one.silent]
+    old = sorted(f"{node.name} ({node.version})" for node in nodes if node.reads < notice.format)
+    if old:
+        raise NodesTooOld(notice.kind, old)

@@ -1,0 +1,203 @@
+"""Locks: who may not come back in, until when. One lock a target; the later number wins.
+
+A lock refuses what it matches for as long as it stands, and has ended for good the logins that
+were issued before it. Asked are the digests that a token has in the view anyway, so 100,000 locks
+cost a token that was seen before nothing, and any other one a few look-ups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import inf
+
+from ..stores import time_of
+from ..tokens import Token, view_keys
+from .entry import Notice
+
+#: What a lock is for: the digests that it matches, and the kinds of token.
+LockTarget = tuple[tuple[int, ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """One lock: number *seq*, in force until *until* (wall-clock seconds, ``inf``: an unlock)."""
+
+    seq: int
+    #: The number under which it stands in the feed: another one where it was published again.
+    entry: int
+    target: LockTarget
+    until: float
+    message: str
+    except_labels: frozenset[int]
+    #: Until then it is remembered; ``None``: until it is swept by name.
+    kept_until: float | None
+
+    @property
+    def ends_at(self) -> float | None:
+        """Its end, ``None`` where only an unlock ends it."""
+        return None if self.until == inf else self.until
+
+    def matches(self, token: Token, keys: Iterable[int]) -> bool:
+        """Whether it is for *token*, which has these :func:`view_keys`."""
+        wanted, kinds = self.target
+        if token.kind not in kinds or (wanted and not any(key in wanted for key in keys)):
+            return False
+        return not (self.except_labels and self.except_labels.intersection(keys))
+
+    def ended(self, token: Token, keys: Iterable[int]) -> bool:
+        """Whether it has ended *token* for good: a login of before it."""
+        return token.kind == "login" and token.since < self.seq and self.matches(token, keys)
+
+
+def lock_of(seq: int, notice: Notice, kept_until: float | None = None) -> Lock:
+    """The lock that *notice*, entry number *seq*, sets."""
+    return Lock(
+        notice.number(seq),
+        seq,
+        (notice.digests, notice.kinds),
+        notice.value or inf,
+        str(notice.extra.get("message", "")),
+        frozenset(int(one, 16) for one in notice.extra.get("except_labels", ())),
+        kept_until,
+    )
+
+
+@dataclass(slots=True)
+class _History:
+    """What is known of one target: its locks by number, and the last unlock's number."""
+
+    locks: dict[int, Lock] = field(default_factory=dict)
+    unlocked: int = 0
+    unlock_entry: int = 0
+
+    def standing(self, now: float) -> Lock | None:
+        last = max(self.locks, default=0)
+        if last <= self.unlocked or now >= self.locks[last].until:
+            return None
+        return self.locks[last]
+
+
+class Locks:
+    """The locks that one view knows. Whoever learns holds the view's lock; readers need none."""
+
+    def __init__(self) -> None:
+        self._by_target: dict[LockTarget, _History] = {}
+        self._by_key: dict[int, tuple[LockTarget, ...]] = {}
+        #: Of everybody, or of a kind of token.
+        self._wide: tuple[LockTarget, ...] = ()
+        #: Locks that spared somebody: what they ended stands in no table.
+        self._sparing: tuple[Lock, ...] = ()
+        #: Nothing ends before then.
+        self._first_end = inf
+
+    def __len__(self) -> int:
+        """How many locks are remembered, also those that do not stand any more."""
+        return sum(len(one.locks) for one in self._by_target.values())
+
+    # asked
+
+    def on(self, token: Token, now: float, keys: Iterable[int] | None = None) -> Lock | None:
+        """The lock that refuses *token* at the time of day *now*; the widest first."""
+        if not self._by_target:
+            return None
+        keys = tuple(keys or view_keys(token))
+        targets = [*self._wide, *(one for key in keys for one in self._by_key.get(key, ()))]
+        for target in targets:
+            history = self._by_target.get(target)
+            lock = history.standing(now) if history is not None else None
+            if lock is not None and lock.matches(token, keys):
+                return lock
+        return None
+
+    def ended(self, token: Token, keys: Iterable[int]) -> bool:
+        """Whether a lock that spared others has ended *token*, which it did not spare."""
+        return any(lock.ended(token, keys) for lock in self._sparing)
+
+    def standing(self, target: LockTarget, now: float) -> Lock | None:
+        """The lock on *target* that is in force at *now*."""
+        history = self._by_target.get(target)
+        return history.standing(now) if history is not None else None
+
+    # learning: what readers walk through is replaced, never changed in place
+
+    def learn(self, lock: Lock) -> None:
+        """Take *lock* in; again, and in any order, is fine."""
+        history = self._history(lock.target)
+        history.locks = {**history.locks, lock.seq: lock}
+        if lock.kept_until is not None:
+            self._first_end = min(self._first_end, lock.kept_until)
+        if lock.except_labels and all(one.seq != lock.seq for one in self._sparing):
+            self._sparing = (*self._sparing, lock)
+
+    def unlock(self, seq: int, entry: int, target: LockTarget) -> None:
+        """The locks on *target* before number *seq* stand no more; entry number *entry* says so."""
+        history = self._history(target)
+        if seq >= history.unlocked:
+            history.unlocked, history.unlock_entry = seq, entry
+
+    def _history(self, target: LockTarget) -> _History:
+        history = self._by_target.get(target)
+        if history is None:
+            history = self._by_target[target] = _History()
+            for key in target[0]:
+                self._by_key[key] = (*self._by_key.get(key, ()), target)
+            if not target[0]:
+                self._wide = (*self._wide, target)
+        return history
+
+    # forgetting
+
+    def over(self, longest: float, before: float) -> list[int]:
+        """Numbers of entries that have no end of their own and may be swept by name.
+
+        Locks that do not stand any more, *longest* seconds after the last login that they ended
+        could have been issued, and unlocks of which no lock is left. *before* is a time of day.
+        """
+        found = []
+        for history in list(self._by_target.values()):
+            last = max(history.locks, default=0)
+            gone = max(last, history.unlocked)
+            for seq, lock in history.locks.items():
+                stands = seq == last and seq > history.unlocked
+                if lock.kept_until is None and not stands and time_of(gone) + longest < before:
+                    found.append(lock.entry)
+            if history.unlocked and not history.locks:
+                found.append(history.unlock_entry)
+        return found
+
+    def forget(self, entry: int) -> None:
+        """Entry number *entry* was swept by name."""
+        for target, history in list(self._by_target.items()):
+            for seq in [seq for seq, lock in history.locks.items() if lock.entry == entry]:
+                self._drop(target, history, seq)
+            if history.unlock_entry == entry and not history.locks:
+                self._remove(target)
+
+    def expire(self, now: float) -> None:
+        """Forget locks whose own end has passed."""
+        if now <= self._first_end:
+            return
+        self._first_end = inf
+        for target, history in list(self._by_target.items()):
+            for seq, lock in list(history.locks.items()):
+                if lock.kept_until is not None and lock.kept_until < now:
+                    self._drop(target, history, seq)
+                elif lock.kept_until is not None:
+                    self._first_end = min(self._first_end, lock.kept_until)
+
+    def _drop(self, target: LockTarget, history: _History, seq: int) -> None:
+        history.locks = {one: lock for one, lock in history.locks.items() if one != seq}
+        self._sparing = tuple(lock for lock in self._sparing if lock.seq != seq)
+        if not history.locks and not history.unlocked:
+            self._remove(target)
+
+    def _remove(self, target: LockTarget) -> None:
+        del self._by_target[target]
+        for key in target[0]:
+            left = tuple(one for one in self._by_key[key] if one != target)
+            if left:
+                self._by_key[key] = left
+            else:
+                del self._by_key[key]
+        self._wide = tuple(one for one in self._wide if one != target)
