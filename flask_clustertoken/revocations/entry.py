@@ -55,7 +55,7 @@ REVOKING = frozenset(
 )
 #: The kinds that a node which reads form 1 alone does not know.
 OF_FORM_2 = frozenset({"labels_before", "lock", "unlock"})
-KINDS = frozenset(get_args(Kind))
+KINDS: frozenset[str] = frozenset(get_args(Kind))
 #: The kinds of token that a mark may name.
 TOKEN_KINDS = frozenset({"login", "api"})
 

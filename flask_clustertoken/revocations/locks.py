@@ -45,6 +45,14 @@ class Lock:
             return False
         return not (self.except_labels and self.except_labels.intersection(keys))
 
+    def says_what(self, other: Lock) -> bool:
+        """Whether *other* ended the very same."""
+        return (self.seq, self.target, self.except_labels) == (
+            other.seq,
+            other.target,
+            other.except_labels,
+        )
+
     def ended(self, token: Token, keys: Iterable[int]) -> bool:
         """Whether it has ended *token* for good: a login of before it."""
         return token.kind == "login" and token.since < self.seq and self.matches(token, keys)
@@ -70,6 +78,8 @@ class _History:
     locks: dict[int, Lock] = field(default_factory=dict)
     unlocked: int = 0
     unlock_entry: int = 0
+    #: Lock by lock, in which era it was met last; see :meth:`Locks.begin_anew`.
+    met: dict[int, int] = field(default_factory=dict)
 
     def standing(self, now: float) -> Lock | None:
         last = max(self.locks, default=0)
@@ -90,6 +100,7 @@ class Locks:
         self._sparing: tuple[Lock, ...] = ()
         #: Nothing ends before then.
         self._first_end = inf
+        self._era = 0
 
     def __len__(self) -> int:
         """How many locks are remembered, also those that do not stand any more."""
@@ -125,10 +136,13 @@ class Locks:
         """Take *lock* in; again, and in any order, is fine."""
         history = self._history(lock.target)
         history.locks = {**history.locks, lock.seq: lock}
+        history.met[lock.seq] = self._era
         if lock.kept_until is not None:
             self._first_end = min(self._first_end, lock.kept_until)
-        if lock.except_labels and all(one.seq != lock.seq for one in self._sparing):
-            self._sparing = (*self._sparing, lock)
+        if lock.except_labels:
+            # (A number may come again in another history, under another lock.)
+            others = [one for one in self._sparing if not lock.says_what(one)]
+            self._sparing = (*others, lock)
 
     def unlock(self, seq: int, entry: int, target: LockTarget) -> None:
         """The locks on *target* before number *seq* stand no more; entry number *entry* says so."""
@@ -145,6 +159,29 @@ class Locks:
             if not target[0]:
                 self._wide = (*self._wide, target)
         return history
+
+    # after a loss
+
+    @property
+    def era(self) -> int:
+        """Moves with :meth:`begin_anew`."""
+        return self._era
+
+    def begin_anew(self) -> None:
+        """The store may have lost what is known here, and gives its numbers to others.
+
+        An unlock of the lost history must not end a lock of the new one, whatever its number: all
+        locks stand until the snapshot has said which of them were unlocked.
+        """
+        self._era += 1
+        for history in self._by_target.values():
+            history.unlocked = history.unlock_entry = 0
+
+    def settle(self, era: int) -> None:
+        """A snapshot was read that began in *era*: a lock of before that it lacks is none."""
+        for target, history in list(self._by_target.items()):
+            for seq in [seq for seq, met in history.met.items() if met < era]:
+                self._drop(target, history, seq, ended=True)
 
     # forgetting
 
@@ -186,9 +223,14 @@ class Locks:
                 elif lock.kept_until is not None:
                     self._first_end = min(self._first_end, lock.kept_until)
 
-    def _drop(self, target: LockTarget, history: _History, seq: int) -> None:
+    def _drop(
+        self, target: LockTarget, history: _History, seq: int, *, ended: bool = False
+    ) -> None:
+        """Forget a lock; *ended*: but not what it has ended."""
         history.locks = {one: lock for one, lock in history.locks.items() if one != seq}
-        self._sparing = tuple(lock for lock in self._sparing if lock.seq != seq)
+        history.met.pop(seq, None)
+        if not ended:
+            self._sparing = tuple(lock for lock in self._sparing if lock.seq != seq)
         if not history.locks and not history.unlocked:
             self._remove(target)
 

@@ -154,6 +154,8 @@ class Reader:
             if restored:
                 # Whatever was taken for ours until here: what the nodes appended between the
                 # restore and this entry may stand under numbers that we had passed.
+                with self.view.lock:
+                    self.view.locks.begin_anew()
                 self.take_snapshot()
                 return True
             place = _end(batch, place)
@@ -192,7 +194,7 @@ class Reader:
     def take_snapshot(self) -> None:
         """Merge everything that stands in the feed into the view; forget remembered answers."""
         for _ in range(SNAPSHOTS):
-            era = self.era
+            era, locks_era = self.era, self.view.locks.era
             place, learnt = self._read_all()
             # Asked behind the last page: a store that took the old one's place goes on from its
             # number and lacks its revocations, so tokens of the old one must not be judged by it.
@@ -201,6 +203,8 @@ class Reader:
                 break
         else:
             raise StoreError("the store is being replaced all the time")
+        with self.view.lock:
+            self.view.locks.settle(locks_era)
         if place.seq:
             self._hooks.forget(self.epoch)
         self.advance(place.seq, era, learnt, place.entry)
@@ -299,6 +303,7 @@ class Reader:
                 return  # what lacks it is another store than the one it was read from
             known, self._rolled_back = self._rolled_back, max(self._rolled_back, seq)
             self._note_loss()
+            self.view.locks.begin_anew()
         if seq > known:
             logger.error(
                 "the cluster store was rolled back: it does not know number %d any more; this "

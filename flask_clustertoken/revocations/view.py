@@ -119,6 +119,7 @@ class View:
         """Nothing is taken back; what was judged by this view is judged once more."""
         with self.lock:
             self.applied = 0
+            self._locks.begin_anew()
             self.generation += 1
 
     def _learn(self, entry: Entry, notice: Notice) -> None:

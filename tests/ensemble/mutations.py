@@ -59,9 +59,10 @@ def accept_without_an_entry(authority: TokenAuthority) -> None:
     Follower._step = step  # type: ignore[method-assign]
 
 
-def be_the_next_version(authority: TokenAuthority) -> None:
-    """No mutation: a node of a version that reads, and would like to write, a later form."""
-    entry.FORMAT = 2
+def be_the_version_before(authority: TokenAuthority) -> None:
+    """No mutation: a node of a version that reads form 1 of entries alone, and no locks."""
+    entry.FORMAT = 1
+    entry.KINDS -= entry.OF_FORM_2  # type: ignore[misc]
 
 
 MUTATIONS: dict[str, Callable[[TokenAuthority], None]] = {
@@ -69,5 +70,5 @@ MUTATIONS: dict[str, Callable[[TokenAuthority], None]] = {
     "trust-a-reconnect": trust_a_reconnect,
     "confirm-without-answers": confirm_without_answers,
     "accept-without-an-entry": accept_without_an_entry,
-    "next-version": be_the_next_version,
+    "version-before": be_the_version_before,
 }

@@ -18,27 +18,36 @@ def test_old_and_new_versions_side_by_side(
     ensemble: Ensemble, zk_root: str, tmp_path: Path
 ) -> None:
     """The new version writes what the old one reads, until no old node is left."""
-    with Fleet(ensemble, zk_root, tmp_path, size=2) as fleet:
+    with Fleet(ensemble, zk_root, tmp_path, size=2, mutation="version-before") as fleet:
         old = list(fleet.workers)
-        new = fleet.start_worker(mutation="next-version")
+        new = fleet.start_worker(mutation="")
         fleet.wait_fresh([new])
-        made = fleet.logins(3, new)
-        told = fleet.revoke(new, made[0], confirm=5.0)
-        assert told["in_force"] is True
-        assert old[0].ask("validate", token=made[0]["token"], text=made[0]["text"])["reason"] == (
-            "revoked"
-        )
-        assert old[1].ask("validate", token=made[1]["token"], text=made[1]["text"])["accepted"]
+        made = fleet.logins(7, new)
+        for what, one in zip(("id", "label", "subject"), made, strict=False):
+            told = fleet.revoke(new, one, what, confirm=5.0)
+            assert told["in_force"] is True
+            for worker in old:
+                answer = worker.ask("validate", token=one["token"], text=one["text"])
+                assert answer["reason"] == "revoked"
+        for worker, one in zip(old, made[3:5], strict=True):
+            assert worker.ask("validate", token=one["token"], text=one["text"])["accepted"]
+        # What the old ones would not understand is not written, and they are named.
+        refused = new.ask("lock", subject=made[5]["subject"])
+        assert len(refused["too_old"]) == 2
+        assert all(worker.ask("ready")["fresh"] for worker in old)
+        assert new.ask("validate", token=made[5]["token"], text=made[5]["text"])["accepted"]
 
         for worker in old:
             worker.stop()
-        fleet.revoke(new, made[1])
+        assert new.ask("lock", subject=made[5]["subject"])["rev"]
+        locked = new.ask("validate", token=made[5]["token"], text=made[5]["text"])
+        assert locked == {"accepted": False, "reason": "locked"}
 
-        late = fleet.start_worker(mutation="")
+        late = fleet.start_worker(mutation="version-before")
         wait_until(lambda: "version" in late.ask("ready")["trouble"], 10)
-        refused = late.ask("validate", token=made[2]["token"], text=made[2]["text"])
+        refused = late.ask("validate", token=made[6]["token"], text=made[6]["text"])
         assert refused == {"accepted": False, "reason": "stale"}
-        assert new.ask("validate", token=made[2]["token"], text=made[2]["text"])["accepted"]
+        assert new.ask("validate", token=made[6]["token"], text=made[6]["text"])["accepted"]
         verdict = fleet.verdict()
 
     assert verdict.violations == []

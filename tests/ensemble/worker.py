@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import SystemClock
-from flask_clustertoken.errors import ClusterTokenError
+from flask_clustertoken.errors import ClusterTokenError, NodesTooOld
 from flask_clustertoken.settings import PREFIX, Settings
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.tokens import Token
@@ -231,6 +231,12 @@ class Worker:
                 "elapsed": told.elapsed,
             }
         return answer
+
+    def lock(self, subject: str) -> dict[str, Any]:
+        try:
+            return {"rev": self.authority.locking.lock(subject=subject).seq}
+        except NodesTooOld as error:
+            return {"too_old": list(error.nodes)}
 
     def session(self) -> dict[str, Any]:
         """The ZooKeeper session of this worker, for the test to end it from elsewhere."""

@@ -198,6 +198,25 @@ def test_a_lock_without_an_end_goes_by_name_and_its_unlock_after_it(view: View) 
     assert refused(view, a_token(since=N + 50)) == ""
 
 
+def test_after_a_loss_an_unlock_counts_only_if_it_is_met_again(view: View) -> None:
+    """Numbers of a lost history may be higher than those to come; a lock of it alone is none."""
+    learn(view, N + 10, lock())
+    learn(view, N + 20, unlock())
+    learn(view, N + 30, lock(spares=("staff",), digests=()))
+    view.begin_anew()
+    era = view.locks.era
+    token = a_token(since=N + 40, labels=("guest",))
+    assert refused(view, token) == "locked"
+    learn(view, N + 10, lock())
+    learn(view, N + 15, unlock())
+    view.locks.settle(era)
+    assert refused(view, token) == ""
+    # What was ended stays so.
+    assert refused(view, a_token(labels=("guest",))) == "revoked"
+    learn(view, N + 16, lock())
+    assert refused(view, token) == "locked"
+
+
 def test_a_hundred_thousand_locks_are_learnt_and_asked(view: View) -> None:
     """Each is found, and nobody else is held up by them."""
     for number in range(100_000):

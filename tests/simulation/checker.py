@@ -9,6 +9,8 @@ checker knows nothing of the code under test, so a run of real processes can be 
                  strength it was made, if any
 ``revoked``      rev, what (``id`` | ``label`` | ``subject`` | ``realm``), target, kinds, begin,
                  acknowledged, and ``remembered_for`` (seconds; labels alone need it)
+                 ``lock``: true where it stands as well, until it is ``unlocked``
+``unlocked``     target, begin: a lock on this subject may be over from here on
 ``confirmed``    rev, at: whoever asked was told "in force everywhere"
 ``validated``    node (one life of a process), token, begin, end, accepted, reason, from_view
                  (it was refused because the node knew a revocation), max_staleness,
@@ -94,6 +96,7 @@ def check(history: Iterable[Event], margin: float = 0.0) -> list[Violation]:
             if event["begin"] >= lost.get(revocation["rev"], float("inf")):
                 continue
             found += _accepted(event, revocation, confirmed.get(revocation["rev"]), margin)
+    found += _let_in(by_type, tokens, confirmed, lost, margin)
     for event in by_type["issued"]:
         asked = event.get("asked")
         for revocation in covering[asked] if asked is not None else ():
@@ -143,6 +146,41 @@ def _accepted(
     if late > margin and not event["accepts_when_stale"]:
         says = f"accepted {late:.3f} s after the bound"
         found.append(Violation("2 bounded in any fault", says, event, revocation))
+    return found
+
+
+def _let_in(
+    by_type: Mapping[str, list[Event]],
+    tokens: Mapping[str, Event],
+    confirmed: Mapping[Any, float],
+    lost: Mapping[Any, float],
+    margin: float,
+) -> list[Violation]:
+    """While a lock stands nobody is let in: no token is made, and none is accepted."""
+    found = []
+    for lock in by_type["revoked"]:
+        if not lock.get("lock") or lock["acknowledged"] is None:
+            continue
+        over = [
+            one["begin"]
+            for one in by_type["unlocked"]
+            if one["target"] == lock["target"] and one["begin"] >= lock["begin"]
+        ]
+        end = min([*over, lost.get(lock["rev"], float("inf"))], default=float("inf"))
+        for event in by_type["issued"]:
+            inside = lock["acknowledged"] < event["begin"] and event["end"] < end
+            if inside and event["subject"] == lock["target"]:
+                says = "a token was made while a lock stood"
+                found.append(Violation("7 locked out", says, event, lock))
+        for event in by_type["validated"]:
+            token = tokens.get(event["token"])
+            if not event["accepted"] or token is None or event["end"] >= end:
+                continue
+            if token["subject"] == lock["target"]:
+                found += [
+                    Violation("7 locked out", one.says, event, lock)
+                    for one in _accepted(event, lock, confirmed.get(lock["rev"]), margin)
+                ]
     return found
 
 

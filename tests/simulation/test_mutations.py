@@ -10,7 +10,8 @@ import pytest
 from flask_clustertoken.authority.standing import Standing
 from flask_clustertoken.cluster import Node
 from flask_clustertoken.errors import NotAnnounced
-from flask_clustertoken.revocations import Follower
+from flask_clustertoken.revocations import Follower, LockTarget, View
+from flask_clustertoken.revocations.locks import Locks
 from flask_clustertoken.revocations.reader import Place, Reader
 from flask_clustertoken.stores.base import HeadIs, Presence, Require, Vouched
 
@@ -194,7 +195,61 @@ def look_before_the_step(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Inner, "append", broken)
 
 
+def let_the_locked_in(patch: pytest.MonkeyPatch) -> None:
+    """A login does not ask for locks in its own step."""
+    patch.setattr(World, "locks", True)
+    patch.setattr(Standing, "refuse_locked", lambda self, token: None)
+
+
+def an_unlock_is_for_ever(patch: pytest.MonkeyPatch) -> None:
+    """Whatever is locked after an unlock is not."""
+    patch.setattr(World, "locks", True)
+    unlock = Locks.unlock
+
+    def broken(self: Locks, seq: int, entry: int, target: LockTarget) -> None:
+        unlock(self, seq + 10**12, entry, target)
+
+    patch.setattr(Locks, "unlock", broken)
+
+
+def seen_tokens_go_on(patch: pytest.MonkeyPatch) -> None:
+    """A lock moves no generation: what was judged before it is good for ever."""
+    patch.setattr(World, "locks", True)
+    learn = View.learn
+
+    def broken(self: View, entry: Any, notice: Any) -> None:
+        generation = self.generation
+        learn(self, entry, notice)
+        if notice.kind == "lock":
+            self.generation = generation
+
+    patch.setattr(View, "learn", broken)
+
+
+def forget_a_lock(patch: pytest.MonkeyPatch) -> None:
+    """A lock without an end is forgotten with the next contact."""
+    patch.setattr(World, "locks", True)
+
+    def broken(self: Locks, now: float) -> None:
+        for target in list(self._by_target):
+            self._remove(target)
+
+    patch.setattr(Locks, "expire", broken)
+
+
+def unlocks_survive_a_restore(patch: pytest.MonkeyPatch) -> None:
+    """An unlock that the store has lost ends a lock of after the restore, by its higher number."""
+    patch.setattr(World, "locks", True)
+    patch.setattr(World, "restores", True)
+    patch.setattr(Locks, "begin_anew", lambda self: None)
+
+
 BROKEN: list[Break] = [
+    unlocks_survive_a_restore,
+    let_the_locked_in,
+    an_unlock_is_for_ever,
+    seen_tokens_go_on,
+    forget_a_lock,
     ignore_the_lease,
     trust_a_reconnect,
     start_without_a_snapshot,
@@ -215,7 +270,7 @@ def first_caught(seeds: range) -> int | None:
     for seed in seeds:
         world = World(seed)
         world.run(ACTIONS)
-        if any(one.startswith(("1 ", "2 ", "4 ", "5 ", "6 ")) for one in problems(world)):
+        if any(one.startswith(("1 ", "2 ", "4 ", "5 ", "6 ", "7 ")) for one in problems(world)):
             return seed
     return None
 

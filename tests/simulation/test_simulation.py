@@ -50,6 +50,31 @@ def test_no_restored_backup_hides_what_is_revoked_afterwards(
         assert not found, f"python -m tests.simulation {seed} --restores\n" + "\n".join(found[:3])
 
 
+#: Seeds of schedules in which subjects are locked out and let in, also with restored backups.
+LOCKS = [
+    pytest.param(range(40)),
+    pytest.param(range(40, rounds(300, 3000)), marks=[pytest.mark.processes]),
+]
+
+
+@pytest.mark.parametrize("restores", [False, True], ids=["quiet", "restores"])
+@pytest.mark.parametrize("seeds", LOCKS, ids=str)
+def test_nobody_who_is_locked_out_is_let_in(
+    seeds: range, restores: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the acknowledgement on nothing is made, and within the bound nothing is accepted."""
+    monkeypatch.setattr(World, "locks", True)
+    monkeypatch.setattr(World, "restores", restores)
+    locked = 0
+    for seed in seeds:
+        world = World(seed)
+        world.run(ACTIONS)
+        found = problems(world)
+        assert not found, f"python -m tests.simulation {seed} --locks\n" + "\n".join(found[:3])
+        locked += sum(bool(one.get("lock")) for one in world.history)
+    assert locked > len(seeds)
+
+
 #: Seeds of schedules in which much is made of tokens that are just being revoked.
 ASKS = [
     pytest.param(range(60)),

@@ -320,6 +320,8 @@ class World:
     restores: ClassVar[bool] = False
     #: Much is made on the strength of tokens that are being revoked.
     asks: ClassVar[bool] = False
+    #: Subjects are locked out and let in again, and come back at once.
+    locks: ClassVar[bool] = False
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -462,6 +464,8 @@ class World:
                     self.restore_often(number)
                 if self.asks:
                     self.ask_often()
+                if self.locks:
+                    self.lock_often()
                 self.act()
             self.settle()
         return self.history
@@ -671,6 +675,49 @@ class World:
         self.issue(self.rng.choice(self.nodes))
         self.ask(self.rng.choice(self.nodes))
 
+    def lock_often(self) -> None:
+        """A subject is locked out, or let in, and comes back at once, everywhere."""
+        node, subject = self.rng.choice(self.nodes), self.rng.choice(SUBJECTS)
+        if self.rng.random() < 0.6:
+            self.lock(node, subject)
+        else:
+            self.unlock(node, subject)
+        self._meanwhile()
+        self.issue(self.rng.choice(self.nodes))
+        for other in self.nodes:
+            self.validate(other)
+
+    def lock(self, node: SimulatedNode, subject: str) -> None:
+        if not self.ready(node):
+            return
+        # It ends logins as a mark does, and it stands.
+        event = self.revoked("subject", subject, ("login",), node) | {"lock": True}
+        self.attempts.append(event)
+        self.history.append(event)
+        try:
+            receipt = node.authority.locking.lock(subject=subject)
+        except ClusterTokenError:
+            return
+        self.acknowledged(event, receipt)
+        if self.rng.random() < 0.6 and not node.stepping:
+            node.stepping = True
+            try:
+                done = receipt.confirm(self.rng.choice((2.0, 15.0)))
+            except ClusterTokenError:
+                return
+            finally:
+                node.stepping = False
+            if done.in_force:
+                self.history.append({"type": "confirmed", "rev": event["rev"], "at": self.now})
+
+    def unlock(self, node: SimulatedNode, subject: str) -> None:
+        if not self.ready(node):
+            return
+        # From here on nobody is promised to be kept out.
+        self.history.append({"type": "unlocked", "target": subject, "begin": self.now})
+        with contextlib.suppress(ClusterTokenError):
+            node.authority.locking.unlock(subject=subject)
+
     def ask(self, node: SimulatedNode) -> None:
         """A request whose body comes slowly makes something on the strength of its token."""
         picked = self._pick()
@@ -866,6 +913,8 @@ class World:
             node.clock.wrong_until = 0.0
         self.pass_time(30.0)
         self.look_for_records()
+        for subject in SUBJECTS if self.locks else ():
+            self.unlock(self.nodes[0], subject)
         for _ in range(2):
             for node in self.nodes:
                 node.due = self.now
