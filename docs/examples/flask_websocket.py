@@ -1,82 +1,61 @@
-import threading
-
 from flask import Flask
+from flask_sock import Sock
+from simple_websocket import ConnectionClosed
 
-from flask_clustertoken import ClusterToken, require_token
-from flask_clustertoken.extension.signals import revocation_applied
+from flask_clustertoken import ClusterToken, current_token, require_token
+from flask_clustertoken.extension import CLOSE_CODE
 
 app = Flask(__name__)
 app.config["CLUSTERTOKEN_STORE"] = "memory:"
 tokens = ClusterToken(app)
-
-# -- the open connections of this process --
-lock = threading.Lock()
-connections = {}  # connection → the token that opened it
+sock = Sock(app)
 
 
-def serve(connection):
-    """Call this in the view of the handshake, with your library's connection object."""
-    token = require_token()
-    with lock:
-        connections[connection] = token
-    try:
-        # Between the look and the entry above, a revocation may have been applied: look again.
-        tokens_still_good = require_token(strict=True)
-        while (message := connection.receive()) is not None:
-            connection.send(f"{tokens_still_good.subject}: {message}")
-    finally:
-        with lock:
-            connections.pop(connection, None)
-
-
-@revocation_applied.connect_via(app)
-def close_what_ended(sender, covers, **extra):
-    with lock:
-        ended = [one for one, token in connections.items() if covers(token)]
-    for connection in ended:
-        connection.close()
+# -- a socket --
+@sock.route("/chat")
+def chat(ws):
+    require_token()
+    with tokens.watching(current_token, on_end=lambda why: ws.close(CLOSE_CODE, why.reason)):
+        try:
+            while True:
+                ws.send(f"{current_token.subject}: {ws.receive()}")
+        except ConnectionClosed:
+            pass
 
 
 # -- end --
 def try_it():
-    import queue
+    import threading
 
-    from flask_clustertoken.testing import TokenClient
+    from simple_websocket import Client
+    from werkzeug.serving import make_server
 
-    class Connection:
-        def __init__(self):
-            self.inbox, self.sent = queue.Queue(), queue.Queue()
+    with app.app_context():
+        authority = app.extensions["clustertoken"].authority
+        texts = {name: authority.issue_login(name).text for name in ("alice", "bob")}
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    name = app.extensions["clustertoken"].middleware.cookie.name
 
-        def receive(self):
-            return self.inbox.get(timeout=10)
+    def connect(user):
+        return Client.connect(
+            f"ws://127.0.0.1:{server.port}/chat", headers={"Cookie": f"{name}={texts[user]}"}
+        )
 
-        def send(self, message):
-            self.sent.put(message)
-
-        def close(self):
-            self.inbox.put(None)
-
-    opened = {"alice": Connection(), "bob": Connection()}
-
-    @app.get("/chat/<name>")
-    def chat(name):
-        serve(opened[name])
-        return "closed"
-
-    app.test_client_class = TokenClient
-    clients = {name: app.test_client(subject=name) for name in opened}
-    threads = [
-        threading.Thread(target=clients[name].get, args=(f"/chat/{name}",)) for name in opened
-    ]
-    for thread in threads:
-        thread.start()
-    for name, connection in opened.items():
-        connection.inbox.put("hi")
-        assert connection.sent.get(timeout=10) == f"{name}: hi"
+    alice, bob = connect("alice"), connect("bob")
+    for user, client in (("alice", alice), ("bob", bob)):
+        client.send("hi")
+        assert client.receive(timeout=30) == f"{user}: hi"
     with app.app_context():
         tokens.revoke_subject("alice")
-    threads[0].join(10)
-    assert not threads[0].is_alive()
-    assert list(connections) == [opened["bob"]]
-    opened["bob"].close()
-    threads[1].join(10)
+    try:
+        said = alice.receive(timeout=30)
+    except ConnectionClosed as closed:
+        said = (closed.reason, closed.message)
+    assert said == (4401, "revoked")
+    bob.send("still here?")
+    assert bob.receive(timeout=30) == "bob: still here?"
+    bob.close()
+    server.shutdown()
+    server.server_close()

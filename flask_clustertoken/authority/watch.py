@@ -115,11 +115,14 @@ class WhileValid(Iterator[Chunk]):
         if watch.ended is None:
             try:
                 chunk = next(self._left)
-            except BaseException:
-                self.close()
-                raise
-            if watch.ended is None:
-                return chunk
+            except BaseException as error:
+                # (A source that watches the token itself stops when it ends.)
+                if not isinstance(error, StopIteration) or watch.ended is None:
+                    self.close()
+                    raise
+            else:
+                if watch.ended is None:
+                    return chunk
         self.close()
         if last is None:
             raise StopIteration
