@@ -84,10 +84,8 @@ open_store("zookeeper://127.0.0.1:1/app").close()
 import flask_clustertoken.stores.zookeeper
 """,
     "keycloak": """
+import importlib, pkgutil
 import flask_clustertoken.keycloak as keycloak
-for name in keycloak.__all__:
-    getattr(keycloak, name)
-import pkgutil, importlib
 for module in pkgutil.walk_packages(keycloak.__path__, keycloak.__name__ + "."):
     importlib.import_module(module.name)
 """,

@@ -166,3 +166,13 @@ def test_every_store_is_documented() -> None:
     page = written("stores")
 
     assert [scheme for scheme in _BUILT_IN if f"{scheme}:" not in page] == []
+
+
+def test_the_design_names_files_that_exist() -> None:
+    """Each file that the page of the house names is there: its walks can be followed."""
+    package = ROOT / "flask_clustertoken"
+    named = set(re.findall(r"``((?:[a-z_]+/)*[a-z_]+\.py)``", written("design")))
+
+    assert len(named) > 20
+    there = [name for name in named if list(package.rglob(name)) or (ROOT / name).exists()]
+    assert sorted(named - set(there)) == []

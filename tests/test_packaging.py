@@ -7,6 +7,8 @@ import re
 from importlib.metadata import version
 from pathlib import Path
 
+from scripts import check_package
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -87,3 +89,11 @@ def test_licence_is_named_and_there() -> None:
     """The licence that the metadata name is the one in the tree."""
     assert setup_cfg()["metadata"]["license"] == "BSD-3-Clause"
     assert "Redistribution and use in source and binary forms" in (ROOT / "LICENSE").read_text()
+
+
+def test_each_extra_for_users_is_tried_alone() -> None:
+    """What CI installs by itself are the extras that are not for working on the project."""
+    ours = {"example", "test", "style", "docs", "bench"}
+    extras = set(setup_cfg()["options.extras_require"]) - ours
+
+    assert set(check_package.PROMISES) == set(check_package.DRIVERS) == {"", *extras}
