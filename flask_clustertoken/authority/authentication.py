@@ -138,8 +138,8 @@ class Authentication:
         if now >= seen.ends_at:
             return Refusal("expired", "", token.id, token.subject, token.expires_at)
         # 3 known?
-        if strict and not follower.reach(store.head()):
-            return Refusal("stale", NOT_READ, token.id)
+        if strict:
+            follower.reader.reach_head()
         if seen.recorded and (moment >= seen.known_until or seen.doubts != recall.doubts or strict):
             refusal = self._ask(seen, follower)
             if refusal is not None:

@@ -3,7 +3,7 @@
 Whoever sends a request decides how slowly its body comes. So between the look at a token and
 what is made on its strength any revocation may fall, and a second look before the step, or one
 after a step that cannot be taken back, leaves a gap all the same. The look is a condition of the
-step itself: the feed's head is still the number at which the view was asked.
+step itself: the feed's head is still the number, and the entry, at which the view was asked.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Standing:
     def __init__(self, verdict: Verdict, lifetimes: Lifetimes, asked: Token | None) -> None:
         self._verdict = verdict
         self._lifetimes = lifetimes
-        self._asked = asked
+        self.asked = asked
 
     def refuse_ended(self) -> None:
         """:class:`RevokedMeanwhile` where the view, as it stands, covers who asked;
         :class:`Locked` where a lock does."""
-        if self._asked is None:
+        if self.asked is None:
             return
-        refusal = self._verdict.ended(self._asked)
+        refusal = self._verdict.ended(self.asked)
         if refusal is None:
             return
         if refusal.reason == "locked":
@@ -49,7 +49,7 @@ class Standing:
     def needed(self) -> list[Change]:
         """The record of who asked, where there is one: an entry of the feed may be over by the
         time that a very slow request goes on, and a record that was deleted stays so."""
-        asked = self._asked
+        asked = self.asked
         if asked is None or not self._lifetimes.keeps_record(asked):
             return []
         return [Require(asked.record_key)]
@@ -59,13 +59,13 @@ class Standing:
 
         Raises :class:`RevokedMeanwhile`, or a :class:`StoreError`; then nothing was written.
         """
-        number = self._verdict.position()
+        place = self._verdict.position()
         for _ in range(TRIES):
             self.refuse_ended()
             try:
-                return step([HeadIs(number), *self.needed()])
+                return step([HeadIs(*place), *self.needed()])
             except HeadMoved:
-                number = self._verdict.catch_up()
+                place = self._verdict.catch_up_again()
             except Conflict as error:
                 raise self.ended() from error
         raise StoreUnavailable("others revoke faster than this could be done")

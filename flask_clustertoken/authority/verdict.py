@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..cluster import NodeRuntime
-from ..errors import StoreNotOpen, StoreUnavailable
-from ..revocations import Follower, Lock
+from ..errors import StoreNotOpen
+from ..revocations import Follower, Lock, Place
 from ..tokens import Refusal, Token
 
 #: What is said where this node could not read on.
@@ -76,27 +76,29 @@ class Verdict:
 
     # -- where the view stands ---------------------------------------------------------
 
-    def position(self, since: int = 0) -> int:
+    def position(self, since: int = 0) -> Place:
         """Where the view stands; read on where that is before *since*. Asks no server to write."""
         follower = self._runtime.follower()
         if follower.view.applied < since:
             follower.follow()
         if follower.view.broken:
             raise StoreNotOpen(follower.view.broken)
-        return follower.view.applied
+        return follower.reader.place()
 
-    def catch_up(self, since: int = 0) -> int:
+    def catch_up(self, since: int = 0) -> Place:
         """The head, up to which the view was read; :class:`StoreUnavailable` where it cannot be.
 
         :class:`ValueError` where *since* is a number that this store never gave.
         """
-        runtime = self._runtime
-        head = runtime.store.head()
-        if since > head:
+        reader = self._runtime.follower().reader
+        if since > reader.reach_head():
             raise ValueError("since is not what login_begins() of this store returned")
-        if not runtime.follower().reach(head):
-            raise StoreUnavailable("this node could not catch up with the revocations")
-        return head
+        return reader.place()
+
+    def catch_up_again(self, since: int = 0) -> Place:
+        """As :meth:`catch_up`, for whom the head has moved: perhaps under the same number."""
+        self._runtime.follower().follow()
+        return self.catch_up(since)
 
 
 def locked(token: Token, lock: Lock) -> Refusal:

@@ -44,7 +44,7 @@ class Writing:
     ) -> IssuedToken:
         """Issue what *make* makes at a number of the feed, where neither it nor *on* is ended.
 
-        What is written is written on condition that the feed's head is the number at which
+        What is written is written on condition that the feed's head is the place at which
         both were judged. If others append all the time, it is written first and then looked at:
         its text has not left yet, and it can be withdrawn.
 
@@ -54,21 +54,21 @@ class Writing:
         """
         verdict, standing = self._verdict, Standing(self._verdict, self._lifetimes, on)
         since = make(0).token.since
-        number = verdict.position(since)
-        issued = make(number)
-        if number < since or verdict.ended(issued.token) is not None:
+        place = verdict.position(since)
+        issued = make(place.seq)
+        if place.seq < since or verdict.ended(issued.token) is not None:
             # By a mark that this node set itself, perhaps: known before its place is reached.
-            number = verdict.catch_up(since)
-            issued = make(number)
+            place = verdict.catch_up(since)
+            issued = make(place.seq)
         recorded = self._lifetimes.keeps_record(issued.token)
         for _ in range(TRIES if recorded or replaces is not None else 0):
             self.refuse_ended(issued.token, standing)
             try:
-                self._add(issued.token, spare, replaces, standing, [HeadIs(number)])
+                self._add(issued.token, spare, replaces, standing, [HeadIs(*place)])
                 return issued
             except HeadMoved:
-                number = verdict.catch_up(since)
-                issued = make(number)
+                place = verdict.catch_up_again(since)
+                issued = make(place.seq)
         self._add(issued.token, spare, None, standing)
         self._still_wanted(issued.token, since, standing)
         if replaces is not None:
@@ -121,11 +121,18 @@ class Writing:
     def _still_wanted(self, token: Token, since: int, standing: Standing) -> None:
         """The end of an issue is a validation: after the record is acknowledged, look again."""
         try:
-            self._verdict.catch_up(since)
+            self._look_behind(since, standing)
             self.refuse_ended(token, standing)
         except (StoreError, RevokedMeanwhile, ValueError):
             self.withdraw(token)
             raise
+
+    def _look_behind(self, since: int, standing: Standing) -> None:
+        """Behind a step that had no condition: who asked may stand in another history."""
+        if standing.asked is None:
+            self._verdict.catch_up(since)
+        else:
+            self._verdict.catch_up_again(since)
 
     def withdraw(self, token: Token) -> None:
         """*token* is not handed out: its record, if it has one, is not to count."""

@@ -13,6 +13,7 @@ from .follower import Follower as Follower
 from .locks import Lock as Lock
 from .locks import LockTarget as LockTarget
 from .reader import Hooks as Hooks
+from .reader import Place as Place
 from .runner import FollowerThread as FollowerThread
 from .view import View as View
 from .view import mark_covers as mark_covers

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from ..errors import StoreError, StoreNotOpen
+from ..errors import StoreError, StoreNotOpen, StoreUnavailable
 from ..events import Events, RevocationApplied
 from ..stores.base import FORMAT, Batch, ClusterStore, Entry, Root
 from .entry import LIFETIME_ANNOUNCED, REVOKING, Notice
@@ -287,12 +287,12 @@ class Reader:
         """
         # (Taken in again in its place: a longer lifetime may have been announced before it,
         # and then it is remembered for longer.)
+        # (Also where the position is past its number: that may be a lost entry's, see Place.)
         with self.view.lock:
-            if entry.seq <= self.view.applied:
-                return
             self.view.learn(entry, notice)
             new = entry.seq > self._told and entry.seq not in self._ahead
-            self._ahead.add(entry.seq)
+            if new:
+                self._ahead.add(entry.seq)
         if new and notice.kind in REVOKING:
             self._tell(entry.seq, notice)
 
@@ -334,6 +334,23 @@ class Reader:
             return False
         self.follow()
         return self.view.applied >= seq and not self.view.broken
+
+    def reach_head(self) -> int:
+        """The head, behind a write of our own; the view was read up to it.
+
+        :class:`StoreUnavailable` where it could not be, also where the store does not know the
+        place at which this node stands. (By its number such a view seems to have read all, and
+        it knows nothing of what was appended since the store was rolled back.)
+        """
+        # (Taken before the head is asked for: other threads read on meanwhile.)
+        era, applied = self.era, self.view.applied
+        head = self.store.head()
+        if head < applied:
+            self.lost(applied, era)
+            raise StoreUnavailable(ROLLED_BACK)
+        if not self.reach(head):
+            raise StoreUnavailable("this node could not catch up with the revocations")
+        return head
 
 
 def refuse_unusable(root: Root) -> None:

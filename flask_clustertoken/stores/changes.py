@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import Conflict
+from ..errors import Conflict, HeadMoved
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,18 @@ class HeadIs:
     """Part of a transaction: the feed's last number is still *seq*, else :class:`HeadMoved`.
 
     Judged before the entries of the same transaction are appended. So what was judged by a view
-    that stands at *seq* is true in this very step.
+    that stands at *seq* is true in this very step. Where *entry* names the entry that stood
+    there, no other may stand there now: where a clock had run ahead, numbers come again after a
+    backup was put back. (None at all may: an entry that is trimmed does not move the head.)
     """
 
     seq: int
+    entry: str = ""
+
+    def check(self, head: int, entry: str | None) -> None:
+        """:class:`HeadMoved` unless this holds where *entry* (``None``: trimmed) is the *head*."""
+        if head != self.seq or (self.entry and entry not in (None, self.entry)):
+            raise HeadMoved(self.seq)
 
 
 Change = Add | Put | Delete | Require | HeadIs

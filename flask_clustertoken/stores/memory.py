@@ -186,12 +186,17 @@ class MemoryStore(ClusterStore):
         return seqs
 
     def _change(self, changes: Sequence[Change]) -> None:
-        rules.check_conditions(changes, lambda: self._shelf.head, self._alive)
+        rules.check_conditions(changes, self._last, self._alive)
         for change in changes:
             if isinstance(change, Add | Put):
                 self._shelf.records[change.key] = Record(change.value, change.expires_at)
             elif isinstance(change, Delete):
                 self._shelf.records.pop(change.key, None)
+
+    def _last(self) -> tuple[int, str | None]:
+        shelf = self._shelf
+        last = shelf.entries[-1] if shelf.entries else None
+        return shelf.head, last.id if last and last.seq == shelf.head else None
 
     def _append_one(self, new: NewEntry, above: int = 0) -> int:
         shelf = self._shelf

@@ -14,7 +14,6 @@ from ..errors import (
     ClusterTokenError,
     ConfigurationError,
     Conflict,
-    HeadMoved,
     NotAnnounced,
     StoreNotOpen,
     ValueTooLarge,
@@ -40,16 +39,19 @@ def next_seq(head: int, now: float, above: int = 0) -> int:
 
 
 def check_conditions(
-    changes: Sequence[Change], head: Callable[[], int], alive: Callable[[str], bool]
+    changes: Sequence[Change],
+    head: Callable[[], tuple[int, str | None]],
+    alive: Callable[[str], bool],
 ) -> None:
     """Judge what *changes* demand before the first of them is made, the head above all else.
 
-    *head* and *alive* are asked for only if something depends on it. Raises
+    *head* (the last number, and the id of the entry there unless it was trimmed) and *alive* are
+    asked for only if something depends on it. Raises
     :class:`HeadMoved` or :class:`Conflict`, whose key is the first that does not hold.
     """
     for change in changes:
-        if isinstance(change, HeadIs) and head() != change.seq:
-            raise HeadMoved(change.seq)
+        if isinstance(change, HeadIs):
+            change.check(*head())
     check_records(changes, alive)
 
 

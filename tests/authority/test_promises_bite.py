@@ -12,10 +12,18 @@ from flask_clustertoken.authority.verified_cache import Recall
 from flask_clustertoken.authority.writing import Writing
 from flask_clustertoken.cluster import Housekeeping, Node
 from flask_clustertoken.cluster.sweeper import DAY
+from flask_clustertoken.errors import HeadMoved
 from flask_clustertoken.revocations import Follower, Notice, View
 from flask_clustertoken.revocations.reader import Place, Reader
+from flask_clustertoken.stores.base import HeadIs
 from flask_clustertoken.tokens import Wire
-from tests.authority import test_authentication, test_issuing, test_renewal
+from tests.authority import (
+    test_authentication,
+    test_issuing,
+    test_renewal,
+    test_restored_meanwhile,
+    test_standing,
+)
 from tests.cluster import test_confirmation, test_sweeper
 from tests.doubles import Cluster
 from tests.revocations import test_follower
@@ -64,6 +72,11 @@ def skip_what_is_unreadable(patch: pytest.MonkeyPatch) -> None:
 def restored_is_a_mark_only(patch: pytest.MonkeyPatch) -> None:
     learn = Reader.learn_page
     patch.setattr(Reader, "learn_page", lambda self, batch: (learn(self, batch)[0], False))
+
+
+def by_the_number(self: HeadIs, head: int, entry: str | None) -> None:
+    if head != self.seq:
+        raise HeadMoved(self.seq)
 
 
 def own_moves_the_position(patch: pytest.MonkeyPatch) -> None:
@@ -169,6 +182,24 @@ BITES: list[tuple[str, Patch, Test]] = [
         test_follower.test_numbers_that_come_again_are_another_history,
     ),
     (
+        "a number tells the history of the head",
+        put(HeadIs, "check", by_the_number),
+        lambda cluster: (
+            test_restored_meanwhile.test_nothing_is_made_under_a_head_of_another_history(
+                cluster,
+                test_standing.make_an_api_token,
+                lambda node: node.revoke_subject("alice"),
+                1,
+                "session",
+            )
+        ),
+    ),
+    (
+        "whoever stands higher has read all",
+        put(Reader, "reach_head", lambda self: self.store.head()),
+        test_restored_meanwhile.test_a_strict_look_notices_that_the_store_went_back,
+    ),
+    (
         "a restore is a mark and no more",
         restored_is_a_mark_only,
         test_follower.test_restored_makes_every_node_read_the_feed_anew,
@@ -231,6 +262,21 @@ def test_a_broken_rule_fails_its_test(
     broken(monkeypatch)
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         test(cluster)
+
+
+def test_an_answer_by_the_number_is_noticed(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number above the barrier's that is of what a backup lost."""
+    from flask_clustertoken.cluster import confirmation
+
+    monkeypatch.setattr(
+        confirmation._Behind, "__contains__", lambda self, node: node.applied >= self._barrier
+    )
+    waiting = test_confirmation.Waiting(cluster)
+    monkeypatch.setattr(confirmation, "threading", waiting)
+    with pytest.raises(AssertionError):
+        test_confirmation.test_a_number_of_another_history_is_no_answer(cluster, waiting)
 
 
 def test_confirming_without_answers_is_noticed(

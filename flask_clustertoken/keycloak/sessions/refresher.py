@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ...authority import TokenAuthority
 from ...backoff import Backoff
 from ...errors import Conflict, HeadMoved, StoreError
+from ...revocations import Place
 from ...stores import Lease
 from ...stores.base import Change, HeadIs, Put, Require
 from ...tokens import Token
@@ -192,15 +193,15 @@ class TokenRefresher:
         self._look(wish)
         return tokens
 
-    def _look(self, wish: _Wish) -> int:
+    def _look(self, wish: _Wish) -> Place:
         """The head, up to which the feed was read: no revocation up to it covers the login.
 
         Raises :class:`StoreUnavailable` where this node cannot catch up, and what
         :meth:`_refuse_ended` raises.
         """
-        head = self._authority.verdict.catch_up()
+        place = self._authority.verdict.catch_up_again()
         self._refuse_ended(wish)
-        return head
+        return place
 
     def _refuse_ended(self, wish: _Wish) -> None:
         """:class:`NoProviderTokens` where the view, as it stands, covers the login; then nothing
@@ -229,16 +230,16 @@ class TokenRefresher:
 
     def _written_at_the_head(self, wish: _Wish, lease: Lease, put: Put) -> bool:
         """Whether *put* was done at the head at which the login stood; else nothing was done."""
-        view = self._authority.follower().view
+        verdict = self._authority.verdict
         for attempt in range(WRITE_TRIES):
             try:
                 # (Before the view is asked: what it learns later moves the head as well.)
-                number = self._look(wish) if attempt or view.broken else view.applied
+                place = self._look(wish) if attempt else verdict.position()
             except StoreError:
                 return False
             self._refuse_ended(wish)
             try:
-                self._authority.store.append([], [HeadIs(number), *self._needed(wish, lease), put])
+                self._authority.store.append([], [HeadIs(*place), *self._needed(wish, lease), put])
                 return True
             except HeadMoved:
                 continue

@@ -39,10 +39,17 @@ def head_of(db: Connection) -> int:
     return head
 
 
+def last_of(db: Connection) -> tuple[int, str | None]:
+    """The feed's last number, and the id of the entry there (``None``: it was trimmed)."""
+    head = head_of(db)
+    rows = db.execute("SELECT id FROM feed WHERE seq = ?", (head,)).fetchall()
+    return head, rows[0][0] if rows else None
+
+
 def make(db: Connection, changes: Sequence[Change], now: float) -> None:
     """Make *changes*; :class:`Conflict` if a condition did not hold before the first of them."""
     rules.check_conditions(
-        changes, lambda: head_of(db), lambda key: alive(db, key, now) is not None
+        changes, lambda: last_of(db), lambda key: alive(db, key, now) is not None
     )
     for change in changes:
         if isinstance(change, Add | Put):

@@ -99,7 +99,7 @@ class Appender:
                 return
             ops = [self._unsealed(deadline, sure)]
             if heads:
-                seen = feed.seen(deadline, heads[0], anew=sure)
+                seen = feed.seen(deadline, heads[0].seq, anew=sure)
                 _stands_at(seen, heads, sure)
                 ops.append(Op("check", self._site.head, version=seen.version))
             ops += records.plan(deadline, on_records, sure, maker)
@@ -118,16 +118,17 @@ class Appender:
         self._site.again(deadline, step)
 
 
-def _sorted(changes: Sequence[Change]) -> tuple[list[int], list[RecordChange]]:
-    """The numbers at which the head has to stand, and the changes of records."""
-    heads = [change.seq for change in changes if isinstance(change, HeadIs)]
+def _sorted(changes: Sequence[Change]) -> tuple[list[HeadIs], list[RecordChange]]:
+    """Where the head has to stand, and the changes of records."""
+    heads = [change for change in changes if isinstance(change, HeadIs)]
     return heads, [change for change in changes if not isinstance(change, HeadIs)]
 
 
-def _stands_at(seen: SeenHead, heads: Sequence[int], sure: bool) -> None:
+def _stands_at(seen: SeenHead, heads: Sequence[HeadIs], sure: bool) -> None:
     """:class:`HeadMoved` where the head is another one; a lower one only where that is *sure*."""
-    for seq in heads:
-        if seen.head.seq < seq and not sure:
+    head = seen.head
+    last = head.tail[-1] if head.tail and head.tail[-1].seq == head.seq else None
+    for one in heads:
+        if head.seq < one.seq and not sure:
             raise Raced("a head that lags")
-        if seen.head.seq != seq:
-            raise HeadMoved(seq)
+        one.check(head.seq, last.id if last is not None else None)

@@ -97,6 +97,31 @@ class TransactionsContract(StoreFixtures):
         assert other.get_many(["there", "x"]) == {"there": Record(b"old", None)}
         assert [one.id for one in feed_of(other)] == ["before", "a"]
 
+    @pytest.mark.parametrize("entries", [(), ("b",)], ids=["records", "feed"])
+    def test_a_head_under_the_same_number_may_be_another_entry(
+        self, store: ClusterStore, other: ClusterStore, entries: tuple[str, ...]
+    ) -> None:
+        """Numbers come again after a restore; whoever names the entry is told that it moved."""
+        (seq,) = other.append([entry("a")])
+        assert store.read(0).seq == seq
+        new = [entry(one) for one in entries]
+        with pytest.raises(HeadMoved):
+            store.append(new, [Put("key", b"", None), HeadIs(seq, "lost")])
+        assert other.get("key") is None
+        store.append(new, [Put("key", b"", None), HeadIs(seq, "a")])
+        assert other.get("key") is not None
+        assert [one.id for one in feed_of(other)] == ["a", *entries]
+
+    def test_a_head_that_was_trimmed_may_be_named(
+        self, store: ClusterStore, other: ClusterStore
+    ) -> None:
+        """No other entry stands there, so it has not moved."""
+        (seq,) = store.append([entry("a")])
+        assert store.read(0).seq == seq
+        other.trim([seq])
+        store.append([], [HeadIs(seq, "a"), Put("key", b"", None)])
+        assert other.get("key") is not None
+
     def test_what_was_appended_under_a_head_is_known_again(self, store: ClusterStore) -> None:
         """A retry of it, whose own entry has moved the head, returns the number of then."""
         first = store.append([entry("a")], [HeadIs(0)])
