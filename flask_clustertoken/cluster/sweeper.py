@@ -179,8 +179,9 @@ class Housekeeping:
         if not unswept:
             self._sweeping = {}  # another one has finished it
             return
-        if set(unswept) != set(self._sweeping):
-            # Begun after the append of each mark that it is for.
+        if unswept != self._sweeping:
+            # Begun after the append of each mark that it is for. (After a restore another one may
+            # have the number of one that was lost.)
             self._sweeping, self._cursor, self._unread = unswept, "", False
         for page in self._store.pages("token/", self._cursor, AT_ONCE):
             covered = [key for key, record in page if self._covered(record, unswept)]

@@ -12,6 +12,7 @@ from flask_clustertoken.revocations import Notice
 from flask_clustertoken.revocations.entry import BRIEF, SHORT_MEMORY
 from flask_clustertoken.stores.base import NewEntry, Record
 from tests.doubles import DAY, Cluster, WatchedStore, reason, store_of
+from tests.revocations.test_follower import roll_back, run_ahead
 
 
 def keep_house(cluster: Cluster, *nodes: TokenAuthority, rounds: int = 3) -> None:
@@ -327,3 +328,27 @@ def test_a_sweep_that_another_one_finished_is_over(cluster: Cluster) -> None:
         node.follower().step()
 
     assert store_of(node).calls["nodes"] - before <= 3
+
+
+def test_a_mark_under_a_number_that_came_again_is_swept_from_the_start(cluster: Cluster) -> None:
+    """A backup lost the mark that was being swept, and another one has its number now."""
+    node, other = cluster.node(), cluster.node()
+    run_ahead(cluster)
+    for number in range(300):
+        node.issue_api_token("alice", f"robot {number}")
+    steady(cluster)
+    kept = len(cluster.shelf.entries)
+    lost = other.revoke_subject("bob", ["login", "api"])
+    slow_down(cluster, store_of(node), "scan", 1.5)
+    scanned = store_of(node).calls["scan"]
+    while store_of(node).calls["scan"] == scanned:
+        cluster.clock.advance(1)
+        node.follower().step()
+    roll_back(cluster, kept)
+    assert other.revoke_subject("alice", ["login", "api"]).seq == lost.seq
+    other.restored()
+    for _ in range(120):
+        cluster.clock.advance(1)
+        node.follower().step()
+    assert "swept" in kinds(cluster)
+    assert not [key for key in cluster.shelf.records if key.startswith("token/")]
