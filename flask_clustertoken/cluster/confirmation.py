@@ -8,11 +8,13 @@ lease runs out, which is certain at a time that its entry lets us name.
 
 from __future__ import annotations
 
+import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..revocations import Notice
+from ..revocations import Notice, Place
+from ..stores.base import ClusterStore
 from .nodes import Node
 from .publishing import Publisher
 
@@ -100,7 +102,9 @@ def confirm(
     start = clock.monotonic()
     if store.embedded:
         return Confirmation(seq, clock.monotonic() - start)
-    barrier = publisher.append(Notice("barrier", clock.time()))
+    entry_id = secrets.token_hex(16)
+    barrier = publisher.append(Notice("barrier", clock.time()), entry_id=entry_id)
+    behind = _Behind(store, Place(barrier, entry_id))
     if runtime.active:
         runtime.follower().step()
     # From here on: whoever may accept tokens is in this list, or joined behind the barrier.
@@ -112,11 +116,12 @@ def confirm(
     pause = FIRST_LOOK
     while True:
         present = {one.node_id: Node.decode(one) for one in store.nodes()}
+        behind.meet(present.values())
         now = clock.monotonic()
         for node_id, node in list(waiting.items()):
             here = present.get(node_id)
             ends = _certain_in(node, now - listed_at)
-            if here is not None and here.applied >= barrier:
+            if here is not None and here in behind:
                 answered.append(Answer(here, now - start))
             elif here is None or (ends is not None and ends <= 0):
                 # Withdrawn: its owner gave the lease up first. Or the lease has run out.
@@ -137,6 +142,37 @@ def confirm(
             return state
         threading.Event().wait(min(pause, max(0.0, timeout - (now - start))))
         pause = min(pause * 1.5, LAST_LOOK)
+
+
+class _Behind:
+    """The feed from *barrier* on. A node that stands there has applied what comes before it.
+
+    By the number alone a node of another history would count: where a clock had run ahead, one
+    that has not noticed yet that a backup was put back stands at a number above the barrier.
+    """
+
+    def __init__(self, store: ClusterStore, barrier: Place) -> None:
+        self._store = store
+        self._barrier = self._end = barrier.seq
+        self._places = {barrier}
+
+    def meet(self, nodes: Iterable[Node]) -> None:
+        """Read on, where one of *nodes* may stand at what was appended since."""
+        if not any(self._may_be(one) and one not in self for one in nodes):
+            return
+        more = True
+        while more:
+            batch = self._store.read(self._end)
+            self._places.update(Place(one.seq, one.id) for one in batch.entries)
+            self._end, more = batch.entries[-1].seq if batch.entries else self._end, batch.more
+
+    def _may_be(self, node: Node) -> bool:
+        return node.applied >= self._barrier
+
+    def __contains__(self, node: Node) -> bool:
+        if not self._may_be(node):
+            return False
+        return not node.applied_entry or (node.applied, node.applied_entry) in self._places
 
 
 def _certain_in(node: Node, waited: float) -> float | None:

@@ -50,13 +50,15 @@ class Description:
             signing = ""
         held = keys.held
         self.sightings.note(held)
+        place = follower.reader.place()
         return nodes.Node(
             id=follower.node_id,
             host=nodes.this_host(),
             pid=nodes.this_process(),
             version=nodes.library_version(),
             started_at=self._started_at,
-            applied=follower.view.applied,
+            applied=place.seq,
+            applied_entry=place.entry,
             seen=follower.seen,
             max_staleness=settings.max_staleness,
             accepts_when_stale=settings.when_stale == "accept",

@@ -49,6 +49,8 @@ class Node:
     started_at: float = 0.0
     #: The feed's number up to which it knows everything.
     applied: int = 0
+    #: The entry that it read there. (Not said: it is of before that was said, or it is trimmed.)
+    applied_entry: str = ""
     #: The highest number it has seen anywhere, also in a token.
     seen: int = 0
     #: (Not said, or not understood: as long as any.)
@@ -81,6 +83,7 @@ class Node:
             known["keys"] = tuple(map(str, known.get("keys", ())))
             known["reads_tokens"] = int(known.get("reads_tokens", 1))
             known["applied"] = int(known.get("applied", 0))
+            known["applied_entry"] = str(known.get("applied_entry", ""))
             known["seen"] = int(known.get("seen", 0))
             known["max_staleness"] = float(known.get("max_staleness", STALENESS_LIMIT))
             return cls(**{**known, "id": presence.node_id})

@@ -14,6 +14,7 @@ from flask_clustertoken.cluster.nodes import this_host
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.stores.base import Presence
 from tests.doubles import Cluster, reason, store_of
+from tests.revocations.test_follower import roll_back, run_ahead
 
 
 class Waiting:
@@ -186,3 +187,50 @@ def test_a_command_line_can_confirm(cluster: Cluster, waiting: Waiting) -> None:
     waiting.meanwhile = lambda: node.follower().step()
     done = shell.revoke_all().confirm()
     assert [one.node.id for one in done.answered] == [node.follower().node_id]
+
+
+def test_a_number_of_another_history_is_no_answer(cluster: Cluster, waiting: Waiting) -> None:
+    """A node that read what a backup lost stands above the barrier, and has not read it."""
+    node, other = cluster.node(), cluster.node(WHEN_STALE="accept")
+    cluster.step()
+    run_ahead(cluster)
+    issued = node.issue_login("alice")
+    cluster.step()
+    kept = len(cluster.shelf.entries)
+    shell = cluster.node(active=False)
+    for _ in range(5):
+        shell.revoke_labels(["lost"])
+    cluster.members.pop()
+    assert other.authenticate(issued.text)
+    cluster.step(other)
+    cluster.clock.advance(4)
+    cluster.step(other)
+    store_of(other).cut()
+    roll_back(cluster, kept)
+    done = node.revoke_subject("alice").confirm(timeout=60)
+    assert [one.node.id for one in done.silent] == [other.follower().node_id]
+    assert other.authenticate(issued.text)
+    store_of(other).heal()
+    node.restored()
+    cluster.clock.advance(4)
+    waiting.meanwhile = lambda: other.follower().step()
+    assert node.revoke_subject("alice").confirm()
+
+
+def test_who_has_read_further_than_the_barrier_has_answered(
+    cluster: Cluster, waiting: Waiting
+) -> None:
+    """What others append meanwhile is looked up, or nobody would be confirmed in a busy cluster."""
+    node, other = cluster.node(), cluster.node()
+    cluster.step()
+
+    def busy() -> None:
+        for _ in range(3):
+            other.revoke_labels(["x"])
+        cluster.clock.advance(4)
+        cluster.step(other)
+
+    waiting.meanwhile = busy
+    done = node.revoke_subject("alice").confirm(timeout=3)
+    assert done
+    assert not any(one.by_silence for one in done.answered)
