@@ -234,8 +234,10 @@ class Housekeeping:
         return len(doomed)
 
     def _locks_over(self, memory: float, before: float) -> list[int]:
-        with self.follower.view.lock:
-            return self.follower.view.locks.over(memory, before)
+        view = self.follower.view
+        with view.lock:
+            # (An own unlock may be known ahead of a lock that stands before it.)
+            return [one for one in view.locks.over(memory, before) if one <= view.applied]
 
     def sweep_nodes(self) -> list[str]:
         """Remove entries that stood still for longer than their own lease; by our own clock."""

@@ -77,15 +77,17 @@ class _History:
 
     locks: dict[int, Lock] = field(default_factory=dict)
     unlocked: int = 0
-    unlock_entry: int = 0
+    #: Unlock by unlock, the number of its entry.
+    unlocks: dict[int, int] = field(default_factory=dict)
     #: Lock by lock, in which era it was met last; see :meth:`Locks.begin_anew`.
     met: dict[int, int] = field(default_factory=dict)
 
     def standing(self, now: float) -> Lock | None:
-        last = max(self.locks, default=0)
-        if last <= self.unlocked or now >= self.locks[last].until:
+        locks = self.locks  # (as a whole: it is replaced while readers look)
+        last = max(locks, default=0)
+        if last <= self.unlocked or now >= locks[last].until:
             return None
-        return self.locks[last]
+        return locks[last]
 
 
 class Locks:
@@ -101,6 +103,7 @@ class Locks:
         #: Nothing ends before then.
         self._first_end = inf
         self._era = 0
+        self._by_entry: dict[int, LockTarget] = {}
 
     def __len__(self) -> int:
         """How many locks are remembered, also those that do not stand any more."""
@@ -137,6 +140,7 @@ class Locks:
         history = self._history(lock.target)
         history.locks = {**history.locks, lock.seq: lock}
         history.met[lock.seq] = self._era
+        self._by_entry[lock.entry] = lock.target
         if lock.kept_until is not None:
             self._first_end = min(self._first_end, lock.kept_until)
         if lock.except_labels:
@@ -147,8 +151,9 @@ class Locks:
     def unlock(self, seq: int, entry: int, target: LockTarget) -> None:
         """The locks on *target* before number *seq* stand no more; entry number *entry* says so."""
         history = self._history(target)
-        if seq >= history.unlocked:
-            history.unlocked, history.unlock_entry = seq, entry
+        history.unlocks[seq] = entry
+        history.unlocked = max(history.unlocked, seq)
+        self._by_entry[entry] = target
 
     def _history(self, target: LockTarget) -> _History:
         history = self._by_target.get(target)
@@ -175,7 +180,8 @@ class Locks:
         """
         self._era += 1
         for history in self._by_target.values():
-            history.unlocked = history.unlock_entry = 0
+            history.unlocked = 0
+            history.unlocks = {}
 
     def settle(self, era: int) -> None:
         """A snapshot was read that began in *era*: a lock of before that it lacks is none."""
@@ -189,7 +195,8 @@ class Locks:
         """Numbers of entries that have no end of their own and may be swept by name.
 
         Locks that do not stand any more, *longest* seconds after the last login that they ended
-        could have been issued, and unlocks of which no lock is left. *before* is a time of day.
+        could have been issued; unlocks of which no lock is left, and those before another one.
+        *before* is a time of day. Only for a view that knows everything up to these numbers.
         """
         found = []
         for history in list(self._by_target.values()):
@@ -199,17 +206,24 @@ class Locks:
                 stands = seq == last and seq > history.unlocked
                 if lock.kept_until is None and not stands and time_of(gone) + longest < before:
                     found.append(lock.entry)
-            if history.unlocked and not history.locks:
-                found.append(history.unlock_entry)
+            for seq, entry in history.unlocks.items():
+                needed = seq == history.unlocked and history.locks
+                if not needed and time_of(entry) < before:
+                    found.append(entry)
         return found
 
     def forget(self, entry: int) -> None:
         """Entry number *entry* was swept by name."""
-        for target, history in list(self._by_target.items()):
-            for seq in [seq for seq, lock in history.locks.items() if lock.entry == entry]:
-                self._drop(target, history, seq)
-            if history.unlock_entry == entry and not history.locks:
-                self._remove(target)
+        target = self._by_entry.pop(entry, None)
+        history = None if target is None else self._by_target.get(target)
+        if target is None or history is None:
+            return
+        for seq in [seq for seq, one in history.unlocks.items() if one == entry]:
+            del history.unlocks[seq]
+        for seq in [seq for seq, lock in history.locks.items() if lock.entry == entry]:
+            self._drop(target, history, seq)
+        if not history.locks and not history.unlocks and target in self._by_target:
+            self._remove(target)
 
     def expire(self, now: float) -> None:
         """Forget locks whose own end has passed."""
@@ -227,11 +241,13 @@ class Locks:
         self, target: LockTarget, history: _History, seq: int, *, ended: bool = False
     ) -> None:
         """Forget a lock; *ended*: but not what it has ended."""
+        gone = history.locks[seq]
         history.locks = {one: lock for one, lock in history.locks.items() if one != seq}
         history.met.pop(seq, None)
+        self._by_entry.pop(gone.entry, None)
         if not ended:
-            self._sparing = tuple(lock for lock in self._sparing if lock.seq != seq)
-        if not history.locks and not history.unlocked:
+            self._sparing = tuple(one for one in self._sparing if not gone.says_what(one))
+        if not history.locks and not history.unlocks:
             self._remove(target)
 
     def _remove(self, target: LockTarget) -> None:

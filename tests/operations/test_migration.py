@@ -13,7 +13,7 @@ import pytest
 from flask_clustertoken.authority import IssuedToken, TokenAuthority
 from flask_clustertoken.cli.waiting import drawn
 from flask_clustertoken.clock import Clock, ManualClock, SystemClock
-from flask_clustertoken.errors import RevokedMeanwhile, StoreNotOpen
+from flask_clustertoken.errors import Locked, RevokedMeanwhile, StoreNotOpen
 from flask_clustertoken.operations import Migration, migrate
 from flask_clustertoken.operations.migration import (
     LEASE,
@@ -63,6 +63,9 @@ class Inhabitants:
         authority.revoke_labels(["sso:erin"])
         authority.revoke_subject("frank")
         authority.store.delete(self.ended[3].token.record_key)
+        authority.locking.lock(subject="judy", message="moved")
+        authority.locking.lock(subject="kim")
+        authority.locking.unlock(subject="kim")
         authority.shared("counters").set("visits", {"n": 7})
         states = ring_bytes({authority.keys.held[0]: "signing"})
         authority.store.put(RING_KEY, states, None)
@@ -88,6 +91,10 @@ class Inhabitants:
             self.check_texts(authority)
             shared = authority.shared("counters")
             assert shared.get("visits") == {"n": 7}
+            with pytest.raises(Locked, match="moved"):
+                authority.issue_login("judy")
+            assert authority.issue_login("kim")
+            assert [lock.name for lock in authority.locking.locks()] == ["judy"]
             assert list(shared.keys()) == ["visits"]
             assert authority.store.get(RING_KEY)
             assert authority.authenticate(authority.issue_login("zoe").text)
@@ -682,7 +689,7 @@ def test_progress_has_a_total() -> None:
         migrate(old, new, lambda *one: said.append(one))
 
     copied = [one for one in said if one[0] == "copying: records"]
-    assert copied[-1][1] == copied[-1][2] == 10
+    assert copied[-1][1] == copied[-1][2] == 11
     assert drawn("copying", 5, 10) == "copying: [##########..........] 50%, 5 of 10"
     assert drawn("counting", 5, None) == "counting: 5"
 

@@ -198,6 +198,22 @@ def test_a_lock_without_an_end_goes_by_name_and_its_unlock_after_it(view: View) 
     assert refused(view, a_token(since=N + 50)) == ""
 
 
+def test_of_many_unlocks_the_last_one_stays_while_a_lock_is_left(view: View) -> None:
+    """Locking and unlocking over and over leaves nothing behind, in view and feed."""
+    for number in range(10, 50, 20):
+        learn(view, N + number, lock())
+        learn(view, N + number + 10, unlock())
+    late = AT + 2 * WEEK
+    assert sorted(view.locks.over(WEEK, late)) == [N + 10, N + 20, N + 30]
+    for number in (10, 20, 30):
+        learn(view, N + 100 + number, Notice("swept", AT, value=float(N + number)))
+        assert refused(view, a_token(since=N + 60)) == ""
+    assert view.locks.over(WEEK, late) == [N + 40]
+    learn(view, N + 200, Notice("swept", AT, value=float(N + 40)))
+    assert view.locks.over(WEEK, late) == []
+    assert refused(view, a_token(since=N + 60)) == ""
+
+
 def test_after_a_loss_an_unlock_counts_only_if_it_is_met_again(view: View) -> None:
     """Numbers of a lost history may be higher than those to come; a lock of it alone is none."""
     learn(view, N + 10, lock())
