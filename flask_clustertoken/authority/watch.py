@@ -18,6 +18,8 @@ class ListOfOpen(Protocol):
 
     def open(self, watch: Watch) -> None: ...
 
+    def look(self, watch: Watch) -> None: ...
+
     def close(self, watch: Watch) -> None: ...
 
 
@@ -53,6 +55,11 @@ class Watch:
         self._list.open(self)
         return self
 
+    def look(self) -> None:
+        """Look now whether the token is over: :attr:`ended` says so."""
+        if self.ended is None:
+            self._list.look(self)
+
     def close(self) -> None:
         """The connection was closed. Twice is fine."""
         self._on_end = None
@@ -75,9 +82,8 @@ class Watch:
     ) -> None:
         self.close()
 
-    def end(self, refusal: Refusal) -> bool:
-        """For the list: take down why it is over; whether somebody is to be told."""
-        self.ended = refusal
+    def wake(self) -> bool:
+        """For the list, which has said why it is over; whether somebody is to be told."""
         if self._over is not None:
             self._over.set()
         return self._on_end is not None
@@ -116,7 +122,9 @@ class WhileValid(Iterator[Chunk]):
             try:
                 chunk = next(self._left)
             except BaseException as error:
-                # (A source that watches the token itself stops when it ends.)
+                if isinstance(error, StopIteration):
+                    # (A source that watches the token itself stops when it ends.)
+                    watch.look()
                 if not isinstance(error, StopIteration) or watch.ended is None:
                     self.close()
                     raise

@@ -157,6 +157,10 @@ class Watching:
         if first:
             self.wake()  # (It may be resting for longer.)
 
+    def look(self, watch: Watch) -> None:
+        """Look at it now; without a call of the store, save where an embedded one is stale."""
+        self._look_at([watch])
+
     def close(self, watch: Watch) -> None:
         # Waits for nobody: a generator is also closed by the garbage collector, which may run in
         # the middle of what is done here under the lock.
@@ -223,7 +227,7 @@ class Watching:
         except ClusterTokenError as error:
             stale, generation, vouched = Refusal("stale", str(error), cause=error), 0, False
         now = runtime.clock.time()
-        due = []
+        due, over = [], []
         for watch in watches:
             if stale is None and (watch.checked != generation or not vouched):
                 found = self._judge(watch.token)
@@ -232,59 +236,66 @@ class Watching:
                 elif found.reason == "stale":
                     stale = found
                 else:
-                    self._end(watch, found)
+                    over.append((watch, found))
                     continue
             if stale is not None:
-                self._end(watch, stale)
+                over.append((watch, stale))
             elif now >= watch.ends_at and not watch.asking:
                 due.append(watch)
-        if due:
-            self._expire(due)
+        self._end(over)
+        self._expire(due)
 
     def _behind(self, follower: Follower) -> bool:
         store = self._runtime.store
         return store.embedded and store.position() != follower.view.applied
 
-    def _end(self, watch: Watch, refusal: Refusal) -> None:
+    def _end(self, over: list[tuple[Watch, Refusal]]) -> None:
+        # All are marked before any is told: who is woken by one may look at another.
+        ended = []
         with self._lock:
-            if not self._drop(watch):
-                return
-        if watch.end(refusal):
-            self._callers.call(partial(watch.tell, refusal))
+            for watch, refusal in over:
+                if self._drop(watch):
+                    watch.ended = refusal
+                    ended.append((watch, refusal))
+        for watch, refusal in ended:
+            if watch.wake():
+                self._callers.call(partial(watch.tell, refusal))
 
     # -- what time ends ----------------------------------------------------------------
 
     def _expire(self, due: list[Watch]) -> None:
         """The expiry of these has passed, as far as is known here."""
-        recorded = [
-            one for one in due if one.token.kind == "login" and self._keeps_record(one.token)
-        ]
-        for watch in set(due).difference(recorded):
-            self._end(watch, _expired(watch.token))
-        for first in range(0, len(recorded), AT_ONCE):
-            some = recorded[first : first + AT_ONCE]
-            for watch in some:
+        recorded: dict[str, list[Watch]] = {}
+        over = []
+        for watch in due:
+            if watch.token.kind == "login" and self._keeps_record(watch.token):
                 watch.asking = True
+                recorded.setdefault(watch.token.record_key, []).append(watch)
+            else:
+                over.append((watch, _expired(watch.token)))
+        self._end(over)
+        keys = list(recorded)
+        for first in range(0, len(keys), AT_ONCE):
+            some = {key: recorded[key] for key in keys[first : first + AT_ONCE]}
             # (Not here: a slow store would keep all the others waiting.)
             self._callers.call(partial(self._ask, some))
 
-    def _ask(self, watches: list[Watch]) -> None:
+    def _ask(self, due: dict[str, list[Watch]]) -> None:
         """Go on with those whose logins were renewed meanwhile, somewhere; end the others."""
+        watches = [watch for some in due.values() for watch in some]
         try:
-            keys = list({one.token.record_key for one in watches})
-            records = self._runtime.store.get_many(keys)
+            records = self._runtime.store.get_many(list(due))
         except Exception as error:
-            for watch in watches:
-                self._end(watch, Refusal("stale", "its renewals are not known", cause=error))
+            unknown = Refusal("stale", "its renewals are not known", cause=error)
+            self._end([(watch, unknown) for watch in watches])
             return
+        for key, record in records.items():
+            token = due[key][0].token
+            self.renewed(self._as_recorded(token, record.value, record.expires_at))
         now = self._runtime.clock.time()
         for watch in watches:
-            record = records.get(watch.token.record_key)
-            if record is not None:
-                self.renewed(self._as_recorded(watch.token, record.value, record.expires_at))
             watch.asking = False
-            if now >= watch.ends_at:
-                self._end(watch, _expired(watch.token))
+        self._end([(one, _expired(one.token)) for one in watches if now >= one.ends_at])
 
     def _as_recorded(self, token: Token, value: bytes, end: float | None) -> Token:
         try:

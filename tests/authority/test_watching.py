@@ -48,7 +48,7 @@ def test_a_revocation_elsewhere_ends_what_it_covers(cluster: Cluster, how: str) 
     """As soon as this node has learnt it; what other tokens opened goes on."""
     node, other = cluster.node(), cluster.node()
     token, bobs = token_of(node, labels=["sid"]), token_of(node, "bob")
-    watching, told = by_hand(node), []
+    watching, told = by_hand(node), list[Refusal]()
     with watching.watch(token, told.append) as watch, watching.watch(bobs, told.append) as bob:
         REVOKE[how](other, token)
         watching.step()
@@ -89,7 +89,7 @@ def test_on_one_host_it_ends_without_a_round_of_the_follower(host: Cluster) -> N
 def test_a_revocation_between_the_look_and_the_opening_wins(cluster: Cluster) -> None:
     """It was learnt before the connection was in the list: looked at once more, it is found."""
     node = cluster.node()
-    watching, told = by_hand(node), []
+    watching, told = by_hand(node), list[Refusal]()
     token = token_of(node)
     node.revoke_ids([token.id])
     with watching.watch(token, told.append) as watch:
@@ -158,7 +158,7 @@ def test_without_records_only_renewals_of_this_process_are_known(
     cluster: Cluster, here: bool
 ) -> None:
     """``TOKEN_STORE="cookie"``: nobody writes a renewal down. The client comes again with it."""
-    options = {"LIFETIME": 1000, "RENEW_AFTER": 100, "TOKEN_STORE": "cookie"}
+    options: dict[str, Any] = {"LIFETIME": 1000, "RENEW_AFTER": 100, "TOKEN_STORE": "cookie"}
     node, other = cluster.node(**options), cluster.node(**options)
     watching = by_hand(node)
     issued = node.issue_login("alice")
@@ -316,7 +316,7 @@ def test_a_slow_client_holds_up_nobody(cluster: Cluster) -> None:
     """Whoever is called at the end may be stuck for as long as its client is dead."""
     node = cluster.node()
     token = token_of(node)
-    dead, told = threading.Event(), []
+    dead, told = threading.Event(), list[str]()
 
     def hangs(refusal: Refusal) -> None:
         assert dead.wait(60)
@@ -352,7 +352,7 @@ def test_whoever_raises_at_the_end_harms_nobody(
 ) -> None:
     """It is logged, and the others are told all the same."""
     node = cluster.node()
-    watching, told = by_hand(node), []
+    watching, told = by_hand(node), list[Refusal]()
     token = token_of(node)
 
     def broken(refusal: Refusal) -> None:
@@ -368,7 +368,7 @@ def test_whoever_raises_at_the_end_harms_nobody(
 def test_a_connection_that_was_closed_is_not_told(cluster: Cluster) -> None:
     """Its client is gone, and somebody else may have its place."""
     node = cluster.node()
-    watching, told = by_hand(node), []
+    watching, told = by_hand(node), list[Refusal]()
     with watching.watch(token_of(node), told.append) as watch:
         pass
     watch.close()
@@ -391,7 +391,7 @@ def test_a_watch_is_for_one_connection(cluster: Cluster) -> None:
 def test_a_forks_child_has_no_connections(cluster: Cluster) -> None:
     """They are its parent's, which goes on looking after them."""
     node = cluster.node()
-    watching, told = by_hand(node), []
+    watching, told = by_hand(node), list[Refusal]()
     watch = watching.watch(token_of(node), told.append).open()
     watching.forget()
     assert len(watching) == 0
@@ -411,12 +411,12 @@ class Pieces:
         self.given = 0
         self.closed = 0
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[str]:
         return self
 
-    def __next__(self) -> int:
+    def __next__(self) -> str:
         self.given += 1
-        return self.given
+        return str(self.given)
 
     def close(self) -> None:
         self.closed += 1
@@ -426,8 +426,8 @@ def test_nothing_is_passed_on_after_the_end(cluster: Cluster) -> None:
     """Then the last piece says why, and the source is closed."""
     node = cluster.node()
     watching, pieces = by_hand(node), Pieces()
-    stream = watching.while_valid(token_of(node), pieces, lambda refusal: refusal.reason)  # type: ignore[arg-type, return-value]
-    assert [next(stream), next(stream)] == [1, 2]
+    stream = watching.while_valid(token_of(node), pieces, lambda refusal: refusal.reason)
+    assert [next(stream), next(stream)] == ["1", "2"]
     node.revoke_subject("alice")
     watching.step()
     assert list(stream) == ["revoked"]
@@ -467,6 +467,46 @@ def test_a_source_that_stops_with_the_token_is_followed_by_the_last_piece(
 
     stream = watching.while_valid(token, pieces(), lambda refusal: refusal.reason)
     assert list(stream) == ["before", "revoked"]
+
+
+def test_a_source_that_finds_the_end_first_is_followed_by_the_last_piece_too(
+    cluster: Cluster,
+) -> None:
+    """Nobody has looked at the stream itself yet, when its source is told at its opening."""
+    node = cluster.node()
+    watching = by_hand(node)
+    token = token_of(node)
+
+    def pieces() -> Iterator[str]:
+        with watching.watch(token) as watch:
+            if not watch.wait(0):
+                yield "secret"
+
+    stream = watching.while_valid(token, pieces(), lambda refusal: refusal.reason)
+    node.revoke_subject("alice")
+    assert list(stream) == ["revoked"]
+
+
+@pytest.mark.parametrize("why", ["revoked", "expired", "stale"])
+def test_whoever_is_told_finds_all_connections_of_the_token_over(
+    cluster: Cluster, why: str
+) -> None:
+    """A stream and what its source watches end in one: neither is asked before the other."""
+    node = cluster.node(LIFETIME=1000, RENEW_AFTER=100)
+    watching = by_hand(node)
+    token, told = token_of(node), list[list[str]]()
+    watches: list[Watch] = []
+    for _ in range(2):
+        watches.append(watching.watch(token, lambda _: told.append([*map(reason, watches)])))
+        watches[-1].open()
+    if why == "revoked":
+        node.revoke_subject("alice")
+    else:
+        cluster.clock.advance(1000 + SKEW)
+        if why == "expired":
+            cluster.step()
+    watching.step()
+    assert told == [[why, why]] * 2
 
 
 @pytest.mark.parametrize("how", ["the end", "an error", "the client"])
