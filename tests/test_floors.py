@@ -34,7 +34,7 @@ FLOORS: dict[str, list[str]] = {
         "stores.directory stores._folder stores._counter stores._database stores._tables "
         "stores._opening stores._files",
         "stores.zookeeper stores._zk_*",
-        "stores.redis",
+        "stores.redis stores.redis.*",
     ],
     "opener of stores": ["stores"],
     "view": ["revocations", "recall"],
@@ -88,7 +88,7 @@ FOREIGN: dict[str, tuple[str, bool]] = {
     "kazoo": ("stores.zookeeper stores._zk_*", True),
     "gevent": ("stores._zk_* follower gunicorn", True),
     "eventlet": ("stores._zk_* follower gunicorn", True),
-    "redis": ("stores.redis", True),
+    "redis": ("stores.redis.driver", True),
     "authlib": ("keycloak keycloak.*", True),
     "joserfc": ("keycloak keycloak.*", True),
     "urllib3": ("keycloak keycloak.*", True),

@@ -20,6 +20,9 @@ __all__ = ["ClusterStore", "open_store", "schemes"]
 _BUILT_IN = {
     "directory": ("directory", "DirectoryStore"),
     "memory": ("memory", "MemoryStore"),
+    "redis": ("redis", "RedisStore"),
+    "redis+sentinel": ("redis", "SentinelRedisStore"),
+    "rediss": ("redis", "TlsRedisStore"),
     "zookeeper": ("zookeeper", "ZooKeeperStore"),
 }
 

@@ -185,6 +185,17 @@ class Root:
     format: int = FORMAT
 
 
+class Remark(NamedTuple):
+    """What an operator ought to know of the server behind a store.
+
+    *severity* is ``ok`` or ``warning``: what makes a store unfit is an error at its first use.
+    """
+
+    severity: str
+    said: str
+    remedy: str = ""
+
+
 class Purged(NamedTuple):
     """How many records :meth:`ClusterStore.purge` deleted, and whether that was all."""
 
@@ -392,6 +403,10 @@ class ClusterStore(ABC):
         here either: it is a :class:`~flask_clustertoken.errors.StoreError`.
         """
         return True
+
+    def remarks(self) -> list[Remark]:
+        """How the server behind the store is set up, where that decides what it can promise."""
+        return []
 
     @abstractmethod
     def root(self) -> Root:

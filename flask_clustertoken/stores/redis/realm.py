@@ -1,0 +1,204 @@
+"""A realm on a Redis server, as this process uses it: every step knows the server's history.
+
+A *history* is the replication's id, another one after each start and each promotion, with the
+store's epoch. Each script compares it with the one that this process knows, in the same step,
+and does nothing where it is another one. Then what this process knows and that history lacks
+is published again, before anything else is asked of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ...errors import Conflict, NotAnnounced, StoreNotOpen, StoreUnavailable
+from ..base import FORMAT, Entry
+from .codec import Kept, channel, deleted_keys, end, key_names
+from .driver import Deadline
+from .line import Line, NotPrimary
+from .place import SETTLE_AFTER_FAILOVER, SETTLE_AFTER_RESTART, Options, Place
+from .scripts import script
+from .tail import Tail
+from .topology import Topology
+
+_log = logging.getLogger(__name__)
+
+#: Seconds before the Sentinels are asked again who the primary is.
+_PAUSE = 0.1
+
+#: Entries that are looked for, or published again, in one step.
+_AT_ONCE = 200
+
+Argument = str | bytes | int
+
+
+class Realm:
+    """Made in the process that uses it, after any fork."""
+
+    def __init__(self, place: Place, options: Options, realm: str) -> None:
+        self.topology = Topology(place, options)
+        self.line = Line(self.topology)
+        self.keys = key_names(options.prefix, realm)
+        self.channel = channel(options.prefix, realm)
+        self.tail = Tail()
+        self._options = options
+        self._history = ""
+        self._mended = ""
+        self._entering = threading.Lock()
+
+    @property
+    def settle(self) -> float:
+        """Seconds for which a new history is not vouched for."""
+        if self._options.settle is not None:
+            return float(self._options.settle)
+        many = self.topology.moves or self.topology.acknowledging
+        return SETTLE_AFTER_FAILOVER if many else SETTLE_AFTER_RESTART
+
+    def run(
+        self,
+        deadline: Deadline,
+        name: str,
+        *args: Argument,
+        acknowledged: bool = False,
+        again: bool = True,
+        make: bool = True,
+    ) -> list[Any]:
+        """What the script *name* answers, on the primary and in a history that is known.
+
+        *acknowledged*: only once enough replicas have what it wrote. *again*: the step may
+        be done twice. *make*: an empty server gets a store.
+        """
+        while True:
+            try:
+                history = self._history or self._enter(deadline, make)
+                status, *answer = self.line.run(
+                    deadline,
+                    script(name),
+                    self.keys,
+                    [history, *args],
+                    acknowledged=acknowledged,
+                    again=again,
+                )
+            except NotPrimary:
+                status, answer = b"replica", []
+            except TimeoutError as error:
+                raise StoreUnavailable("the Redis server did not answer in time") from error
+            if status == b"ok":
+                return answer
+            if status == b"history":
+                self._history = ""
+            elif status == b"replica":
+                self._wait_for_primary(deadline)
+            else:
+                raise _refusal(status.decode(), answer)
+
+    def _wait_for_primary(self, deadline: Deadline) -> None:
+        self._history = ""
+        self.line.drop()
+        if not self.topology.moves or deadline.over:
+            raise NotPrimary("the Redis server is a replica: STORE has to name the primary")
+        time.sleep(_PAUSE)
+
+    def _enter(self, deadline: Deadline, make: bool) -> str:
+        """Take notice of the server's history; one thread does, the others wait for it."""
+        if not self._entering.acquire(timeout=deadline.left()):
+            raise TimeoutError
+        try:
+            if self._history:
+                return self._history
+            history, epoch = self._step(
+                deadline, "enter", ["", secrets.token_hex(8) if make else "", FORMAT]
+            )
+            self.tail.of(epoch.decode())
+            if self._mended not in ("", history.decode()):
+                self._mend(deadline, history.decode())
+            self._mended = history.decode()
+            if epoch:
+                self._history = self._mended
+            return self._mended
+        finally:
+            self._entering.release()
+
+    # publishing again
+
+    def _mend(self, deadline: Deadline, history: str) -> None:
+        kept = self.tail.entries()
+        lacking = self._lacking(deadline, history, kept)
+        if not lacking:
+            return
+        if not self.tail.bridges(lacking):
+            _log.error(
+                "the Redis server lost more of the feed than this node can put back; "
+                "nodes that knew it refuse until 'flask tokens restored' was run"
+            )
+            return
+        again = [one for one in kept if one.entry.id in lacking]
+        for start in range(0, len(again), _AT_ONCE):
+            args: list[Argument] = [history, self.channel]
+            for one in again[start : start + _AT_ONCE]:
+                args += _as_arguments(one)
+            self._step(deadline, "republish", args, acknowledged=True)
+        _log.warning(
+            "the Redis server had lost the feed's end (a fail-over, or a restart): "
+            "%d entries that this node knew were published again",
+            len(again),
+        )
+
+    def _lacking(self, deadline: Deadline, history: str, kept: Sequence[Kept]) -> set[str]:
+        found: set[str] = set()
+        for start in range(0, len(kept), _AT_ONCE):
+            page = [one.entry for one in kept[start : start + _AT_ONCE]]
+            trimmed, *lacks = self._step(deadline, "lacking", [history, *(e.id for e in page)])
+            found |= {
+                entry.id
+                for entry, lack in zip(page, lacks, strict=True)
+                if lack and entry.seq > int(trimmed)
+            }
+        return found
+
+    def _step(
+        self, deadline: Deadline, name: str, args: Sequence[Argument], acknowledged: bool = False
+    ) -> list[Any]:
+        """A step on the way in. Another history in its midst: the caller begins anew."""
+        answer = self.line.run(
+            deadline, script(name), self.keys, args, acknowledged=acknowledged, again=True
+        )
+        if answer[0] != b"ok":
+            raise NotPrimary("the Redis server is a replica, or was replaced meanwhile")
+        return answer[1:]
+
+
+def _as_arguments(kept: Kept) -> list[Argument]:
+    one: Entry = kept.entry
+    return [
+        one.seq,
+        one.prev,
+        one.id,
+        end(one.keep_until),
+        deleted_keys(kept.deleted),
+        one.body,
+        len(kept.deleted),
+        *kept.deleted,
+    ]
+
+
+def _refusal(status: str, answer: Sequence[Any]) -> Exception:
+    said = answer[0].decode(errors="replace") if answer else ""
+    if status == "conflict":
+        return Conflict(said)
+    if status == "sealed":
+        return StoreNotOpen(f"this store was moved to {said}")
+    if status == "not preparing":
+        return StoreNotOpen("only a store that is being prepared can be filled")
+    if status == "absent":
+        return NotAnnounced("this node has no entry in the list of nodes")
+    if status == "settling":
+        return StoreUnavailable(
+            "the Redis server was restarted or another one took its place: for "
+            f"{int(said) / 1e6:.1f} s more the nodes publish what it may have lost"
+        )
+    return StoreUnavailable(f"the Redis server answered {status!r}")
