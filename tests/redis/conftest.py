@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.ports import spare_ports
-from tests.servers.redis import Server
+from tests.servers.redis import Guarded, Server
 from tests.servers.zookeeper import CannotRun
 
 _realms = itertools.count(1)
@@ -56,5 +56,26 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
     try:
         with Server(tmp_path / "own", spare_ports(1)[0]) as server:
             yield server
+    except CannotRun as reason:
+        needed(reason)
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Valkey server that no test harms."""
+    folder = tmp_path_factory.mktemp("valkey")
+    try:
+        with Server(folder, spare_ports(1)[0], name="valkey-server") as server:
+            yield server
+    except CannotRun as reason:
+        needed(reason)
+
+
+@pytest.fixture(scope="session")
+def guarded() -> Iterator[Guarded]:
+    """A primary with two replicas and three Sentinels that no test harms."""
+    try:
+        with Guarded() as servers:
+            yield servers
     except CannotRun as reason:
         needed(reason)

@@ -10,11 +10,7 @@ from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import ClusterStore
 from flask_clustertoken.testing.contract import StoreContract
-from tests.servers.ports import spare_ports
 from tests.servers.redis import Guarded, Server
-from tests.servers.zookeeper import CannotRun
-
-from .conftest import needed
 
 
 def handles(url: str, realm: str, clock: ManualClock) -> Iterator[Callable[[], ClusterStore]]:
@@ -44,15 +40,6 @@ class TestRedisStore(StoreContract):
 class TestOnValkey(StoreContract):
     """Against one real Valkey server."""
 
-    @pytest.fixture(scope="class")
-    def valkey(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-        folder, (port,) = tmp_path_factory.mktemp("valkey"), spare_ports(1)
-        try:
-            with Server(folder, port, name="valkey-server") as server:
-                yield server
-        except CannotRun as reason:
-            needed(reason)
-
     @pytest.fixture
     def make_store(
         self, valkey: Server, realm: str, clock: ManualClock
@@ -63,14 +50,6 @@ class TestOnValkey(StoreContract):
 @pytest.mark.redis
 class TestBehindSentinels(StoreContract):
     """Against a primary with two replicas, one of which has to acknowledge each write."""
-
-    @pytest.fixture(scope="class")
-    def guarded(self) -> Iterator[Guarded]:
-        try:
-            with Guarded() as servers:
-                yield servers
-        except CannotRun as reason:
-            needed(reason)
 
     @pytest.fixture
     def make_store(
