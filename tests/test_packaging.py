@@ -48,7 +48,8 @@ def test_dependencies_have_lower_bounds_only() -> None:
 def test_lowest_versions_are_the_lower_bounds() -> None:
     """``requirements/lowest.txt`` pins what setup.cfg promises to work with."""
     bounds = lower_bounds(setup_cfg()["options"]["install_requires"])
-    bounds |= lower_bounds(setup_cfg()["options.extras_require"]["zookeeper"])
+    for extra in ("zookeeper", "redis"):
+        bounds |= lower_bounds(setup_cfg()["options.extras_require"][extra])
     lowest = exact_versions("lowest.txt")
 
     assert set(lowest) == {name.lower() for name in bounds}

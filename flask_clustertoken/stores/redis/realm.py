@@ -74,12 +74,13 @@ class Realm:
         """
         while True:
             try:
+                self.topology.learn(deadline)
                 history = self._history or self._enter(deadline, make)
                 status, *answer = self.line.run(
                     deadline,
                     script(name),
                     self.keys,
-                    [history, *args],
+                    [self._known(history), *args],
                     acknowledged=acknowledged,
                     again=again,
                 )
@@ -93,8 +94,23 @@ class Realm:
                 self._history = ""
             elif status == b"replica":
                 self._wait_for_primary(deadline)
+            elif status == b"lonely":
+                raise self._lonely(int(answer[0]))
             else:
                 raise _refusal(status.decode(), answer)
+
+    def _known(self, history: str) -> str:
+        """The first argument of every script."""
+        return f"{history} {self.topology.acknowledging}"
+
+    def _lonely(self, there: int) -> StoreUnavailable:
+        # Perhaps it is an old primary that was left alone: the next call asks the Sentinels.
+        self._history = ""
+        self.line.drop()
+        return StoreUnavailable(
+            f"the Redis server is in touch with {there} replicas, and "
+            f"{self.topology.acknowledging} have to acknowledge each write"
+        )
 
     def _wait_for_primary(self, deadline: Deadline) -> None:
         self._history = ""
@@ -111,7 +127,7 @@ class Realm:
             if self._history:
                 return self._history
             history, epoch = self._step(
-                deadline, "enter", ["", secrets.token_hex(8) if make else "", FORMAT]
+                deadline, "enter", "", [secrets.token_hex(8) if make else "", FORMAT]
             )
             self.tail.of(epoch.decode())
             if self._mended not in ("", history.decode()):
@@ -138,10 +154,10 @@ class Realm:
             return
         again = [one for one in kept if one.entry.id in lacking]
         for start in range(0, len(again), _AT_ONCE):
-            args: list[Argument] = [history, self.channel]
+            args: list[Argument] = [self.channel]
             for one in again[start : start + _AT_ONCE]:
                 args += _as_arguments(one)
-            self._step(deadline, "republish", args, acknowledged=True)
+            self._step(deadline, "republish", history, args, acknowledged=True)
         _log.warning(
             "the Redis server had lost the feed's end (a fail-over, or a restart): "
             "%d entries that this node knew were published again",
@@ -152,7 +168,7 @@ class Realm:
         found: set[str] = set()
         for start in range(0, len(kept), _AT_ONCE):
             page = [one.entry for one in kept[start : start + _AT_ONCE]]
-            trimmed, *lacks = self._step(deadline, "lacking", [history, *(e.id for e in page)])
+            trimmed, *lacks = self._step(deadline, "lacking", history, [e.id for e in page])
             found |= {
                 entry.id
                 for entry, lack in zip(page, lacks, strict=True)
@@ -161,12 +177,26 @@ class Realm:
         return found
 
     def _step(
-        self, deadline: Deadline, name: str, args: Sequence[Argument], acknowledged: bool = False
+        self,
+        deadline: Deadline,
+        name: str,
+        history: str,
+        args: Sequence[Argument],
+        *,
+        acknowledged: bool = False,
     ) -> list[Any]:
         """A step on the way in. Another history in its midst: the caller begins anew."""
+        known = self._known(history)
         answer = self.line.run(
-            deadline, script(name), self.keys, args, acknowledged=acknowledged, again=True
+            deadline,
+            script(name),
+            self.keys,
+            [known, *args],
+            acknowledged=acknowledged,
+            again=True,
         )
+        if answer[0] == b"lonely":
+            raise self._lonely(int(answer[1]))
         if answer[0] != b"ok":
             raise NotPrimary("the Redis server is a replica, or was replaced meanwhile")
         return answer[1:]

@@ -40,6 +40,7 @@ class Topology:
         self._sentinels = list(place.hosts)
         #: Replicas of the primary, the most that a Sentinel has told of.
         self.known_replicas = 0
+        self._learnt = False
 
     @property
     def acknowledging(self) -> int:
@@ -52,6 +53,12 @@ class Topology:
     def moves(self) -> bool:
         """Whether another server may take the primary's place."""
         return bool(self.place.master)
+
+    def learn(self, deadline: Deadline) -> None:
+        """Ask the Sentinels once how many replicas there are, before that number is used."""
+        if self.moves and not self._learnt:
+            self._ask_sentinels(deadline)
+            self._learnt = True
 
     def connect(self, deadline: Deadline) -> Contact:
         """A connection to what is said to be the primary."""

@@ -3,11 +3,23 @@
 local ROOT, FEED, IDS, ENDS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local RECORDS, NAMES, LIVES, NODES = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 
--- The replication's id (another one after each start and each promotion) and the epoch.
+-- What the caller goes by: the history, and how many replicas have to be in touch.
+local KNOWN, NEEDED = string.match(ARGV[1], '^(%S*) (%d+)$')
+
+-- Seconds after which a replica that says nothing is not counted; it says something each second.
+local SILENCE = 3
+
+-- The replication's id (another one after each start and each promotion), or what is wrong:
+-- a replica, or a primary with too few replicas to be the one that counts.
 local function replication()
   local info = redis.call('INFO', 'replication')
-  local role = string.match(info, 'role:(%a+)')
-  return role == 'master', string.match(info, 'master_replid:(%w+)') or ''
+  if string.match(info, 'role:(%a+)') ~= 'master' then return nil, {'replica'} end
+  local there = 0
+  for lag in string.gmatch(info, 'state=online,[^\r\n]*lag=(%d+)') do
+    if tonumber(lag) <= SILENCE then there = there + 1 end
+  end
+  if there < tonumber(NEEDED) then return nil, {'lonely', tostring(there)} end
+  return string.match(info, 'master_replid:(%w+)') or ''
 end
 
 local function history(id)
@@ -16,9 +28,9 @@ end
 
 -- What to answer where the caller is mistaken about whom it talks to.
 local function mistaken()
-  local primary, id = replication()
-  if not primary then return {'replica'} end
-  if history(id) ~= ARGV[1] then return {'history'} end
+  local id, wrong = replication()
+  if wrong then return wrong end
+  if history(id) ~= KNOWN then return {'history'} end
   return nil
 end
 
