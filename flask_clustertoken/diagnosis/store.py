@@ -12,7 +12,7 @@ from ..nodes import present
 from ..notices import Notice
 from ..settings import PREFIX, Settings
 from ..stores.base import FORMAT, ClusterStore
-from .findings import Finding
+from .findings import Finding, Level
 from .keys import look_at_ring
 from .nodes import look_at_nodes
 
@@ -63,6 +63,9 @@ def look_at_store(
             "It is slow: look at its load, disk and network." if took > SLOW else "",
         )
         yield from _state(root.state, root.moved_to)
+        for one in store.remarks():
+            level: Level = "warning" if one.severity == "warning" else "ok"
+            yield Finding(level, "server", one.said, one.remedy)
         yield from _clocks(store, clock)
         yield from look_at_ring(store, held)
         yield from _feed(store)

@@ -122,6 +122,10 @@ def refused(error: Exception, what: str) -> StoreUnavailable:
         found = StoreUnavailable(
             "the Redis server has too few replicas at the moment (min-replicas-to-write)"
         )
+    elif "OOM" in text or "used memory" in text:
+        found = StoreUnavailable(
+            "the Redis server is out of memory (maxmemory in its redis.conf): it takes nothing new"
+        )
     elif "MOVED" in text or kind == "MovedError" or "CROSSSLOT" in text:
         found = StoreUnavailable(
             "the Redis server belongs to a Redis Cluster, which this store does not use"
