@@ -198,7 +198,7 @@ def test_nobody_without_a_password_gets_in(tmp_path: Path) -> None:
     with Server(tmp_path / "own", port, {"requirepass": "sesame"}, password="sesame") as server:
         with (
             store_of(server) as store,
-            pytest.raises(StoreUnavailable, match="requires authentication|Authentication"),
+            pytest.raises(StoreUnavailable, match="asks for a password"),
         ):
             store.head()
         with store_of(server, password="sesame") as store:

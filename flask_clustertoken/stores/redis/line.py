@@ -122,6 +122,10 @@ def refused(error: Exception, what: str) -> StoreUnavailable:
         found = StoreUnavailable(
             "the Redis server has too few replicas at the moment (min-replicas-to-write)"
         )
+    elif "NOAUTH" in text or "uthentication required" in text or "unauthenticated" in text:
+        found = StoreUnavailable(
+            "the Redis server asks for a password: give it in the URL or in STORE_OPTIONS"
+        )
     elif "OOM" in text or "used memory" in text:
         found = StoreUnavailable(
             "the Redis server is out of memory (maxmemory in its redis.conf): it takes nothing new"
