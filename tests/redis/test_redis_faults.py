@@ -109,7 +109,7 @@ def test_a_primary_that_is_killed(tmp_path: Path, judge: Judge, tell: Tell) -> N
 
 def test_a_primary_that_is_frozen_and_thawed(tmp_path: Path, judge: Judge) -> None:
     """It thaws after another took its place, with proofs of freshness waiting in its buffers."""
-    with Guarded() as servers, a_fleet(tmp_path, servers.url) as fleet:
+    with Guarded() as servers, a_fleet(tmp_path, servers.url, settle=2) as fleet:
         made = fleet.logins(4)
         old = servers.primary()
         old.freeze()
@@ -176,6 +176,25 @@ def test_an_old_primary_that_was_left_alone(
         judge(fleet, "old primary left alone")
 
 
+def test_without_acknowledgements_the_same_run_breaks_the_bound(
+    three: list[Server], two_sides: tuple[Said, Said], tmp_path: Path
+) -> None:
+    """What the docs call "no bound" is none: the checker finds it, so it would find it above."""
+    old, new, other = three
+    here, there = two_sides
+    with a_fleet(tmp_path, here.url, there.url, replicas=0, settle=0) as fleet:
+        new_side, old_side = fleet.workers[0], fleet.workers[2]
+        made = fleet.logins(2)
+        new.ask("REPLICAOF", "NO", "ONE")
+        other.ask("REPLICAOF", "127.0.0.1", str(new.port))
+        here.primary = new
+        cut_lines(old)
+        wait_until(lambda: "error" not in fleet.revoke(new_side, made[1], "id"), 20)
+        holds_for(lambda: fresh(old_side), MAX_STALENESS + 2)
+        assert reason(fleet, old_side, made[1]) == "accepted"
+        assert fleet.verdict().violations != []
+
+
 def test_an_old_primary_with_a_replica_beside_it(
     three: list[Server], two_sides: tuple[Said, Said], tmp_path: Path, judge: Judge
 ) -> None:
@@ -214,7 +233,7 @@ def test_a_replica_that_lacks_the_last_entries_is_promoted(
     """Nothing that was revoked comes back, and who logged in since stays logged in."""
     old, behind, other = three
     side = two_sides[0]
-    with a_fleet(tmp_path, side.url) as fleet:
+    with a_fleet(tmp_path, side.url, settle=2) as fleet:
         made = fleet.logins(4)
         behind.freeze()
         told = [
