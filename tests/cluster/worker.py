@@ -123,8 +123,7 @@ class Worker:
             arguments.store,
             clock=clock,
             timeout=arguments.timeout,
-            options=json.loads(arguments.options)
-            or {"session_timeout": arguments.session_timeout},
+            options=json.loads(arguments.options) or {"session_timeout": arguments.session_timeout},
         )
         self.authority = TokenAuthority(self.settings, clock=clock, store=store)
         if arguments.mutation:

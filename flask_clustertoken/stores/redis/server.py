@@ -79,7 +79,7 @@ def _config(answers: list[Any]) -> dict[str, str]:
     return found
 
 
-def refuse_unfit(server: Server) -> None:
+def refuse_unfit(server: Server, topology: Topology) -> None:
     """:class:`ConfigurationError` where this server cannot hold revocations at all."""
     policy = server.info.get("maxmemory_policy", "noeviction")
     if server.number("maxmemory") and policy.startswith("allkeys"):
@@ -97,7 +97,7 @@ def refuse_unfit(server: Server) -> None:
             "store does not use.",
             "Name a single server, or Sentinels.",
         )
-    if server.info.get("role") == "slave":
+    if server.info.get("role") == "slave" and not topology.moves:
         raise ConfigurationError(
             "STORE", "the Redis server is a replica.", "Name the primary, or Sentinels."
         )

@@ -332,7 +332,7 @@ class RedisStore(ClusterStore):
             found = server.look(opened.line, Deadline(self.timeout))
         except (StoreError, TimeoutError):
             return  # (what is asked next says so)
-        server.refuse_unfit(found)
+        server.refuse_unfit(found, opened.topology)
         self._looked[pid] = now
         for one in server.remarks(found, opened.topology, self.options):
             if one.severity != "ok" and one.said not in self._warned:
@@ -342,7 +342,7 @@ class RedisStore(ClusterStore):
     def remarks(self) -> list[Remark]:
         opened, deadline = self._open(), Deadline(self.timeout)
         found = server.look(opened.line, deadline)
-        server.refuse_unfit(found)
+        server.refuse_unfit(found, opened.topology)
         return list(server.remarks(found, opened.topology, self.options))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from .codec import Kept
 
 #: Entries, and bytes, that are kept at most.
-ENTRIES = 20_000
+ENTRIES = 10_000
 BYTES = 8 * 1024 * 1024
 
 

@@ -15,6 +15,12 @@ if ARGV[first] and redis.call('HEXISTS', IDS, ARGV[first]) == 1 then
   return known
 end
 for i = 6, first - 1, 4 do
+  -- (The feed's head still has this number. Told before all other conditions.)
+  if ARGV[i] == 'head' and number('head') ~= tonumber(ARGV[i + 1]) then
+    return {'moved', ARGV[i + 1]}
+  end
+end
+for i = 6, first - 1, 4 do
   local what, key = ARGV[i], ARGV[i + 1]
   if what == 'add' or what == 'require' then
     local alive = lives(redis.call('HGET', RECORDS, key), now)
