@@ -215,6 +215,15 @@ class Guarded:
         port = max(named, key=named.count)
         return next(one for one in self.servers if str(one.port) == port)
 
+    def leader(self) -> Server:
+        """The server that leads now, in the word of the others."""
+        return self.primary()
+
+    def wait_ready(self, deadline: float = 60.0) -> None:
+        """Wait until every server is there, one of them the primary of all others."""
+        wanted = str(len(self.servers) - 1)
+        wait_until(lambda: self.primary().info("connected_slaves") == wanted, deadline)
+
     def wait_for_another(self, old: Server, deadline: float = 30.0) -> Server:
         def moved() -> bool:
             now = self.primary()
