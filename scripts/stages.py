@@ -84,7 +84,7 @@ STAGES = (
         3600,
     ),
     Stage("browser", "browser and not (zookeeper or keycloak)", 120, 300, BROWSER),
-    Stage("redis", "redis and not keycloak", 420, 1800, {**REDIS, **NGINX}),
+    Stage("redis", "redis and not keycloak", 480, 1800, {**REDIS, **NGINX}),
     Stage("cluster", "zookeeper and not keycloak", 780, 3600, {**JAVA, **NGINX}),
     Stage("keycloak", "keycloak", 660, 3600, {**JAVA, **NGINX, **BROWSER}),
 )

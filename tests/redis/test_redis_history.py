@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from hashlib import sha1
 
 import pytest
 
@@ -13,7 +14,7 @@ from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import Add, ClusterStore, Delete, NewEntry
-from flask_clustertoken.stores.redis import tail
+from flask_clustertoken.stores.redis import scripts, tail
 from flask_clustertoken.stores.redis.realm import Realm
 from flask_clustertoken.stores.redis.store import RedisStore
 from flask_clustertoken.testing.contract import feed_of
@@ -211,7 +212,13 @@ def never_mended(patch: pytest.MonkeyPatch) -> None:
 
 def never_looked_at(patch: pytest.MonkeyPatch) -> None:
     """Every history is taken for the one that is known."""
-    patch.setattr(Realm, "_lacking", lambda self, deadline, history, kept: set())
+
+    def careless(name: str) -> scripts.Script:
+        text = scripts.script(name).text.replace("history(id) ~= KNOWN", "false")
+        digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
+        return scripts.Script(name, text, digest)
+
+    patch.setattr("flask_clustertoken.stores.redis.realm.script", careless)
 
 
 def never_remembered(patch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,51 @@ def test_a_server_that_is_full_refuses_whole_transactions(own_server: Server) ->
         assert [one.seq for one in store.read(0).entries] == [seq]
         own_server.ask("CONFIG", "SET", "maxmemory", "0")
         assert store.append([NewEntry("b", b"", None)])[0] > seq
+
+
+def test_a_server_is_looked_at_again(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An evicting policy that is set while the app runs stops it from vouching."""
+    monkeypatch.setattr("flask_clustertoken.stores.redis.store._LOOK_EVERY", 0.0)
+    with store_of(own_server) as store:
+        root = store.root()
+        own_server.ask("CONFIG", "SET", "maxmemory", "100mb")
+        own_server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-random")
+        with pytest.raises(ConfigurationError, match="allkeys-random"):
+            store.root()
+        own_server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        assert store.root() == root
+
+
+def test_a_busy_server_is_trouble(own_server: Server) -> None:
+    """While somebody's script runs on, calls end at once or by their deadline."""
+    own_server.ask("CONFIG", "SET", "lua-time-limit", "50")
+    with store_of(own_server) as store:
+        (seq,) = store.append([NewEntry("a", b"", None)])
+        with suppress(Exception):
+            own_server.ask("EVAL", "while true do end", "0", timeout=0.3)
+        with pytest.raises(StoreUnavailable):
+            store.append([NewEntry("b", b"", None)])
+        own_server.ask("SCRIPT", "KILL")
+        wait_until(own_server.answers, 5)
+        assert store.head() == seq
+
+
+def test_scripts_that_were_forgotten_are_sent_again(own_server: Server) -> None:
+    """By ``SCRIPT FLUSH``, or by a restart."""
+    with store_of(own_server) as store:
+        (seq,) = store.append([NewEntry("a", b"", None)])
+        own_server.ask("SCRIPT", "FLUSH")
+        assert store.append([NewEntry("b", b"", None)])[0] > seq
+
+
+def test_a_server_without_a_free_connection_is_trouble(own_server: Server) -> None:
+    """And the connection that is there already is used as before."""
+    with store_of(own_server) as store, store_of(own_server) as other:
+        store.head()
+        own_server.ask("CONFIG", "SET", "maxclients", "1")
+        with pytest.raises(StoreUnavailable, match="max number of clients"):
+            other.head()
+        assert store.head() == 0
 
 
 def test_how_a_server_writes_its_data_down_is_said_once(
