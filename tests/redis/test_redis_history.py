@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from hashlib import sha1
 
@@ -15,6 +15,7 @@ from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import Add, ClusterStore, Delete, NewEntry
 from flask_clustertoken.stores.redis import scripts, tail
+from flask_clustertoken.stores.redis.codec import Kept
 from flask_clustertoken.stores.redis.realm import Realm
 from flask_clustertoken.stores.redis.store import RedisStore
 from flask_clustertoken.testing.contract import feed_of
@@ -157,6 +158,29 @@ def test_a_loss_that_cannot_be_bridged_is_not_papered_over(
         store.append([NewEntry(f"e{number}", b"", None)])
     put_back(own_server, copy)
     assert [one.id for one in feed_of(store)] == ["a"]
+
+
+def test_what_is_learnt_of_a_history_that_is_over_is_put_back_too(
+    own_server: Server, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One thread's answer was on its way while another one met the new history."""
+    store, other = opened(), opened()
+    assert isinstance(store, RedisStore)
+    store.append([NewEntry("a", b"", None)])
+    copy = saved(own_server)
+    keep = Realm._keep
+
+    def late(realm: Realm, entries: Iterable[Kept], history: str) -> None:
+        monkeypatch.setattr(Realm, "_keep", keep)
+        put_back(own_server, copy)
+        store.head()
+        realm._keep(entries, history)
+
+    monkeypatch.setattr(Realm, "_keep", late)
+    (lost,) = store.append([NewEntry("lost", b"", None)])
+    assert [one.id for one in feed_of(other)] == ["a"]
+    store.head()
+    assert [(one.id, one.seq) for one in feed_of(other)][1:] == [("lost", lost)]
 
 
 def test_nobody_vouches_before_the_others_had_time(own_server: Server) -> None:

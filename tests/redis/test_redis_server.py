@@ -138,12 +138,15 @@ def test_how_a_server_writes_its_data_down_is_said_once(
         assert "no replica" in said(store)
 
 
-def test_replicas_that_nobody_waits_for_are_no_bound(tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", ["redis-server", "valkey-server"])
+def test_replicas_that_nobody_waits_for_are_no_bound(program: str, tmp_path: Path) -> None:
     """With fewer than half of them there is no bound across a fail-over; that many is said."""
     first, second = spare_ports(2)
     with (
-        Server(tmp_path / "1", first) as primary,
-        Server(tmp_path / "2", second, {"replicaof": f"127.0.0.1 {first}"}) as replica,
+        Server(tmp_path / "1", first, name=program) as primary,
+        Server(
+            tmp_path / "2", second, {"replicaof": f"127.0.0.1 {first}"}, name=program
+        ) as replica,
     ):
         wait_until(lambda: "state=online" in primary.ask("INFO").decode(), 20)
         with store_of(primary) as store:

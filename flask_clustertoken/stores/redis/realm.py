@@ -12,7 +12,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ...errors import Conflict, NotAnnounced, StoreNotOpen, StoreUnavailable
@@ -47,6 +47,9 @@ class Realm:
         self.tail = Tail()
         self._options = options
         self._history = ""
+        #: The history that was met last, and whether what was learnt of another one came late.
+        self._met = ""
+        self._late = False
         self._mended = ""
         self._entering = threading.Lock()
 
@@ -66,11 +69,13 @@ class Realm:
         acknowledged: bool = False,
         again: bool = True,
         make: bool = True,
+        learn: Callable[[list[Any]], Iterable[Kept]] | None = None,
     ) -> list[Any]:
         """What the script *name* answers, on the primary and in a history that is known.
 
         *acknowledged*: only once enough replicas have what it wrote. *again*: the step may
-        be done twice. *make*: an empty server gets a store.
+        be done twice. *make*: an empty server gets a store. *learn*: what the answer tells of
+        the feed, for whoever has to publish it again.
         """
         while True:
             try:
@@ -89,6 +94,8 @@ class Realm:
             except TimeoutError as error:
                 raise StoreUnavailable("the Redis server did not answer in time") from error
             if status == b"ok":
+                if learn is not None:
+                    self._keep(learn(answer), history)
                 return answer
             if status == b"history":
                 self._history = ""
@@ -98,6 +105,15 @@ class Realm:
                 raise self._lonely(int(answer[0]))
             else:
                 raise _refusal(status.decode(), answer)
+
+    def _keep(self, entries: Iterable[Kept], history: str) -> None:
+        """Remember what was told in *history*, also where another one was met meanwhile."""
+        self.tail.add(entries)
+        # (In this order, and the other way round where a history is met: either it finds them
+        # among what is kept, or it is seen here that it did not.)
+        if self._met != history:
+            self._late = True
+            self._history = ""
 
     def _known(self, history: str) -> str:
         """The first argument of every script."""
@@ -130,9 +146,11 @@ class Realm:
                 deadline, "enter", "", [secrets.token_hex(8) if make else "", FORMAT]
             )
             self.tail.of(epoch.decode())
-            if self._mended not in ("", history.decode()):
-                self._mend(deadline, history.decode())
-            self._mended = history.decode()
+            late, self._met = self._late, history.decode()
+            if late or self._mended not in ("", self._met):
+                self._late, self._mended = False, "?"  # (mended by nobody if this fails)
+                self._mend(deadline, self._met)
+            self._mended = self._met
             if epoch:
                 self._history = self._mended
             return self._mended

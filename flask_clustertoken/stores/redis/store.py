@@ -211,25 +211,30 @@ class RedisStore(ClusterStore):
         for new, body, gone in zip(entries, bodies, kept, strict=False):
             args += [new.id, codec.end(new.keep_until), gone, body]
         # (Its entry's id tells whether a transaction was done; without one nothing does.)
-        told = self._run("append", *args, acknowledged=True, again=bool(entries))
-        seqs = [int(seq) for seq in told]
-        opened.tail.add(
-            codec.Kept(
-                Entry(seq, 0, new.id, new.body, new.keep_until),
-                tuple(deleted) if number == 0 else (),
-            )
-            for number, (seq, new) in enumerate(zip(seqs, entries, strict=True))
+        told = opened.run(
+            Deadline(self.timeout),
+            "append",
+            *args,
+            acknowledged=True,
+            again=bool(entries),
+            learn=lambda told: _as_kept(entries, told, deleted),
         )
-        return seqs
+        return [int(seq) for seq in told]
 
     def _number(self, above: int = 0) -> int:
         """What the next number is at least."""
         return max(int(self.clock.time() * 1e6), above + 1)
 
     def read(self, after: int, limit: int = PAGE) -> Batch:
-        head, floor, more, *packed = self._run("read", max(0, after), limit)
-        kept = [codec.entry(one) for one in packed]
-        self._open().tail.add(kept)
+        kept: list[codec.Kept] = []
+
+        def learn(answer: list[Any]) -> list[codec.Kept]:
+            kept.extend(codec.entry(one) for one in answer[3:])
+            return kept
+
+        head, floor, more, *_ = self._open().run(
+            Deadline(self.timeout), "read", max(0, after), limit, learn=learn
+        )
         entries = tuple(one.entry for one in kept)
         seq = entries[-1].seq if more else int(head)
         return Batch(entries, seq, bool(more), int(floor))
@@ -363,6 +368,19 @@ def _as_arguments(change: Change) -> list[Argument]:
         what = "add" if isinstance(change, Add) else "put"
         return [what, change.key, codec.end(change.expires_at), _fitting(change.value)]
     return ["require" if isinstance(change, Require) else "delete", change.key, "", ""]
+
+
+def _as_kept(
+    entries: Sequence[NewEntry], told: Sequence[bytes], deleted: Sequence[str]
+) -> list[codec.Kept]:
+    """What was appended, under the numbers that it got; what was deleted goes with the first."""
+    return [
+        codec.Kept(
+            Entry(int(seq), 0, new.id, new.body, new.keep_until),
+            tuple(deleted) if number == 0 else (),
+        )
+        for number, (seq, new) in enumerate(zip(told, entries, strict=True))
+    ]
 
 
 def _fitting(value: bytes) -> bytes:

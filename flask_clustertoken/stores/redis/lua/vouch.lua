@@ -8,6 +8,12 @@ local now = micros()
 local version = math.max(number('version') + 1, now)
 redis.call('HSET', ROOT, 'version', text(version))
 redis.call('HSET', NODES, ARGV[2], text(version) .. ' ' .. text(now) .. '\n' .. ARGV[3])
-local left = number('since') + tonumber(ARGV[4]) - now
-if number('since') > 0 and left > 0 then return {'settling', text(left)} end
+local since = number('since')
+if since > now then
+  -- (The server's clock was set back: the wait begins again, and is no longer than it was.)
+  since = now
+  redis.call('HSET', ROOT, 'since', text(since))
+end
+local left = since + tonumber(ARGV[4]) - now
+if since > 0 and left > 0 then return {'settling', text(left)} end
 return {'ok', redis.call('HGET', ROOT, 'head') or '0', text(now)}
