@@ -282,7 +282,7 @@ def test_very_many_ended_entries_are_walked_in_order(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where they are too many to be sorted at once, the feed itself is walked."""
-    monkeypatch.setattr("flask_clustertoken.stores.redis.store._SORTED", 10)
+    monkeypatch.setattr("flask_clustertoken.stores.redis.feed._SORTED", 10)
     store = opened()
     assert isinstance(store, RedisStore)
     seqs: list[int] = []

@@ -27,6 +27,9 @@ server, and the history, that the caller knows (:mod:`.realm`).
 module        its noun
 ============  =========================================================================
 ``store``     the contract, call by call
+``records``   bytes under text keys
+``feed``      entries, and the transactions that append them
+``loading``   what a migration brings, cut into steps
 ``realm``     the history of a server, and what is published again where it lost its end
 ``tail``      the feed's end, as far as this process knows it
 ``line``      connections, and scripts run over them

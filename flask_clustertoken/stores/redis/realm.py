@@ -36,6 +36,22 @@ _AT_ONCE = 200
 Argument = str | bytes | int
 
 
+class Asking:
+    """How the parts of a store ask: in the realm of this process, within a call's time."""
+
+    def __init__(self, realm: Callable[[], Realm], timeout: float) -> None:
+        #: Opens it where it is not open yet.
+        self.realm = realm
+        self._timeout = timeout
+
+    def deadline(self) -> Deadline:
+        return Deadline(self._timeout)
+
+    def run(self, name: str, *args: Argument, **how: Any) -> list[Any]:
+        """:meth:`Realm.run`, with a call's time for itself."""
+        return self.realm().run(self.deadline(), name, *args, **how)
+
+
 class Realm:
     """Made in the process that uses it, after any fork."""
 
