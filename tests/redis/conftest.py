@@ -75,7 +75,8 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def guarded() -> Iterator[Guarded]:
     """A primary with two replicas and three Sentinels that no test harms."""
     try:
-        with Guarded() as servers:
+        # (On a busy machine a second of silence is nothing.)
+        with Guarded(down_after=30) as servers:
             yield servers
     except CannotRun as reason:
         needed(reason)

@@ -154,8 +154,14 @@ class Guarded:
     """A primary with replicas, and Sentinels that promote one of them."""
 
     def __init__(
-        self, replicas: int = 2, sentinels: int = 3, *, settings: Mapping[str, str] = {}
+        self,
+        replicas: int = 2,
+        sentinels: int = 3,
+        *,
+        settings: Mapping[str, str] = {},
+        down_after: float = 1.0,
     ) -> None:
+        """*down_after*: seconds of silence after which the Sentinels give a primary up."""
         self.folder = Path(tempfile.mkdtemp(prefix="clustertoken-redis-"))
         ports = spare_ports(1 + replicas + sentinels)
         first, self._watching = ports[0], ports[1 + replicas :]
@@ -170,7 +176,7 @@ class Guarded:
                 name="redis-sentinel",
                 sentinel=[
                     f"sentinel monitor mymaster 127.0.0.1 {first} {sentinels // 2 + 1}",
-                    "sentinel down-after-milliseconds mymaster 1000",
+                    f"sentinel down-after-milliseconds mymaster {down_after * 1000:.0f}",
                     "sentinel failover-timeout mymaster 3000",
                 ],
             )
