@@ -58,7 +58,9 @@ class Feed:
             kept.extend(codec.entry(one) for one in answer[3:])
             return kept
 
-        head, floor, more, *_ = self._asking.run("read", max(0, after), limit, learn=learn)
+        head, floor, more, *_ = self._asking.run(
+            "read", max(0, after), limit, acknowledged=True, learn=learn
+        )
         entries = tuple(one.entry for one in kept)
         seq = entries[-1].seq if more else int(head)
         return Batch(entries, seq, bool(more), int(floor))

@@ -14,6 +14,11 @@ from .topology import Topology
 #: Connections that are kept while nobody uses them.
 IDLE = 16
 
+#: Seconds that the replicas have for their acknowledgement. With the second between two looks
+#: of a node this is less than SETTLE_AFTER_FAILOVER: whoever is at an old primary finds out,
+#: and publishes what it knows at the new one, before anybody vouches there.
+PATIENCE = 3.0
+
 #: Of a call's seconds, those that the replicas' acknowledgement leaves for the answer's way.
 RESERVE = 0.1
 
@@ -69,7 +74,7 @@ class Line:
         for name, what in (("EVALSHA", script.digest), ("EVAL", script.text)):
             commands: list[Command] = [(name, what, *told)]
             if wait:
-                left = max(0.05, deadline.left() - RESERVE)
+                left = min(PATIENCE, max(0.05, deadline.left() - RESERVE))
                 commands.append(("WAIT", wait, int(left * 1000)))
             answer, *waited = self.ask(deadline, *commands, again=again)
             if not isinstance(answer, Exception):

@@ -16,8 +16,8 @@ SENTINEL_PORT = 26379
 DEFAULT_PREFIX = "clustertoken"
 
 #: Seconds after a fail-over, or a restart, in which nobody vouches: whoever knows more than
-#: the server does publishes it again meanwhile. A node looks at the store each third of its
-#: MAX_STALENESS (10 s), and a frozen primary is given up within a call's time.
+#: the server does publishes it again meanwhile. A node looks at the store each second, and
+#: gives a primary up that no replica acknowledges within three.
 SETTLE_AFTER_FAILOVER = 5.0
 SETTLE_AFTER_RESTART = 2.0
 

@@ -6,8 +6,9 @@ local RECORDS, NAMES, LIVES, NODES = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 -- What the caller goes by: the history, and how many replicas have to be in touch.
 local KNOWN, NEEDED = string.match(ARGV[1], '^(%S*) (%d+)$')
 
--- Seconds after which a replica that says nothing is not counted; it says something each second.
-local SILENCE = 3
+-- Seconds after which a replica that says nothing is not counted. It says something each second,
+-- but on a busy machine it may be late; the proof is its acknowledgement, this only saves time.
+local SILENCE = 10
 
 -- The replication's id (another one after each start and each promotion), or what is wrong:
 -- a replica, or a primary with too few replicas to be the one that counts.

@@ -2,6 +2,8 @@
 -- Answers head, floor, whether more follows, and the entries as they are kept.
 local wrong = mistaken()
 if wrong then return wrong end
+-- (With replicas, each look is acknowledged: who talks to an old primary notices within seconds.)
+if NEEDED ~= '0' then redis.call('HSET', ROOT, 'asked', '') end
 local limit, from, bytes = tonumber(ARGV[3]), ARGV[2], 0
 local answer = {'ok', redis.call('HGET', ROOT, 'head') or '0',
   redis.call('HGET', ROOT, 'floor') or '0', 0}
