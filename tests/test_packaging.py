@@ -84,6 +84,14 @@ def test_type_marker_is_shipped() -> None:
     assert "py.typed" in setup_cfg()["options.package_data"]["flask_clustertoken"]
 
 
+def test_scripts_for_redis_are_shipped() -> None:
+    """The store reads them from the installed package."""
+    shipped = setup_cfg()["options.package_data"]["flask_clustertoken.stores.redis"]
+
+    assert "lua/*.lua" in shipped.split()
+    assert list((ROOT / "flask_clustertoken" / "stores" / "redis" / "lua").glob("*.lua"))
+
+
 def test_licence_is_named_and_there() -> None:
     """The licence that the metadata name is the one in the tree."""
     assert setup_cfg()["metadata"]["license"] == "BSD-3-Clause"
