@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from hashlib import sha1
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import Add, ClusterStore, Delete, NewEntry
 from flask_clustertoken.stores.redis import scripts, tail
 from flask_clustertoken.stores.redis.codec import Kept
+from flask_clustertoken.stores.redis.driver import Command, Contact, Deadline, Lost
 from flask_clustertoken.stores.redis.realm import RedisRealm
 from flask_clustertoken.stores.redis.store import RedisStore
 from flask_clustertoken.testing.contract import feed_of
@@ -133,6 +135,27 @@ def test_an_entry_whose_number_was_given_again_gets_a_later_one(
     assert new == lost
     store.head()
     assert [(one.id, one.seq) for one in feed_of(other)][1:] == [("new", new), ("lost", new + 1)]
+
+
+def test_a_transaction_whose_answer_was_lost_is_made_once(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is sent again, and known again, also where it has no entry whose id would tell."""
+    store, other = opened(), opened()
+    assert store.add("b", b"", None)
+    ask = Contact.ask
+
+    def deaf(contact: Contact, deadline: Deadline, *commands: Command) -> list[Any]:
+        monkeypatch.setattr(Contact, "ask", ask)
+        ask(contact, deadline, *commands)
+        assert other.delete("a")
+        raise lost
+
+    lost = Lost("the connection ended")
+    lost.broken = True
+    monkeypatch.setattr(Contact, "ask", deaf)
+    assert store.add("a", b"", None)
+    assert other.get("a") is None
 
 
 def test_what_was_trimmed_does_not_come_again(own_server: Server, opened: Opened) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import subprocess
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -154,14 +154,48 @@ def test_replicas_that_nobody_waits_for_are_no_bound(program: str, tmp_path: Pat
         with store_of(primary) as store:
             assert "warning: a revocation counts once 0 of 1 replicas have it" in said(store)
             assert '{"replicas": 1}' in said(store)
+            assert "no bound across a fail-over" in store.reservation()
         with store_of(primary, replicas=1) as store:
+            assert store.reservation() == ""
             assert "the bound holds across a fail-over" in said(store)
             store.put("key", b"", None)
+            assert "ok: a primary that was cut off still takes" in said(store)
+            primary.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+            assert "min-replicas-to-write" not in said(store)
+            primary.ask("CONFIG", "SET", "min-replicas-to-write", "2")
+            assert "warning: the Redis server takes no write: it wants 2 replicas" in said(store)
+            primary.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+        with store_of(primary) as store:
+            assert "takes no write once one of its 1 replicas is lost" in said(store)
+            primary.ask("CONFIG", "SET", "min-replicas-to-write", "0")
         with store_of(replica) as store, pytest.raises(ConfigurationError, match="is a replica"):
             store.root()
         replica.kill()
         with store_of(primary, replicas=1) as store, pytest.raises(StoreUnavailable):
             store.append([NewEntry("a", b"", None)])
+
+
+def test_a_confirmation_says_where_nothing_bounds_a_fail_over(tmp_path: Path) -> None:
+    """It holds for this primary's nodes; what it leaves open is told with it."""
+    first, second = spare_ports(2)
+    with (
+        Server(tmp_path / "1", first) as primary,
+        Server(tmp_path / "2", second, {"replicaof": f"127.0.0.1 {first}"}),
+    ):
+        wait_until(lambda: "state=online" in primary.ask("INFO").decode(), 20)
+        told = []
+        for replicas in (0, 1):
+            settings = Settings(
+                store=f"redis://127.0.0.1:{first}",
+                store_options={"replicas": replicas, "settle": 0},
+                secret=(SECRET,),
+            )
+            with closing(TokenAuthority(settings)) as authority:
+                confirmed = authority.revoke_all().confirm()
+                assert confirmed
+                told.append(confirmed.reservation)
+    assert "no bound across a fail-over" in told[0]
+    assert told[1] == ""
 
 
 def test_sentinels_tell_how_many_replicas_there_are(guarded: Guarded) -> None:
@@ -197,7 +231,8 @@ def test_a_server_that_hides_its_settings_is_taken_at_the_operators_word(
 #: What docs/stores.rst tells to allow.
 COMMANDS = (
     "+eval +evalsha +info +time +wait +ping +select +subscribe +publish +hset +hget +hmget "
-    "+hexists +hdel +hgetall +zadd +zrem +zcount +zrangebyscore +zrevrangebyscore +zrangebylex"
+    "+hexists +hdel +hgetall +zadd +zrem +zcount +zscore +zrangebyscore +zrevrangebyscore "
+    "+zrangebylex +zremrangebyscore"
 )
 
 

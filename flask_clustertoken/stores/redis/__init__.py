@@ -4,7 +4,7 @@
 Sentinels say which server is the primary. Needs Redis 6.2 or later, or Valkey, and the package
 redis (extra ``redis``).
 
-What is ours are eight keys for each realm, with one hash tag, so that they lie together::
+What is ours are nine keys for each realm, with one hash tag, so that they lie together::
 
     {clustertoken:<realm>}:root      hash    epoch state moved_to format · head floor trimmed ·
                                              version (of nodes' entries) · history since
@@ -15,6 +15,7 @@ What is ours are eight keys for each realm, with one hash tag, so that they lie 
     {clustertoken:<realm>}:names     sorted  every record's key, in the order of its letters
     {clustertoken:<realm>}:lives     sorted  a record's key, by its end
     {clustertoken:<realm>}:nodes     hash    a node → version, time and what it says
+    {clustertoken:<realm>}:done      sorted  a transaction without entries, by the time it was made
     {clustertoken:<realm>}:moved     (channel) says that the feed moved
 
 No key has a time to live: a server that evicts keys with one (``volatile-*``) never touches

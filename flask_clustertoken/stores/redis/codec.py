@@ -11,7 +11,7 @@ from ...errors import StoreDamaged
 from ..base import Entry, Presence, Record
 
 #: In the order in which every script is given them.
-NAMES = ("root", "feed", "ids", "ends", "records", "names", "lives", "nodes")
+NAMES = ("root", "feed", "ids", "ends", "records", "names", "lives", "nodes", "done")
 
 
 def tag(prefix: str, realm: str) -> str:

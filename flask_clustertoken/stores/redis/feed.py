@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,18 +36,16 @@ class RedisFeed:
         deleted = [one.key for one in changes if isinstance(one, Delete)]
         channel = self._asking.realm().channel
         args: list[Argument] = [repr(self._clock.time()), self.at_least(above), channel]
-        args.append(len(changes))
+        args += [secrets.token_hex(8), len(changes)]
         for change in changes:
             args += _as_arguments(change)
         for number, new in enumerate(entries):
             gone = codec.deleted_keys(deleted) if number == 0 else ""
             args += [new.id, codec.end(new.keep_until), gone, rules.check_value(new.body)]
-        # (Its entry's id tells whether a transaction was done; without one nothing does.)
         told = self._asking.run(
             "append",
             *args,
             acknowledged=True,
-            again=bool(entries),
             learn=lambda told: _as_kept(entries, told, deleted),
         )
         return [int(seq) for seq in told]

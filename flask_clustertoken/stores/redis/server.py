@@ -112,6 +112,7 @@ def remarks(server: Server, topology: Topology, options: Options) -> Iterator[Re
     yield from _on_memory(server)
     yield from _on_disk(server, options)
     yield from _on_replicas(server, topology)
+    yield from _on_room(server, topology)
     yield from _on_access(server, options)
     if server.config is None and not options.managed:
         yield Remark(
@@ -158,22 +159,64 @@ def _fsync(server: Server) -> str:
 
 
 def _on_replicas(server: Server, topology: Topology) -> Iterator[Remark]:
-    replicas = max(server.number("connected_slaves"), topology.known_replicas)
-    wanted = topology.acknowledging
+    replicas, wanted = _replicas(server, topology), topology.acknowledging
     if not replicas and not wanted:
         yield Remark("ok", "the Redis server has no replica: there is no fail-over to lose by")
-    elif not wanted or 2 * wanted < replicas:
+    elif open_end := unbounded(server, topology):
         yield Remark(
-            "warning",
-            f"a revocation counts once {wanted} of {replicas} replicas have it: there is no "
-            "bound across a fail-over",
-            f'Set STORE_OPTIONS {{"replicas": {(replicas + 1) // 2}}}.',
+            "warning", open_end, f'Set STORE_OPTIONS {{"replicas": {(replicas + 1) // 2}}}.'
         )
     else:
         yield Remark(
             "ok",
             f"a revocation counts once {wanted} of {replicas} replicas have it, and so does a "
             "node's proof of freshness: the bound holds across a fail-over",
+        )
+
+
+def _replicas(server: Server, topology: Topology) -> int:
+    """The most that the server, or a Sentinel, tells of."""
+    return max(server.number("connected_slaves"), topology.known_replicas)
+
+
+def unbounded(server: Server, topology: Topology) -> str:
+    """Why nothing bounds what an old primary's nodes accept after a fail-over; ``""``: it is."""
+    replicas, wanted = _replicas(server, topology), topology.acknowledging
+    if not replicas or (wanted and 2 * wanted >= replicas):
+        return ""
+    return (
+        f"a revocation counts once {wanted} of {replicas} replicas have it: there is no bound "
+        "across a fail-over"
+    )
+
+
+def _on_room(server: Server, topology: Topology) -> Iterator[Remark]:
+    """What ``min-replicas-to-write`` does beside our own waiting."""
+    told = (server.config or {}).get("min-replicas-to-write", "")
+    replicas = _replicas(server, topology)
+    if not told.isdigit() or not (replicas or int(told)):
+        return
+    there, least = server.number("connected_slaves"), int(told)
+    if least > there:
+        yield Remark(
+            "warning",
+            f"the Redis server takes no write: it wants {least} replicas (min-replicas-to-write) "
+            f"and has {there}",
+            "Bring its replicas back, or set min-replicas-to-write to "
+            f"{(replicas + 1) // 2} in its redis.conf.",
+        )
+    elif least > topology.acknowledging and least == there:
+        yield Remark(
+            "warning",
+            f"the Redis server takes no write once one of its {there} replicas is lost "
+            f"(min-replicas-to-write {least})",
+            f"In its redis.conf: min-replicas-to-write {(replicas + 1) // 2}",
+        )
+    elif not least and topology.acknowledging:
+        yield Remark(
+            "ok",
+            "a primary that was cut off still takes what others write into it "
+            "(min-replicas-to-write 0); what this store writes there does not count",
         )
 
 

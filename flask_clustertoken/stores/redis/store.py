@@ -69,6 +69,7 @@ class RedisStore(ClusterStore):
         self._opened: dict[int, RedisRealm] = {}
         self._looked: dict[int, float] = {}
         self._warned: set[str] = set()
+        self._reservation = ""
         self._wakeup: Wakeup | None = None
         self._asking = Asking(self._open, timeout)
         self._records = RedisRecords(self._asking, self.clock)
@@ -251,10 +252,15 @@ class RedisStore(ClusterStore):
             return  # (what is asked next says so)
         server.refuse_unfit(found, opened.topology)
         self._looked[pid] = now
+        self._reservation = server.unbounded(found, opened.topology)
         for one in server.remarks(found, opened.topology, self.options):
             if one.severity != "ok" and one.said not in self._warned:
                 self._warned.add(one.said)
                 _log.warning("%s. %s", one.said, one.remedy)
+
+    def reservation(self) -> str:
+        self._look()
+        return self._reservation
 
     def remarks(self) -> list[Remark]:
         opened, deadline = self._open(), Deadline(self.timeout)

@@ -1,7 +1,7 @@
 -- Stands before every script: what the keys are called, and whether this is the history
 -- that the caller knows. All keys of a realm have one hash tag.
 local ROOT, FEED, IDS, ENDS = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local RECORDS, NAMES, LIVES, NODES = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local RECORDS, NAMES, LIVES, NODES, DONE = KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 
 -- What the caller goes by: the history, and how many replicas have to be in touch.
 local KNOWN, NEEDED = string.match(ARGV[1], '^(%S*) (%d+)$')
