@@ -54,9 +54,15 @@ def fresh(worker: Process) -> bool:
     return bool(worker.ask("ready")["fresh"])
 
 
-def reason(fleet: RedisFleet, worker: Process, made: dict[str, str]) -> str:
+def said(worker: Process, made: dict[str, str]) -> str:
     answer = worker.ask("validate", token=made["token"], text=made["text"])
     return "accepted" if answer["accepted"] else str(answer["reason"])
+
+
+def reason(worker: Process, made: dict[str, str]) -> str:
+    """What a worker says that is fresh (on a busy machine it may be late with its proof)."""
+    came_true(lambda: said(worker, made) != "stale", 20)
+    return said(worker, made)
 
 
 def cut_lines(server: Server) -> None:
@@ -100,8 +106,8 @@ def test_a_primary_that_is_killed(tmp_path: Path, judge: Judge, tell: Tell) -> N
         fleet.wait_fresh()
         took = time.monotonic() - began
         for one in made[:3]:
-            assert reason(fleet, fleet.workers[2], one) == "revoked"
-        assert reason(fleet, fleet.workers[1], made[4]) == "accepted"
+            assert reason(fleet.workers[2], one) == "revoked"
+        assert reason(fleet.workers[1], made[4]) == "accepted"
         assert revoke_for(fleet, 2.0) > 0
         tell("redis: primary killed", fresh_after=f"{took:.1f} s")
         judge(fleet, "primary killed")
@@ -120,7 +126,7 @@ def test_a_primary_that_is_frozen_and_thawed(tmp_path: Path, judge: Judge) -> No
         old.thaw()
         revoke_for(fleet, 2 * MAX_STALENESS)
         for one in made[:2]:
-            assert reason(fleet, fleet.workers[1], one) == "revoked"
+            assert reason(fleet.workers[1], one) == "revoked"
         judge(fleet, "primary frozen and thawed")
 
 
@@ -171,8 +177,8 @@ def test_an_old_primary_that_was_left_alone(
         there.primary = new
         old.ask("REPLICAOF", "127.0.0.1", str(new.port))
         fleet.wait_fresh()
-        assert reason(fleet, old_side, made[1]) == "revoked"
-        assert reason(fleet, old_side, made[3]) == "accepted"
+        assert reason(old_side, made[1]) == "revoked"
+        assert reason(old_side, made[3]) == "accepted"
         judge(fleet, "old primary left alone")
 
 
@@ -191,7 +197,7 @@ def test_without_acknowledgements_the_same_run_breaks_the_bound(
         cut_lines(old)
         wait_until(lambda: "error" not in fleet.revoke(new_side, made[1], "id"), 20)
         holds_for(lambda: fresh(old_side), MAX_STALENESS + 2)
-        assert reason(fleet, old_side, made[1]) == "accepted"
+        assert reason(old_side, made[1]) == "accepted"
         assert fleet.verdict().violations != []
 
 
@@ -222,8 +228,8 @@ def test_an_old_primary_with_a_replica_beside_it(
         fleet.wait_fresh()
         for worker in fleet.workers:
             for one in made[:3]:
-                assert reason(fleet, worker, one) == "revoked"
-            assert reason(fleet, worker, made[4]) == "accepted"
+                assert reason(worker, one) == "revoked"
+            assert reason(worker, made[4]) == "accepted"
         judge(fleet, "a replica beside the old primary")
 
 
@@ -253,9 +259,9 @@ def test_a_replica_that_lacks_the_last_entries_is_promoted(
         fleet.wait_fresh([newcomer])
         for worker in fleet.workers:
             for one in made[:3]:
-                assert reason(fleet, worker, one) == "revoked"
-            assert reason(fleet, worker, made[3]) == "accepted"
-            assert reason(fleet, worker, late) == "accepted"
+                assert reason(worker, one) == "revoked"
+            assert reason(worker, made[3]) == "accepted"
+            assert reason(worker, late) == "accepted"
         judge(fleet, "promoted without the last entries")
 
 
@@ -281,8 +287,8 @@ def test_a_power_cut_that_loses_the_last_second(tmp_path: Path, judge: Judge) ->
         fleet.wait_fresh([newcomer])
         for worker in fleet.workers:
             for one in made[:2]:
-                assert reason(fleet, worker, one) == "revoked"
-            assert reason(fleet, worker, made[3]) == "accepted"
+                assert reason(worker, one) == "revoked"
+            assert reason(worker, made[3]) == "accepted"
         assert revoke_for(fleet, 1.0) > 0
         judge(fleet, "the last second lost")
 
@@ -296,13 +302,13 @@ def test_a_server_that_was_emptied(own_server: Server, tmp_path: Path, judge: Ju
         own_server.ask("FLUSHALL")
 
         def refused() -> bool:
-            return all(reason(fleet, one, made[1]) != "accepted" for one in fleet.workers)
+            return all(said(one, made[1]) != "accepted" for one in fleet.workers)
 
         wait_until(refused, MAX_STALENESS + 1)
         fleet.wait_fresh()
         assert refused()
         late = fleet.login(fleet.workers[1])
-        assert reason(fleet, fleet.workers[2], late) == "accepted"
+        assert reason(fleet.workers[2], late) == "accepted"
         judge(fleet, "FLUSHALL")
 
 
@@ -322,8 +328,8 @@ def test_an_old_copy_that_was_put_back(own_server: Server, tmp_path: Path, judge
         newcomer = fleet.start_worker()
         fleet.wait_fresh([newcomer])
         for worker in fleet.workers:
-            assert reason(fleet, worker, made[0]) == "revoked"
-            assert reason(fleet, worker, made[1]) == "accepted"
+            assert reason(worker, made[0]) == "revoked"
+            assert reason(worker, made[1]) == "accepted"
         judge(fleet, "an old copy put back")
 
 
@@ -341,7 +347,7 @@ def test_a_server_that_is_slow_or_busy(own_server: Server, tmp_path: Path, judge
         wait_until(lambda: not any(map(fresh, fleet.workers)), MAX_STALENESS + 3)
         own_server.thaw()
         fleet.wait_fresh()
-        assert reason(fleet, fleet.workers[2], made[0]) == "revoked"
+        assert reason(fleet.workers[2], made[0]) == "revoked"
         assert came_true(lambda: revoke_for(fleet, 0.5) > 0, 5)
         judge(fleet, "frozen for a while")
 
