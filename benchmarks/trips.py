@@ -110,9 +110,9 @@ def table(result: Result) -> str:
             row.append(f"{spread['p10'] / one['set']['p10']:.1f}")
         rows.append(row)
     return markdown_table(head, rows) + (
-        f"\n{result['count']} of each, in turn, from one thread. All servers share the machine with "
-        f"it, whose processors had {result['load']:.1f} tasks waiting when it began; the ratios are "
-        "of the quiet tenth.\n"
+        f"\n{result['count']} of each, in turn, from one thread. All servers share one machine, "
+        f"whose two processors had a load of {result['load']:.1f} when it began; the ratios are of "
+        "the quiet tenth.\n"
     )
 
 

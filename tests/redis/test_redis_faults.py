@@ -61,8 +61,14 @@ def said(worker: Process, made: dict[str, str]) -> str:
 
 def reason(worker: Process, made: dict[str, str]) -> str:
     """What a worker says that is fresh (on a busy machine it may be late with its proof)."""
-    came_true(lambda: said(worker, made) != "stale", 20)
-    return said(worker, made)
+    told: list[str] = []
+
+    def is_fresh() -> bool:
+        told.append(said(worker, made))
+        return told[-1] != "stale"
+
+    came_true(is_fresh, 20)
+    return told[-1]
 
 
 def cut_lines(server: Server) -> None:
