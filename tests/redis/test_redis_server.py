@@ -205,6 +205,15 @@ def test_sentinels_tell_how_many_replicas_there_are(guarded: Guarded) -> None:
         assert "once 1 of 2 replicas have it" in said(store)
 
 
+def test_a_replica_is_in_touch_at_the_turn_of_a_second(guarded: Guarded) -> None:
+    """The server then says that it answered a second from now (``lag=-1``): by two clocks."""
+    with open_store(guarded.url, realm="turn", options={"settle": 0}) as store:
+        store.announce("node", b"")
+        end = store.time() + 4
+        while store.time() < end:
+            store.vouch("node", b"")
+
+
 def test_a_redis_cluster_is_refused_by_name(tmp_path: Path) -> None:
     """Rather than failing at the first key of another slot."""
     (port,) = spare_ports(1)

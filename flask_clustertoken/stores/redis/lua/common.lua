@@ -8,6 +8,7 @@ local KNOWN, NEEDED = string.match(ARGV[1], '^(%S*) (%d+)$')
 
 -- Seconds after which a replica that says nothing is not counted. It says something each second,
 -- but on a busy machine it may be late; the proof is its acknowledgement, this only saves time.
+-- (At the turn of a second the server, which goes by two clocks, says -1.)
 local SILENCE = 10
 
 -- The replication's id (another one after each start and each promotion), or what is wrong:
@@ -16,7 +17,7 @@ local function replication()
   local info = redis.call('INFO', 'replication')
   if string.match(info, 'role:(%a+)') ~= 'master' then return nil, {'replica'} end
   local there = 0
-  for lag in string.gmatch(info, 'state=online,[^\r\n]*lag=(%d+)') do
+  for lag in string.gmatch(info, 'state=online,[^\r\n]*lag=(%-?%d+)') do
     if tonumber(lag) <= SILENCE then there = there + 1 end
   end
   if there < tonumber(NEEDED) then return nil, {'lonely', tostring(there)} end
