@@ -87,7 +87,7 @@ STAGES = (
         NGINX,
     ),
     Stage("browser", "browser and not (zookeeper or keycloak)", 240, 480, {**BROWSER, **NPM}),
-    Stage("redis", "redis and not keycloak", 480, 1800, {**REDIS, **NGINX}),
+    Stage("redis", "redis and not keycloak", 900, 1800, {**REDIS, **NGINX}),
     Stage("cluster", "zookeeper and not keycloak", 780, 3600, {**JAVA, **NGINX}),
     Stage("keycloak", "keycloak", 660, 3600, {**JAVA, **NGINX, **BROWSER}),
 )
