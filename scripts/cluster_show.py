@@ -20,7 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.servers.ports import spare_ports
+from tests.servers.redis import Guarded
 from tests.servers.zookeeper import Ensemble
+
+#: What the show runs on; either knows which of its servers leads.
+Servers = Ensemble | Guarded
 
 NODES = ("red", "green", "blue")
 WORKERS = 2
@@ -167,13 +171,22 @@ def share_requests(stack: ExitStack, folder: Path, hosts: Sequence[str], port: i
     return base
 
 
-def start_parts(stack: ExitStack, folder: Path, port: int) -> tuple[Ensemble, str]:
+def start_servers(stack: ExitStack, store: str) -> tuple[Servers, str]:
+    """The servers of the store, and its URL."""
+    if store == "redis":
+        say("Starting three Redis servers and three Sentinels …")
+        guarded = stack.enter_context(Guarded(settings={"appendonly": "yes"}))
+        return guarded, guarded.url
     say("Starting three ZooKeeper servers …")
     ensemble = stack.enter_context(Ensemble(3))
+    # Written with the root behind each server, the form that Panopticon's manual shows.
+    return ensemble, "zookeeper://" + ",".join(f"{one.address}/pano" for one in ensemble.servers)
+
+
+def start_parts(stack: ExitStack, folder: Path, port: int, store: str) -> tuple[Servers, str]:
+    ensemble, url = start_servers(stack, store)
     secret = secrets.token_hex(32)
     ports = spare_ports(len(NODES))
-    # Written with the root behind each server, the form that Panopticon's manual shows.
-    servers = ",".join(f"{server.address}/pano" for server in ensemble.servers)
     say("Starting three gunicorns, two workers each …")
     for name, one in zip(NODES, ports, strict=True):
         stack.enter_context(
@@ -186,7 +199,7 @@ def start_parts(stack: ExitStack, folder: Path, port: int) -> tuple[Ensemble, st
                 folder / f"{name}.log",
                 NODE_NAME=name,
                 INSTANCE=str(folder / name),
-                CLUSTERTOKEN_STORE=f"zookeeper://{servers}",
+                CLUSTERTOKEN_STORE=url,
                 CLUSTERTOKEN_SECRET=secret,
                 PORT=str(one),
             )
@@ -198,7 +211,7 @@ def start_parts(stack: ExitStack, folder: Path, port: int) -> tuple[Ensemble, st
     return ensemble, base
 
 
-def show(ensemble: Ensemble, base: str) -> None:
+def show(ensemble: Servers, base: str) -> None:
     alice, phone, bob, admin = (Browser(base) for _ in range(4))
     alice.log_in("alice")
     phone.log_in("alice")
@@ -214,10 +227,12 @@ def show(ensemble: Ensemble, base: str) -> None:
     say(f"alice logged out: refused by every worker after {gone * 1000:.0f} ms; her phone is not.")
 
     leader = ensemble.leader()
-    say("\nKilling the ZooKeeper server that leads …")
+    where(bob)
+    kind = "Redis" if isinstance(ensemble, Guarded) else "ZooKeeper"
+    say(f"\nKilling the {kind} server that leads …")
     leader.kill()
     where(bob)
-    say("    bob goes on working, on every worker, while the others elect a new leader.")
+    say("    bob goes on working, on every worker, while another one takes its place.")
     status = 0
     while status != 200 and time.monotonic() - start < 60:
         status = admin.ask("/api/subjects/alice/logout", {})[0]
@@ -234,6 +249,7 @@ def show(ensemble: Ensemble, base: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", choices=["zookeeper", "redis"], default="zookeeper")
     parser.add_argument("--stay", action="store_true", help="go on until Ctrl-C")
     arguments = parser.parse_args()
     port = int(os.environ.get("PORT", "8000"))
@@ -243,7 +259,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="clustertoken-show-"))
     try:
         with ExitStack() as stack:
-            ensemble, base = start_parts(stack, folder, port)
+            ensemble, base = start_parts(stack, folder, port, arguments.store)
             show(ensemble, base)
             if arguments.stay:
                 say(f"\nOpen {base} and log in as alice, bob or admin. Ctrl-C stops everything.")

@@ -36,6 +36,7 @@ PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 #: What is looked for (of several names one is enough), and the package that brings it.
 JAVA = {("java",): "default-jre-headless", ("mvn",): "maven"}
 NGINX = {("nginx",): "nginx"}
+REDIS = {("redis-server",): "redis-server", ("redis-sentinel",): "redis-sentinel"}
 BROWSER = {
     ("chromium", "chromium-browser"): "chromium",
     ("chromedriver", "chromium.chromedriver"): "chromium-driver",
@@ -68,23 +69,25 @@ class Stage:
         ]
 
 
-#: Limits, not what they take: some eight minutes for the cluster, eight for Keycloak.
+#: Limits, not what they take: some eight minutes for the cluster, eight for
+#: Keycloak, three for Redis.
 STAGES = (
     Stage(
         "quick",
-        "not (processes or gunicorn or browser or zookeeper or keycloak)",
+        "not (processes or gunicorn or browser or zookeeper or redis or keycloak)",
         120,
         300,
         parallel=True,
     ),
     Stage(
         "processes",
-        "(processes or gunicorn) and not (browser or zookeeper or keycloak)",
+        "(processes or gunicorn) and not (browser or zookeeper or redis or keycloak)",
         360,
         3600,
         NGINX,
     ),
     Stage("browser", "browser and not (zookeeper or keycloak)", 240, 480, {**BROWSER, **NPM}),
+    Stage("redis", "redis and not keycloak", 900, 1800, {**REDIS, **NGINX}),
     Stage("cluster", "zookeeper and not keycloak", 780, 3600, {**JAVA, **NGINX}),
     Stage("keycloak", "keycloak", 660, 3600, {**JAVA, **NGINX, **BROWSER}),
 )

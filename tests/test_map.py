@@ -95,7 +95,7 @@ FOREIGN: dict[str, tuple[str, bool]] = {
     "kazoo": ("stores.zookeeper.*", True),
     "gevent": ("stores.zookeeper.* revocations.follower gunicorn", True),
     "eventlet": ("stores.zookeeper.* revocations.follower gunicorn", True),
-    "redis": ("stores.redis.*", True),
+    "redis": ("stores.redis.driver", True),
     "authlib": ("keycloak.*", True),
     "joserfc": ("keycloak.*", True),
     "urllib3": ("keycloak.*", True),

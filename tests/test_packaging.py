@@ -50,7 +50,8 @@ def test_dependencies_have_lower_bounds_only() -> None:
 def test_lowest_versions_are_the_lower_bounds() -> None:
     """``requirements/lowest.txt`` pins what setup.cfg promises to work with."""
     bounds = lower_bounds(setup_cfg()["options"]["install_requires"])
-    bounds |= lower_bounds(setup_cfg()["options.extras_require"]["zookeeper"])
+    for extra in ("zookeeper", "redis"):
+        bounds |= lower_bounds(setup_cfg()["options.extras_require"][extra])
     lowest = exact_versions("lowest.txt")
 
     assert set(lowest) == {name.lower() for name in bounds}
@@ -83,6 +84,14 @@ def test_type_marker_is_shipped() -> None:
     """Type checkers find the marker in the installed package."""
     assert (ROOT / "flask_clustertoken" / "py.typed").exists()
     assert "py.typed" in setup_cfg()["options.package_data"]["flask_clustertoken"]
+
+
+def test_scripts_for_redis_are_shipped() -> None:
+    """The store reads them from the installed package."""
+    shipped = setup_cfg()["options.package_data"]["flask_clustertoken.stores.redis"]
+
+    assert "lua/*.lua" in shipped.split()
+    assert list((ROOT / "flask_clustertoken" / "stores" / "redis" / "lua").glob("*.lua"))
 
 
 def test_licence_is_named_and_there() -> None:

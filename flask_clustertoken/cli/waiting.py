@@ -82,6 +82,7 @@ def confirmation_facts(state: Confirmation) -> dict[str, Any]:
             for one in state.silent
         ],
         "missing_hosts": list(state.missing),
+        "reservation": state.reservation,
     }
 
 
@@ -120,6 +121,8 @@ def outcome(state: Confirmation, embedded: bool, timeout: float) -> list[str]:
             f"Expected and absent: {clean(', '.join(state.missing))} (no node of theirs is listed, "
             "and one without an entry accepts nothing)."
         )
+    if state.reservation:
+        lines.append(f"But: {clean(state.reservation)} ('doctor' says how to mend it).")
     return lines
 
 

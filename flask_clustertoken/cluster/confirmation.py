@@ -53,6 +53,8 @@ class Confirmation:
     silent: tuple[Silence, ...] = ()
     #: Hosts in ``EXPECTED_NODES`` of which no node is listed (so none of them can be fresh).
     missing: tuple[str, ...] = ()
+    #: What this leaves open by the way the store is set up; ``""``: nothing.
+    reservation: str = ""
 
     @property
     def in_force(self) -> bool:
@@ -110,6 +112,7 @@ def confirm(
     # From here on: whoever may accept tokens is in this list, or joined behind the barrier.
     waiting = {one.node_id: Node.decode(one) for one in store.nodes()}
     listed_at = clock.monotonic()
+    reservation = store.reservation()
     hosts = {node.host for node in waiting.values()}
     missing = tuple(host for host in runtime.settings.expected_nodes if host not in hosts)
     answered: list[Answer] = []
@@ -135,6 +138,7 @@ def confirm(
             tuple(answered),
             tuple(Silence(one, _certain_in(one, now - listed_at)) for one in waiting.values()),
             missing,
+            reservation,
         )
         if progress is not None:
             progress(state)

@@ -30,8 +30,10 @@ class Settings:
     """
 
     #: Where the cluster store is: ``directory:`` (``<instance>/shared/``),
-    #: ``directory:///abs/path``, ``zookeeper://h1:2181,h2:2181/root``, ``memory:``.
-    store: str = "directory:"
+    #: ``directory:///abs/path``, ``zookeeper://h1:2181,h2:2181/root``, ``redis://host:6379/0``,
+    #: ``memory:``.
+    # (A Redis URL may hold a password.)
+    store: str = field(default="directory:", repr=False)
     #: What the store needs besides its URL (access control, TLS), by name. Never shown.
     store_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     #: ``session``: the claims stay in the cluster store; ``cookie``: they travel in the cookie.

@@ -28,6 +28,9 @@ __all__ = ["ClusterStore", "home_of", "open_store", "schemes", "unshared"]
 _BUILT_IN = {
     "directory": ("directory", "DirectoryStore"),
     "memory": ("memory", "MemoryStore"),
+    "redis": ("redis", "RedisStore"),
+    "redis+sentinel": ("redis", "SentinelRedisStore"),
+    "rediss": ("redis", "TlsRedisStore"),
     "zookeeper": ("zookeeper", "ZooKeeperStore"),
 }
 

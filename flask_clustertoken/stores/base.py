@@ -301,6 +301,10 @@ class ClusterStore(ABC):
         """
         return []
 
+    def reservation(self) -> str:
+        """What a confirmation leaves open over this store, in a few words; ``""``: nothing."""
+        return ""
+
     def begun(self) -> bool:
         """Whether there is anything to ask yet; never makes it. For whoever must not begin one.
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from flask_clustertoken.cli.waiting import outcome, progress_line
+from flask_clustertoken.cli.waiting import confirmation_facts, outcome, progress_line
 from flask_clustertoken.cluster import Answer, Confirmation, Node, Silence
 from flask_clustertoken.operations import remove_node
 from flask_clustertoken.operations.removal import RemovalRefused
@@ -99,6 +99,15 @@ def test_the_progress_line_says_who_and_when() -> None:
 def test_an_empty_cluster_is_said() -> None:
     """With no node listed the answer does not say that any has it."""
     assert "No node is running" in outcome(Confirmation(1, 0.1), False, 1.0)[0]
+
+
+def test_what_a_confirmation_leaves_open_is_said() -> None:
+    """Where the way that the store is set up leaves something open, text and JSON have it."""
+    state = Confirmation(1, 0.1, reservation="there is no bound across a fail-over")
+
+    assert "But: there is no bound across a fail-over" in outcome(state, False, 1.0)[-1]
+    assert confirmation_facts(state)["reservation"] == state.reservation
+    assert "But" not in "".join(outcome(Confirmation(1, 0.1), False, 1.0))
 
 
 def test_nodes_names_where_settings_differ(cluster: Cluster) -> None:

@@ -170,7 +170,7 @@ class GunicornServer:
         return self._process.pid
 
     def _has_joined(self) -> bool:
-        if self._environment.get("CLUSTERTOKEN_STORE", "").startswith("zookeeper:"):
+        if self._environment.get("CLUSTERTOKEN_STORE", "").startswith(("zookeeper:", "redis:")):
             # Some requests in a row, so that each worker is likely to have got one.
             with suppress(OSError, HTTPException):
                 asked = 4 * self.workers

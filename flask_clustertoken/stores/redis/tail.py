@@ -1,0 +1,74 @@
+"""What this process knows of the feed's end, so that it can be published again.
+
+A fail-over, or a power cut, may lose what the server had acknowledged last. Whoever knows it
+puts it back. Only the end can be lost like that; so only the end is kept here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from .codec import Kept
+
+#: Entries, and bytes, that are kept at most.
+ENTRIES = 10_000
+BYTES = 8 * 1024 * 1024
+
+
+class Tail:
+    """The last entries that were read or appended, by their ids. Any thread may add."""
+
+    def __init__(self) -> None:
+        #: Of which store (its epoch) these are.
+        self.epoch = ""
+        self._kept: dict[str, Kept] = {}
+        self._bytes = 0
+        self._dropped = False
+
+    def of(self, epoch: str) -> None:
+        """The store is *epoch* from here on; what is kept of another one is nothing."""
+        if epoch != self.epoch:
+            self.epoch = epoch
+            self._kept, self._bytes, self._dropped = {}, 0, False
+
+    def add(self, entries: Iterable[Kept]) -> None:
+        for one in entries:
+            if one.entry.id not in self._kept:
+                self._bytes += len(one.entry.body)
+            self._kept[one.entry.id] = one
+        if len(self._kept) > ENTRIES or self._bytes > BYTES:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        kept: dict[str, Kept] = {}
+        size = 0
+        for one in reversed(self.entries()):
+            size += len(one.entry.body)
+            if len(kept) >= ENTRIES * 3 // 4 or size > BYTES * 3 // 4:
+                size -= len(one.entry.body)
+                break
+            kept[one.entry.id] = one
+        self._kept, self._bytes, self._dropped = kept, size, True
+
+    def forget(self, seqs: Iterable[int]) -> None:
+        """These were trimmed: they are not to come again."""
+        gone = set(seqs)
+        for one in list(self._kept.values()):
+            if one.entry.seq in gone and self._kept.pop(one.entry.id, None) is not None:
+                self._bytes -= len(one.entry.body)
+
+    def entries(self) -> list[Kept]:
+        """In the order of the feed."""
+        return sorted(self._kept.copy().values(), key=lambda one: one.entry.seq)
+
+    def bridges(self, lacking: set[str]) -> bool:
+        """Whether what is kept reaches back to what the server still has.
+
+        A server keeps the beginning of what it was told. So where it has an entry, it has
+        everything before it; where it lacks even the first one that is kept here, more may be
+        missing than can be put back, and that must not look whole again.
+        """
+        if not self._dropped or not lacking:
+            return True
+        kept = self.entries()
+        return bool(kept) and kept[0].entry.id not in lacking
