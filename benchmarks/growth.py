@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flask_clustertoken.revocations import Notice
+from flask_clustertoken.revocations import FeedEntry
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import Entry, Record
 from flask_clustertoken.tokens import Token, new_id, to_record
@@ -46,7 +46,7 @@ def entries(count: int) -> Iterator[Entry]:
     keep = now + 3600
     seq = int((now - 60) * 1e6) - 2 * count
     prev = 0
-    body = Notice("ids", now, digests=(0,), recorded=True).encode()
+    body = FeedEntry("ids", now, digests=(0,), recorded=True).encode()
     zeros = b"0" * 16
     for _ in range(count):
         digest = secrets.token_hex(8).encode()

@@ -15,7 +15,7 @@ from ..tokens import NewerForm, Refusal, Token, TokenKind, from_record, spare_of
 from .lifetimes import Lifetimes
 from .usage import Usage
 from .verdict import NOT_READ, Verdict, locked, not_vouched_for, of_another_store
-from .verified_cache import Recall, Seen
+from .verified_cache import Verified, VerifiedTokens
 
 
 class Authentication:
@@ -37,7 +37,7 @@ class Authentication:
         """Remember nothing. Another follower's answers are never mixed with these."""
         runtime = self._runtime
         #: The texts that were verified.
-        self.remembered = Recall(runtime.settings.token_cache)
+        self.remembered = VerifiedTokens(runtime.settings.token_cache)
         #: What the cluster knows of keys that this node does not.
         self.strangers = Strangers(runtime.store, runtime.clock)
 
@@ -49,9 +49,9 @@ class Authentication:
         """It was another store that answered."""
         self.remembered.clear()
 
-    def seen(self, token: Token, keys_generation: int) -> Seen:
+    def seen(self, token: Token, keys_generation: int) -> Verified:
         """What is to be remembered of *token*, which is genuine by the keys of that generation."""
-        return Seen(
+        return Verified(
             token,
             recorded=self._lifetimes.keeps_record(token),
             ends_at=self._lifetimes.ends_at(token),
@@ -173,7 +173,7 @@ class Authentication:
             return not_vouched_for(token, follower)
         return token
 
-    def _first_sight(self, text: str, kind: TokenKind, follower: Follower) -> Seen | Refusal:
+    def _first_sight(self, text: str, kind: TokenKind, follower: Follower) -> Verified | Refusal:
         runtime = self._runtime
         generation = runtime.keys.generation
         token = runtime.wire.read(text, kind)
@@ -195,7 +195,7 @@ class Authentication:
         follower.wake.set()
         return follower.look(lambda: follower.reach(seq))
 
-    def _ask(self, seen: Seen, follower: Follower) -> Refusal | None:
+    def _ask(self, seen: Verified, follower: Follower) -> Refusal | None:
         """Look for the record of *seen* in the store; remember a yes, never a no."""
         runtime, token = self._runtime, seen.token
         generation = follower.view.generation

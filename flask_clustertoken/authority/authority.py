@@ -26,7 +26,7 @@ from .renewal import Renewal
 from .revoking import Revoking
 from .usage import Usage
 from .verdict import Verdict
-from .verified_cache import Recall
+from .verified_cache import VerifiedTokens
 from .watching import Watching
 from .writing import Writing
 
@@ -159,7 +159,7 @@ class TokenAuthority:
         return self.runtime.closed
 
     @property
-    def remembered(self) -> Recall:
+    def remembered(self) -> VerifiedTokens:
         """The texts that this process has verified."""
         return self.authentication.remembered
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 from ..clock import Clock
 from ..cluster import Revocation
 from ..events import Events, TokenRevoked
-from ..revocations import Follower, LockTarget, Notice
+from ..revocations import FeedEntry, Follower, LockTarget
 from ..stores.base import PAGE, Change, ClusterStore, Delete, Put
 from ..tokens import TokenKind, digest, digests, validation
 
@@ -44,7 +44,7 @@ class LockRuntime(Protocol):
 class LockPublisher(Protocol):
     """Appends an entry, with changes in the same step, and says its number."""
 
-    def append(self, notice: Notice, changes: Sequence[Change] = ()) -> int: ...
+    def append(self, notice: FeedEntry, changes: Sequence[Change] = ()) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Locking:
         extra: dict[str, Any] = {"message": message} if message else {}
         if spared:
             extra["except_labels"] = [f"{one:016x}" for one in digests("label", spared)]
-        notice = Notice("lock", now, *target, value=end or 0.0, extra=extra)
+        notice = FeedEntry("lock", now, *target, value=end or 0.0, extra=extra)
         words = {
             "what": what,
             "name": name,
@@ -137,7 +137,7 @@ class Locking:
         Logins that the lock has ended stay ended. Raises as :meth:`lock`.
         """
         target = _target(subject, label, kind, everyone)[2]
-        notice = Notice("unlock", self._runtime.clock.time(), *target)
+        notice = FeedEntry("unlock", self._runtime.clock.time(), *target)
         return self._publish(notice, Delete(_key(target)))
 
     def locks(self) -> list[StandingLock]:
@@ -156,7 +156,7 @@ class Locking:
                     found.append(StandingLock(seq=lock.seq, **words))
         return sorted(found, key=lambda one: one.seq)
 
-    def _publish(self, notice: Notice, change: Change) -> Revocation:
+    def _publish(self, notice: FeedEntry, change: Change) -> Revocation:
         seq = self._publisher.append(notice, [change])
         if notice.kind == "lock":
             self._runtime.events.announce(TokenRevoked(seq, notice))

@@ -14,7 +14,7 @@ from ..tokens import Refusal, Token, record_end, spare_of
 from .authentication import Authentication
 from .issued import IssuedToken
 from .lifetimes import Lifetimes
-from .verified_cache import Seen
+from .verified_cache import Verified
 
 
 class Renewal:
@@ -72,7 +72,7 @@ class Renewal:
         runtime.events.announce(TokenRenewed(renewed))
         return issued
 
-    def _prolonged(self, renewed: Token, seen: Seen | None) -> float | None:
+    def _prolonged(self, renewed: Token, seen: Verified | None) -> float | None:
         """When the record of *renewed* ends, prolonged if need be; ``None``: there is none."""
         ends = seen.record_ends if seen is not None else None
         if ends is not None and (renewed.expires_at or 0) + SKEW <= ends:
@@ -81,7 +81,7 @@ class Renewal:
         ends = record_end(renewed, self._spare(renewed, seen))
         return ends if self._runtime.store.touch(renewed.record_key, ends) else None
 
-    def _spare(self, token: Token, seen: Seen | None) -> float:
+    def _spare(self, token: Token, seen: Verified | None) -> float:
         """The record's own spare: whoever of the realm lists it goes by that."""
         if seen is not None and seen.spare is not None:
             return seen.spare
@@ -89,6 +89,6 @@ class Renewal:
         return usual if record is None else spare_of(record.value, usual)
 
 
-def _take_over(copy: Seen, seen: Seen) -> None:
+def _take_over(copy: Verified, seen: Verified) -> None:
     """The same record: what was known of it is known of the copy, and no longer."""
     copy.known_until, copy.doubts, copy.spare = seen.known_until, seen.doubts, seen.spare

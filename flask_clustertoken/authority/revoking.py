@@ -10,7 +10,7 @@ from ..clock import SKEW
 from ..cluster import Node, Publisher, Revocation
 from ..errors import Conflict
 from ..events import TokenRevoked
-from ..revocations import Notice
+from ..revocations import FeedEntry
 from ..stores import seq_at
 from ..stores.base import Change, Delete, Require
 from ..tokens import Token, TokenKind, digests, record_key, validation
@@ -58,11 +58,11 @@ class Revoking:
             return self.revoke(notice, [Require(key), Delete(key)])
         return self.revoke(self.notice_of_ids([token.id], recorded=False), [Delete(key)])
 
-    def notice_of_ids(self, token_ids: Sequence[str], *, recorded: bool) -> Notice:
+    def notice_of_ids(self, token_ids: Sequence[str], *, recorded: bool) -> FeedEntry:
         """What says that these tokens are over. *recorded*: nothing of them lives without a
         record, and those are deleted in the same step."""
         now = self._runtime.clock.time()
-        return Notice("ids", now, digests=digests("id", token_ids), recorded=recorded)
+        return FeedEntry("ids", now, digests=digests("id", token_ids), recorded=recorded)
 
     def revoke_labels(
         self, labels: Sequence[str], *, changes: Sequence[Change] = (), entry_id: str | None = None
@@ -73,7 +73,7 @@ class Revoking:
         adapter needs to record the message that asked for it.
         """
         marks = digests("label", validation.labels(labels))
-        notice = Notice("labels", self._runtime.clock.time(), digests=marks)
+        notice = FeedEntry("labels", self._runtime.clock.time(), digests=marks)
         return self.revoke(notice, changes, entry_id)
 
     def revoke_subject(
@@ -93,7 +93,7 @@ class Revoking:
         """
         kinds, subject = validation.kinds(kinds), validation.subject(subject)
         marks = tuple(digests(f"subject:{kind}", [subject])[0] for kind in kinds)
-        notice = Notice("subject", self._runtime.clock.time(), digests=marks, kinds=kinds)
+        notice = FeedEntry("subject", self._runtime.clock.time(), digests=marks, kinds=kinds)
         if on is None:
             return self.revoke(notice, changes, entry_id)
         return Standing(self._verdict, self._lifetimes, on).under_head(
@@ -108,7 +108,7 @@ class Revoking:
         entry_id: str | None = None,
     ) -> Revocation:
         """End every token of the realm issued before now, of these kinds."""
-        notice = Notice("realm", self._runtime.clock.time(), kinds=validation.kinds(kinds))
+        notice = FeedEntry("realm", self._runtime.clock.time(), kinds=validation.kinds(kinds))
         return self.revoke(notice, changes, entry_id)
 
     def not_before(
@@ -128,11 +128,11 @@ class Revoking:
         value = validation.moment(when, "not_before")
         if not ahead:
             value = validation.past(when, "not_before", now)
-        return self.revoke(Notice("not_before", now, kinds=validation.kinds(kinds), value=value))
+        return self.revoke(FeedEntry("not_before", now, kinds=validation.kinds(kinds), value=value))
 
     def restored(self, kinds: Sequence[TokenKind] = LOGINS) -> Revocation:
         """After a restore from backup: end what was issued before, above any number ever seen."""
-        notice = Notice("restored", self._runtime.clock.time(), kinds=validation.kinds(kinds))
+        notice = FeedEntry("restored", self._runtime.clock.time(), kinds=validation.kinds(kinds))
         now = seq_at(self._runtime.follower().store_time())
         seen = max((Node.decode(one).seen for one in self._runtime.store.nodes()), default=0)
         # Logins that were lost with the store may be out under numbers that nobody here has met:
@@ -142,7 +142,7 @@ class Revoking:
 
     def revoke(
         self,
-        notice: Notice,
+        notice: FeedEntry,
         changes: Sequence[Change] = (),
         entry_id: str | None = None,
         *,

@@ -1,4 +1,4 @@
-"""Recall: what this process remembers of texts that it has verified, bounded.
+"""Verified cache: what this process remembers of texts that it has verified, bounded.
 
 A seen text skips the signature and the record, never the view. Two generations of a plain
 dictionary: when the young one is full it becomes the old one, so that a lookup takes no lock
@@ -31,7 +31,7 @@ _UNKNOWN = float("-inf")
 _FRAME = 600
 
 
-class Seen:
+class Verified:
     """A verified text's token, and what is known of it since."""
 
     __slots__ = (
@@ -70,12 +70,12 @@ class Seen:
         self.spare: float | None = None
         #: The view's generation at which nothing covered it.
         self.checked = 0
-        #: The bytes that were counted for it; kept by :class:`Recall`, under its lock.
+        #: The bytes that were counted for it; kept by :class:`VerifiedTokens`, under its lock.
         self.weight = 0
 
 
-class Recall:
-    """Text → :class:`Seen`, for one process; *budget* are the bytes that it may take.
+class VerifiedTokens:
+    """Text → :class:`Verified`, for one process; *budget* are the bytes that it may take.
 
     What makes an entry worthless stands in the entry itself and is compared when it is used:
     whoever writes one down a moment too late does no harm, in whatever order threads run. Who
@@ -84,8 +84,8 @@ class Recall:
 
     def __init__(self, budget: int = TOKEN_CACHE) -> None:
         #: The young generation: to look there first, without a call.
-        self.young: dict[str, Seen] = {}
-        self._old: dict[str, Seen] = {}
+        self.young: dict[str, Verified] = {}
+        self._old: dict[str, Verified] = {}
         #: Another object whenever remembered answers must be asked again. (Not a number that is
         #: raised: of two threads that raise it at once, one would be overlooked.)
         self.doubts = object()
@@ -101,7 +101,7 @@ class Recall:
     def __len__(self) -> int:
         return len(self.young) + len(self._old)
 
-    def get(self, text: str, keys_generation: int) -> Seen | None:
+    def get(self, text: str, keys_generation: int) -> Verified | None:
         """What is remembered of *text*, if the keys are still those of then."""
         seen = self.young.get(text)
         if seen is None:
@@ -116,7 +116,7 @@ class Recall:
                 return None  # (Another thread was faster; it is verified once more.)
         return seen if seen.keys_generation == keys_generation else None
 
-    def put(self, text: str, seen: Seen) -> None:
+    def put(self, text: str, seen: Verified) -> None:
         """Remember *seen*, as heavy as it is now: again, after its record was read."""
         weight = weigh(text, seen.token)
         with self._lock:
@@ -128,7 +128,7 @@ class Recall:
             if weight * SHARE <= self._budget:
                 self._keep(text, seen)
 
-    def _keep(self, text: str, seen: Seen) -> None:
+    def _keep(self, text: str, seen: Verified) -> None:
         full = self._weights[True] + seen.weight > self._budget // 2
         if full or len(self.young) >= CAPACITY:
             self._old, self.young = self.young, {}

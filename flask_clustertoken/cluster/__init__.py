@@ -25,4 +25,4 @@ from .runtime import Readiness as Readiness
 from .runtime import runtimes as runtimes
 from .sightings import seen_lately as seen_lately
 from .strangers import Strangers as Strangers
-from .sweeper import Housekeeping as Housekeeping
+from .sweeper import Sweeper as Sweeper

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..revocations import Notice, Place
+from ..revocations import FeedEntry, Place
 from ..stores.base import ClusterStore
 from .nodes import Node
 from .publishing import Publisher
@@ -105,7 +105,7 @@ def confirm(
     if store.embedded:
         return Confirmation(seq, clock.monotonic() - start)
     entry_id = secrets.token_hex(16)
-    barrier = publisher.append(Notice("barrier", clock.time()), entry_id=entry_id)
+    barrier = publisher.append(FeedEntry("barrier", clock.time()), entry_id=entry_id)
     behind = _Behind(store, Place(barrier, entry_id))
     if runtime.active:
         runtime.follower().step()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ..errors import NodesTooOld
-from ..revocations import OLDEST_FORMAT, Notice
+from ..revocations import OLDEST_FORMAT, FeedEntry
 from ..stores.base import ClusterStore
 from .nodes import present
 
 
-def require_readers(store: ClusterStore, notice: Notice) -> None:
+def require_readers(store: ClusterStore, notice: FeedEntry) -> None:
     """:class:`NodesTooOld` where a live node would not understand *notice*.
 
     Asks the store only for what not every version reads. A node of an older version that starts

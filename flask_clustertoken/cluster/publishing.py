@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..revocations import Notice
+from ..revocations import FeedEntry
 from ..stores.base import Change, Entry
 from .forms import require_readers
 from .runtime import NodeRuntime
@@ -19,7 +19,7 @@ class Publisher:
 
     def append(
         self,
-        notice: Notice,
+        notice: FeedEntry,
         changes: Sequence[Change] = (),
         entry_id: str | None = None,
         *,

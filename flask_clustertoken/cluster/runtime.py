@@ -17,7 +17,7 @@ from .. import forks
 from ..clock import Clock, SystemClock
 from ..errors import ClusterTokenError, ConfigurationError
 from ..events import Events, NodeLeaving
-from ..revocations import Follower, FollowerThread, Hooks, View
+from ..revocations import Follower, Hooks, Runner, View
 from ..settings import PREFIX, Settings
 from ..stores import open_store
 from ..stores.base import ClusterStore
@@ -25,7 +25,7 @@ from ..tokens import Wire
 from .description import Description
 from .joining import Joining, forget_locks
 from .keys import key_ring, load_keys
-from .sweeper import Housekeeping
+from .sweeper import Sweeper
 
 logger = logging.getLogger("flask_clustertoken")
 
@@ -128,9 +128,9 @@ class NodeRuntime:
         #: What begins anew with each follower; whoever remembers answers adds itself.
         self.memories: list[Memory] = []
         self.description: Description | None = None
-        self.sweeper: Housekeeping | None = None
+        self.sweeper: Sweeper | None = None
         #: What takes the steps of the follower, where a thread does.
-        self.runner: FollowerThread | None = None
+        self.runner: Runner | None = None
         self._joining = Joining(
             self._joined, self._begin, self._first_round, lambda: self.store.timeout + 1
         )
@@ -165,7 +165,7 @@ class NodeRuntime:
             lifetime=self.settings.lifetime,
         )
         self._begin_to_remember()
-        self.sweeper = Housekeeping(self.store, follower, self.clock)
+        self.sweeper = Sweeper(self.store, follower, self.clock)
         return follower
 
     def _begin_to_remember(self) -> None:
@@ -176,7 +176,7 @@ class NodeRuntime:
         if self.active:
             follower.step()
             if self._threaded:
-                self.runner = FollowerThread(follower)
+                self.runner = Runner(follower)
                 self.runner.start()
             atexit.register(self.close)
         else:

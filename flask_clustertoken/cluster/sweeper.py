@@ -1,4 +1,4 @@
-"""House-keeping: sweeps up what is over, in small steps, by one node at a time.
+"""Sweeper: sweeps up what is over, in small steps, by one node at a time.
 
 Never needed for correctness: what is over is hidden long before it is deleted, and two nodes
 that both sweep do no harm. Only a node whose wall clock has agreed with the store's for a
@@ -14,7 +14,7 @@ from math import inf
 from ..backoff import share
 from ..clock import SKEW, Clock
 from ..errors import Conflict
-from ..revocations import Follower, Notice, mark_covers
+from ..revocations import FeedEntry, Follower, mark_covers
 from ..settings import STALENESS_LIMIT
 from ..stores import Lease
 from ..stores.base import PAGE, Change, ClusterStore, Delete, Entry, Purged, Put, Record
@@ -35,7 +35,7 @@ QUIET = STALENESS_LIMIT + SKEW
 
 LEASE = "lease/housekeeping"
 
-#: Up to which time of day things may be swept; see :meth:`Housekeeping.over`.
+#: Up to which time of day things may be swept; see :meth:`Sweeper.over`.
 SWEPT = "lease/swept-up-to"
 
 #: How much faster than time itself that may move: after an outage it has to catch up.
@@ -51,7 +51,7 @@ AT_ONCE = 100
 LOOKED_AT = 250
 
 
-class Housekeeping:
+class Sweeper:
     """One node's chores; :meth:`run` is cheap until something is due."""
 
     def __init__(self, store: ClusterStore, follower: Follower, clock: Clock) -> None:
@@ -65,7 +65,7 @@ class Housekeeping:
         # (Nodes that were started together do not look together.)
         self._next = clock.monotonic() + share(EVERY, 0.5)
         self._stood: dict[str, tuple[int, float]] = {}
-        self._sweeping: dict[int, Notice] = {}
+        self._sweeping: dict[int, FeedEntry] = {}
         self._cursor = ""
         self._unread = False
         self._ended_up_to = 0
@@ -156,7 +156,7 @@ class Housekeeping:
         """The numbers of *entries*, and of the marks that they say are swept."""
         for entry in entries:
             yield entry.seq
-            notice = Notice.decode(entry.body)
+            notice = FeedEntry.decode(entry.body)
             if notice.kind == "swept":
                 yield int(notice.value)
 
@@ -167,7 +167,7 @@ class Housekeeping:
     def _over(self, entry: Entry, before: float) -> bool:
         """The writer may not have known of the longest lifetime; this node's view does."""
         try:
-            notice = Notice.decode(entry.body)
+            notice = FeedEntry.decode(entry.body)
         except ValueError:
             return False
         until = notice.remembered_until(self.follower.view.longest(notice.at), entry.seq)
@@ -195,11 +195,11 @@ class Housekeeping:
         if self._unread:
             return
         for seq in unswept:
-            done = Notice("swept", self._clock.time(), value=float(seq))
+            done = FeedEntry("swept", self._clock.time(), value=float(seq))
             longest = self.follower.view.longest(done.at)
             self._store.append([done.entry(longest, f"swept-{seq}")])
 
-    def _covered(self, record: Record, unswept: Mapping[int, Notice]) -> bool:
+    def _covered(self, record: Record, unswept: Mapping[int, FeedEntry]) -> bool:
         try:
             token = from_record(record.value, None)
         except NewerForm:
@@ -224,7 +224,7 @@ class Housekeeping:
         for start in range(0, len(doomed), AT_ONCE):
             some = doomed[start : start + AT_ONCE]
             self._store.trim(some)
-            swept = [Notice("swept", now, value=float(one)) for one in some]
+            swept = [FeedEntry("swept", now, value=float(one)) for one in some]
             longest = view.longest(now)
             self._store.append(
                 [one.entry(longest, f"swept-{int(one.value)}") for one in swept], self._guard

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from ..errors import ClusterTokenError, Conflict, StoreError
-from ..revocations import Notice
+from ..revocations import FeedEntry
 from ..stores.base import PAGE, Batch, ClusterStore, Entry, Held, Record
 from ..tokens import from_record
 
@@ -165,7 +165,7 @@ def _feed(store: ClusterStore, after: int) -> Iterator[Batch]:
 
 def _is_seal(entry: Entry) -> bool:
     try:
-        return Notice.decode(entry.body).kind == "sealed"
+        return FeedEntry.decode(entry.body).kind == "sealed"
     except ValueError:
         return False  # of a newer version: copied as it is
 

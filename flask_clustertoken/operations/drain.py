@@ -1,4 +1,4 @@
-"""Departure: waits until nobody who follows a sealed store can accept a token any more.
+"""Drain: waits until nobody who follows a sealed store can accept a token any more.
 
 A node that has read the seal is stale for good. One that was cut off before may go on until its
 own lease runs out, and whoever revokes in the new store does not see it in that store's list. So
@@ -22,7 +22,7 @@ LOOK_EVERY = 0.1
 Progress = Callable[[list[Node], float, float], object]
 
 
-class Departure:
+class Drain:
     """The nodes of *store*, which was sealed (acknowledged to us) before this is made."""
 
     def __init__(self, store: ClusterStore, clock: Clock, seal: int) -> None:

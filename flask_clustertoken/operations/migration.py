@@ -22,11 +22,11 @@ from dataclasses import dataclass, field, replace
 from ..clock import SKEW, Clock
 from ..cluster import Node
 from ..errors import ClusterTokenError
-from ..revocations import Notice
+from ..revocations import FeedEntry
 from ..stores import Lease
 from ..stores.base import FORMAT, ClusterStore, Root
 from .copying import LEFT_BEHIND, TOO_LONG, Copy, MigrationIncomplete, Progress
-from .drain import Departure, never_certain
+from .drain import Drain, never_certain
 
 #: Held in the target by the one migration that fills it, each time for so many seconds.
 LEASE = "lease/migration"
@@ -112,7 +112,7 @@ class _Move:
                 self._seal()
             # (Asked for behind the seal, also where another process had sealed it.)
             head = self.source.head()
-            departure = Departure(self.source, self.clock, head)
+            departure = Drain(self.source, self.clock, head)
             self._copy_the_rest()
             departure.wait(self._say_who, wait)
             if not self.target.change_root(prepared, replace(prepared, state="open")):
@@ -192,7 +192,7 @@ class _Move:
     def _seal(self) -> None:
         open_root = self.source.root()
         sealed = replace(open_root, state="sealed", moved_to=self.target.url)
-        seal = Notice("sealed", self.clock.time(), extra={"moved_to": self.target.url})
+        seal = FeedEntry("sealed", self.clock.time(), extra={"moved_to": self.target.url})
         self.progress("sealing the source", 0, None)
         if open_root.state == "open" and not self.source.change_root(
             open_root, sealed, seal.entry(0.0)

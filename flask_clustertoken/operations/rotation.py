@@ -16,7 +16,7 @@ from ..authority import TokenAuthority
 from ..clock import SKEW
 from ..cluster import Node, present
 from ..errors import ClusterTokenError, ConfigurationError, Conflict
-from ..revocations import Notice
+from ..revocations import FeedEntry
 from ..settings import PREFIX, STALENESS_LIMIT
 from ..stores import Lease
 from ..stores.base import Add, ClusterStore, Put
@@ -352,7 +352,7 @@ class Rotation:
         once = Add(f"lease/keys-{ring.change}", b"", now + CHANGE_KEPT)
         put = Put(RING_KEY, ring_bytes(ring.states, ring.since, ring.change), None)
         try:
-            notice, conditions = Notice("keys", now), [*self._lease.needed(), once]
+            notice, conditions = FeedEntry("keys", now), [*self._lease.needed(), once]
             self._authority.publisher.append(notice, [*conditions, put])
         except Conflict as error:
             raise RotationRefused(

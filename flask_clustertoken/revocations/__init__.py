@@ -1,19 +1,19 @@
 """Revocations: what is no longer good, and how a node knows: the feed's entries and the view.
 
 Imports stores, tokens and what is below them. Others use the :class:`Follower`, which keeps this
-process's :class:`View`, and :class:`Notice`, which says what an entry of the feed means.
+process's :class:`View`, and :class:`FeedEntry`, which says what an entry of the feed means.
 """
 
 from __future__ import annotations
 
 from . import entry as entry
 from .entry import OLDEST_FORMAT as OLDEST_FORMAT
-from .entry import Notice as Notice
+from .entry import FeedEntry as FeedEntry
 from .follower import Follower as Follower
 from .locks import Lock as Lock
 from .locks import LockTarget as LockTarget
 from .reader import Hooks as Hooks
 from .reader import Place as Place
-from .runner import FollowerThread as FollowerThread
+from .runner import Runner as Runner
 from .view import View as View
 from .view import mark_covers as mark_covers

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..backoff import share
 from ..clock import Clock
-from .entry import LIFETIME_ANNOUNCED, Notice
+from .entry import LIFETIME_ANNOUNCED, FeedEntry
 from .reader import Reader
 
 
@@ -46,7 +46,7 @@ class Announcing:
             return
         day = int(now // (LIFETIME_ANNOUNCED / 2))
         at = day * LIFETIME_ANNOUNCED / 2
-        notice = Notice("lifetime", at, value=self._lifetime)
+        notice = FeedEntry("lifetime", at, value=self._lifetime)
         new = notice.entry(0.0, f"lifetime-{int(self._lifetime)}-{day}")
         seq = self._reader.store.append([new])[0]
         if seq > self._reader.view.applied:

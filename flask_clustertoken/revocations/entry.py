@@ -1,4 +1,4 @@
-"""Notice: what an entry of the feed says, and for how long it must be remembered.
+"""Feed entry: what an entry of the feed says, and for how long it must be remembered.
 
 It names ids, labels and subjects by their digests only (:mod:`~flask_clustertoken.tokens.digests`).
 """
@@ -61,7 +61,7 @@ TOKEN_KINDS = frozenset({"login", "api"})
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class FeedEntry:
     """One statement. *at* is the writer's wall clock, for retention only, never for order."""
 
     kind: Kind
@@ -92,7 +92,7 @@ class Notice:
         return json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
 
     @classmethod
-    def decode(cls, body: bytes) -> Notice:
+    def decode(cls, body: bytes) -> FeedEntry:
         """Raises :class:`ValueError` for what this version does not understand."""
         data = json.loads(body.decode())
         if not isinstance(data, dict) or not isinstance(data.get("format"), int):

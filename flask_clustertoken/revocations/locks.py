@@ -13,7 +13,7 @@ from math import inf
 
 from ..stores import time_of
 from ..tokens import Token, view_keys
-from .entry import Notice
+from .entry import FeedEntry
 
 #: What a lock is for: the digests that it matches, and the kinds of token.
 LockTarget = tuple[tuple[int, ...], tuple[str, ...]]
@@ -58,7 +58,7 @@ class Lock:
         return token.kind == "login" and token.since < self.seq and self.matches(token, keys)
 
 
-def lock_of(seq: int, notice: Notice, kept_until: float | None = None) -> Lock:
+def lock_of(seq: int, notice: FeedEntry, kept_until: float | None = None) -> Lock:
     """The lock that *notice*, entry number *seq*, sets."""
     return Lock(
         notice.number(seq),

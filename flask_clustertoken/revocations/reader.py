@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..errors import StoreError, StoreNotOpen, StoreUnavailable
 from ..events import Events, RevocationApplied
 from ..stores.base import FORMAT, Batch, ClusterStore, Entry, Root
-from .entry import LIFETIME_ANNOUNCED, REVOKING, Notice
+from .entry import LIFETIME_ANNOUNCED, REVOKING, FeedEntry
 from .view import View, mark_covers
 
 logger = logging.getLogger("flask_clustertoken")
@@ -30,7 +30,7 @@ PAGES_AT_ONCE = 10_000
 SNAPSHOTS = 3
 
 #: The number of a revocation, and what it says.
-Learnt = tuple[int, Notice]
+Learnt = tuple[int, FeedEntry]
 
 
 class Place(NamedTuple):
@@ -259,16 +259,16 @@ class Reader:
         for one in new:
             self._tell(*one)
 
-    def _tell(self, seq: int, notice: Notice) -> None:
+    def _tell(self, seq: int, notice: FeedEntry) -> None:
         # Outside all locks: a listener may judge tokens, and read on in doing so.
         self._events.announce(
             RevocationApplied(seq, notice, lambda token: mark_covers(seq, notice, token))
         )
 
-    def learn_entry(self, entry: Entry) -> Notice:
+    def learn_entry(self, entry: Entry) -> FeedEntry:
         """What *entry* says, taken into the view. Raises :class:`UnreadableEntry`."""
         try:
-            notice = Notice.decode(entry.body)
+            notice = FeedEntry.decode(entry.body)
             self.view.learn(entry, notice)
             if notice.kind == "lifetime":
                 self.announced[notice.value] = (entry.seq, notice.at + LIFETIME_ANNOUNCED)
@@ -280,7 +280,7 @@ class Reader:
                 f"{str(error) or type(error).__name__}"
             ) from error
 
-    def learn_own(self, entry: Entry, notice: Notice) -> None:
+    def learn_own(self, entry: Entry, notice: FeedEntry) -> None:
         """Take in an entry of our own that was just acknowledged.
 
         It never moves the position: entries before it may still be unread.

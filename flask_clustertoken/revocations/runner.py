@@ -1,4 +1,4 @@
-"""Heart: the thread around a follower. Wait, step, wait."""
+"""Runner: the thread around a follower. Wait, step, wait."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger("flask_clustertoken")
 LONGEST_PAUSE = 30.0
 
 
-class FollowerThread:
+class Runner:
     """The thread around a follower: wait, step, wait."""
 
     def __init__(self, follower: Follower) -> None:

@@ -15,11 +15,11 @@ from ..stores.base import Entry
 from ..tokens import Token, view_keys
 from ..tokens import digest as digest_of
 from .digest_table import ALWAYS, NEVER, DigestTable
-from .entry import LIFETIME_ANNOUNCED, Notice
+from .entry import LIFETIME_ANNOUNCED, FeedEntry
 from .locks import Lock, Locks, lock_of
 
 
-def mark_covers(seq: int, notice: Notice, token: Token) -> bool:
+def mark_covers(seq: int, notice: FeedEntry, token: Token) -> bool:
     """Whether the one revocation *notice*, number *seq*, covers *token*.
 
     A lock covers whatever it matches, whenever issued: it was in force when it was learnt.
@@ -71,7 +71,7 @@ class View:
         self._realm = {"login": 0, "api": 0}
         self._not_before = {"login": 0.0, "api": 0.0}
         self._lifetimes: dict[float, float] = {}
-        self._unswept: dict[int, Notice] = {}
+        self._unswept: dict[int, FeedEntry] = {}
         self._locks = Locks()
 
     def __len__(self) -> int:
@@ -110,7 +110,7 @@ class View:
                     longest = one
         return longest
 
-    def learn(self, entry: Entry, notice: Notice) -> None:
+    def learn(self, entry: Entry, notice: FeedEntry) -> None:
         """Take in one entry; again is fine. Never moves :attr:`applied`."""
         with self.lock:
             self._learn(entry, notice)
@@ -122,7 +122,7 @@ class View:
             self._locks.begin_anew()
             self.generation += 1
 
-    def _learn(self, entry: Entry, notice: Notice) -> None:
+    def _learn(self, entry: Entry, notice: FeedEntry) -> None:
         seq = entry.seq
         kind = notice.kind
         if kind == "lifetime":
@@ -150,7 +150,7 @@ class View:
                 self.restored = max(self.restored, notice.number(seq))
             self.generation += 1
 
-    def _lock(self, entry: Entry, notice: Notice, until: int) -> None:
+    def _lock(self, entry: Entry, notice: FeedEntry, until: int) -> None:
         lock = lock_of(entry.seq, notice, None if until == NEVER else float(until))
         if "login" in notice.kinds and not lock.except_labels:
             # What it has ended stays so when it stands no more, and longer than its entry may.
@@ -163,18 +163,18 @@ class View:
         self._locks.learn(lock)
         # (Last: whoever sees the new generation finds it.)
 
-    def _marked_until(self, entry: Entry, notice: Notice) -> int:
+    def _marked_until(self, entry: Entry, notice: FeedEntry) -> int:
         """Until then a mark of this very moment over logins is remembered."""
-        mark = Notice("realm", notice.at, kinds=("login",))
+        mark = FeedEntry("realm", notice.at, kinds=("login",))
         return int(mark.remembered_until(self.longest(notice.at), entry.seq) or 0) + 1
 
-    def _until(self, entry: Entry, notice: Notice) -> int:
+    def _until(self, entry: Entry, notice: FeedEntry) -> int:
         known = notice.remembered_until(self.longest(notice.at), entry.seq)
         if known is None or entry.keep_until is None:
             return NEVER
         return min(NEVER, int(max(known, entry.keep_until)) + 1)
 
-    def _cover(self, seq: int, notice: Notice, until: int) -> None:
+    def _cover(self, seq: int, notice: FeedEntry, until: int) -> None:
         if notice.kind in ("ids", "labels"):
             for key in notice.digests:
                 self._table.learn(key, ALWAYS, until)
@@ -188,7 +188,7 @@ class View:
             for kind in notice.kinds:
                 self._realm[kind] = max(self._realm[kind], seq)
 
-    def _settle(self, seq: int, entry: Entry, swept: Notice) -> None:
+    def _settle(self, seq: int, entry: Entry, swept: FeedEntry) -> None:
         self._locks.forget(seq)
         mark = self._unswept.pop(seq, None)
         if mark is None:
@@ -197,7 +197,7 @@ class View:
         for key in mark.digests:
             self._table.settle(key, seq, min(NEVER, int(until) + 1))
 
-    def unswept(self) -> dict[int, Notice]:
+    def unswept(self) -> dict[int, FeedEntry]:
         """Marks over tokens that never expire whose records are not known to be deleted."""
         with self.lock:
             return dict(self._unswept)

@@ -11,7 +11,7 @@ from flask_clustertoken.clock import SKEW
 from flask_clustertoken.errors import (
     StoreUnavailable,
 )
-from flask_clustertoken.revocations import Notice
+from flask_clustertoken.revocations import FeedEntry
 from flask_clustertoken.stores.base import NewEntry, Record
 from flask_clustertoken.tokens import RING_KEY, fingerprint, new_id, ring_bytes
 from tests.doubles import DAY, SECRET, Cluster, reason, store_of
@@ -141,7 +141,7 @@ def test_accepting_when_stale_ends_where_the_view_is_known_to_be_of_no_use(
     cluster.step()
     store, shelf = store_of(node), cluster.shelf
     if known == "sealed":
-        seal = Notice("sealed", cluster.clock.time(), extra={"moved_to": "x:"}).entry(0.0)
+        seal = FeedEntry("sealed", cluster.clock.time(), extra={"moved_to": "x:"}).entry(0.0)
         store.change_root(shelf.root, replace(shelf.root, state="sealed"), seal)
     elif known == "sealed in the root alone":
         store.change_root(shelf.root, replace(shelf.root, state="sealed"))
@@ -262,11 +262,11 @@ def test_a_change_of_keys_empties_what_was_seen(cluster: Cluster) -> None:
 
 def test_new_states_of_keys_arrive_by_the_feed(cluster: Cluster) -> None:
     """A notice of the keys makes every node read their states."""
-    from flask_clustertoken.revocations import Notice
+    from flask_clustertoken.revocations import FeedEntry
 
     node, other = (cluster.node(SECRET=[SECRET, "n" * 40]) for _ in range(2))
     cluster.step()
     store_of(node).put(RING_KEY, ring_bytes({fingerprint("n" * 40): "signing"}), None)
-    node.publisher.append(Notice("keys", cluster.clock.time()))
+    node.publisher.append(FeedEntry("keys", cluster.clock.time()))
     cluster.step()
     assert {one.keys.signing()[0] for one in (node, other)} == {fingerprint("n" * 40)}

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from flask_clustertoken.authority import TokenAuthority
-from flask_clustertoken.authority.verified_cache import Recall, Seen
+from flask_clustertoken.authority.verified_cache import Verified, VerifiedTokens
 from flask_clustertoken.clock import SKEW
 from flask_clustertoken.cluster import Node
 from flask_clustertoken.cluster.joining import building
 from flask_clustertoken.errors import ConfigurationError, StoreUnavailable
 from flask_clustertoken.events import NodeFresh, RevocationApplied
-from flask_clustertoken.revocations import Notice
+from flask_clustertoken.revocations import FeedEntry
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores.base import NewEntry, Put
 from flask_clustertoken.stores.memory import Shelf
@@ -42,7 +42,7 @@ def two_keys(host: Cluster) -> tuple[TokenAuthority, TokenAuthority]:
 
 def drop_the_first(node: TokenAuthority) -> None:
     ring = ring_bytes({fingerprint(FIRST): "dropped", fingerprint(SECOND): "signing"})
-    node.publisher.append(Notice("keys", node.clock.time()), [Put(RING_KEY, ring, None)])
+    node.publisher.append(FeedEntry("keys", node.clock.time()), [Put(RING_KEY, ring, None)])
 
 
 # -- the first round -------------------------------------------------------------------
@@ -169,17 +169,17 @@ def test_a_key_that_is_dropped_while_it_signs_leaves_nothing_behind(host: Cluste
     assert reason(two.authenticate(issued.text)) == "invalid"
 
 
-def remembered(keys_generation: int = 1) -> Seen:
+def remembered(keys_generation: int = 1) -> Verified:
     token = Token(new_id("a"), "a", "login", 1, 1, 2)
-    return Seen(token, recorded=True, ends_at=2.0, keys_generation=keys_generation)
+    return Verified(token, recorded=True, ends_at=2.0, keys_generation=keys_generation)
 
 
 def test_a_doubt_reaches_what_is_just_being_moved() -> None:
     """An entry on its way from the old generation to the young one is doubted like the rest."""
-    made, one = Recall(), remembered()
+    made, one = VerifiedTokens(), remembered()
     one.known_until, one.doubts = 1e9, made.doubts
 
-    class Moving(dict[str, Seen]):
+    class Moving(dict[str, Verified]):
         def pop(self, *key: Any) -> Any:
             found = super().pop(*key)
             made.doubt()
@@ -425,7 +425,7 @@ def test_a_damaged_note_of_last_use_harms_nobody(host: Cluster) -> None:
 
 def kept(cluster: Cluster, kind: str) -> float:
     """The end of the newest entry of *kind*, as its writer knew it."""
-    found = [one for one in cluster.shelf.entries if Notice.decode(one.body).kind == kind]
+    found = [one for one in cluster.shelf.entries if FeedEntry.decode(one.body).kind == kind]
     assert found[-1].keep_until is not None
     return found[-1].keep_until
 

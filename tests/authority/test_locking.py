@@ -13,7 +13,7 @@ from flask_clustertoken.cluster import Node
 from flask_clustertoken.cluster.sweeper import DAY
 from flask_clustertoken.errors import Locked, NodesTooOld
 from flask_clustertoken.events import RevocationApplied
-from flask_clustertoken.revocations import Notice, entry
+from flask_clustertoken.revocations import FeedEntry, entry
 from flask_clustertoken.tokens import UNNUMBERED, Refusal, Token
 from tests.doubles import Cluster, reason, store_of
 
@@ -276,11 +276,11 @@ def test_nothing_is_written_that_a_live_node_does_not_read(
     assert new.locking.locks() == []
     assert len(cluster.shelf.entries) == before
     new.revoke_subject("alice")
-    assert Notice.decode(cluster.shelf.entries[-1].body).format == 1
+    assert FeedEntry.decode(cluster.shelf.entries[-1].body).format == 1
 
     old.close()
     new.locking.lock(subject="alice")
-    assert Notice.decode(cluster.shelf.entries[-1].body).format == 2
+    assert FeedEntry.decode(cluster.shelf.entries[-1].body).format == 2
 
 
 def test_a_node_that_does_not_know_locks_is_stale_never_open(
@@ -305,7 +305,7 @@ def test_a_lock_and_its_unlock_are_swept_when_they_are_over(cluster: Cluster) ->
     cluster.step()
 
     def kinds() -> list[str]:
-        said = [Notice.decode(found.body).kind for found in cluster.shelf.entries]
+        said = [FeedEntry.decode(found.body).kind for found in cluster.shelf.entries]
         return [kind for kind in said if kind in ("lock", "unlock")]
 
     sweeper = one.runtime.sweeper

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from flask_clustertoken.authority.authentication import Authentication
-from flask_clustertoken.authority.verified_cache import Recall
+from flask_clustertoken.authority.verified_cache import VerifiedTokens
 from flask_clustertoken.authority.writing import Writing
-from flask_clustertoken.cluster import Housekeeping, Node
+from flask_clustertoken.cluster import Node, Sweeper
 from flask_clustertoken.cluster.sweeper import DAY
 from flask_clustertoken.errors import HeadMoved
-from flask_clustertoken.revocations import Follower, Notice, View
+from flask_clustertoken.revocations import FeedEntry, Follower, View
 from flask_clustertoken.revocations.reader import Place, Reader
 from flask_clustertoken.stores.base import HeadIs
 from flask_clustertoken.tokens import Wire
@@ -59,12 +59,12 @@ def compare_with_the_current_lease(patch: pytest.MonkeyPatch) -> None:
 def skip_what_is_unreadable(patch: pytest.MonkeyPatch) -> None:
     learn = Reader.learn_entry
 
-    def broken(self: Any, entry: Any) -> Notice:
+    def broken(self: Any, entry: Any) -> FeedEntry:
         try:
             return learn(self, entry)
         except Exception:
             self.advance(entry.seq, self.era)
-            return Notice("barrier", 0.0)
+            return FeedEntry("barrier", 0.0)
 
     patch.setattr(Reader, "learn_entry", broken)
 
@@ -91,18 +91,18 @@ def own_moves_the_position(patch: pytest.MonkeyPatch) -> None:
 
 def forget_by_the_shorter(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(View, "longest", lambda self, now: min(self._lifetimes, default=0.0))
-    patch.setattr(Notice, "remembered_until", _short)
+    patch.setattr(FeedEntry, "remembered_until", _short)
 
 
-def _short(self: Notice, longest: float, seq: int = 0) -> float | None:
+def _short(self: FeedEntry, longest: float, seq: int = 0) -> float | None:
     return self.at + longest
 
 
 def believe_the_writer(patch: pytest.MonkeyPatch) -> None:
-    remembered = Notice.remembered_until
+    remembered = FeedEntry.remembered_until
     patch.setattr(Follower, "store_time", lambda self: self._clock.time())
     patch.setattr(
-        Notice, "remembered_until", lambda self, longest, seq=0: remembered(self, longest)
+        FeedEntry, "remembered_until", lambda self, longest, seq=0: remembered(self, longest)
     )
 
 
@@ -206,7 +206,7 @@ BITES: list[tuple[str, Patch, Test]] = [
     ),
     (
         "a gap forgets no answers",
-        put(Recall, "doubt", lambda self: None),
+        put(VerifiedTokens, "doubt", lambda self: None),
         test_follower.test_a_gap_forgets_remembered_answers,
     ),
     ("the old epoch is believed", believe_the_old_epoch, in_a_replaced_store),
@@ -240,7 +240,7 @@ BITES: list[tuple[str, Patch, Test]] = [
     ),
     (
         "the broom believes the clock",
-        put(Housekeeping, "over", lambda self: self._clock.time() - DAY),
+        put(Sweeper, "over", lambda self: self._clock.time() - DAY),
         lambda cluster: test_sweeper.test_a_clock_that_wakes_a_month_ahead_deletes_nothing(
             cluster, "after"
         ),

@@ -11,7 +11,7 @@ import pytest
 
 from flask_clustertoken import backoff
 from flask_clustertoken.errors import StoreUnavailable
-from flask_clustertoken.revocations import FollowerThread, runner
+from flask_clustertoken.revocations import Runner, runner
 from flask_clustertoken.revocations.entry import LIFETIME_ANNOUNCED
 from flask_clustertoken.stores.base import NewEntry
 from tests.doubles import Cluster, WatchedStore, store_of
@@ -59,7 +59,7 @@ def test_in_trouble_nothing_that_happens_is_a_reason_to_try(
     wake = SimpleNamespace(wait=wait, clear=lambda: None, set=lambda: None)
     monkeypatch.setattr(follower, "wake", wake)
     monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    thread = FollowerThread(follower)
+    thread = Runner(follower)
     assert thread._waited(3.0, True)
     assert now[0] == 3.0
     assert thread._waited(3.0, False)
@@ -118,7 +118,7 @@ def test_nodes_that_began_together_do_not_vouch_together(cluster: Cluster) -> No
 def test_threads_of_a_heart_end_when_told(cluster: Cluster) -> None:
     """Also in the middle of a long pause."""
     follower = cluster.node().follower()
-    thread = FollowerThread(follower)
+    thread = Runner(follower)
     waiting = threading.Thread(target=thread._waited, args=(60.0, True))
     waiting.start()
     thread.stop()

@@ -8,7 +8,7 @@ from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.cluster.sweeper import EVERY, QUIET, STEADY
 from flask_clustertoken.errors import StoreUnavailable
-from flask_clustertoken.revocations import Notice
+from flask_clustertoken.revocations import FeedEntry
 from flask_clustertoken.revocations.entry import BRIEF, SHORT_MEMORY
 from flask_clustertoken.stores.base import NewEntry, Record
 from tests.doubles import DAY, Cluster, WatchedStore, reason, store_of
@@ -22,7 +22,7 @@ def keep_house(cluster: Cluster, *nodes: TokenAuthority, rounds: int = 3) -> Non
 
 
 def kinds(cluster: Cluster) -> list[str]:
-    return [Notice.decode(one.body).kind for one in cluster.shelf.entries]
+    return [FeedEntry.decode(one.body).kind for one in cluster.shelf.entries]
 
 
 def steady(cluster: Cluster) -> None:
@@ -92,7 +92,7 @@ def test_entries_are_trimmed_a_day_after_their_memory(cluster: Cluster) -> None:
     issued = node.issue_login("alice")
     node.revoke_ids([issued.token.id])
     node.revoke_labels(["x"])
-    node.publisher.append(Notice("barrier", cluster.clock.time()))
+    node.publisher.append(FeedEntry("barrier", cluster.clock.time()))
     cluster.clock.advance(SHORT_MEMORY + BRIEF)
     keep_house(cluster)
     assert {"ids", "labels", "barrier"} <= set(kinds(cluster))
@@ -232,9 +232,9 @@ def test_what_is_not_over_holds_up_nothing_behind_it(cluster: Cluster, seconds: 
     store = store_of(longer)
     now = cluster.clock.time()
     for number in range(1200):
-        mark = Notice("labels", now, (number,))
+        mark = FeedEntry("labels", now, (number,))
         store.append([NewEntry(f"mark-{number}", mark.encode(), now + 60)])
-    store.append([NewEntry("id", Notice("ids", now, (5,), recorded=True).encode(), now + 7200)])
+    store.append([NewEntry("id", FeedEntry("ids", now, (5,), recorded=True).encode(), now + 7200)])
     steady(cluster)
     cluster.clock.advance(2 * DAY)
     slow_down(cluster, store, "ended", seconds)
@@ -318,7 +318,7 @@ def test_a_sweep_that_another_one_finished_is_over(cluster: Cluster) -> None:
         node.follower().step()
         cluster.clock.advance(1)
     (seq,) = node.follower().view.unswept()
-    done = Notice("swept", cluster.clock.time(), value=float(seq))
+    done = FeedEntry("swept", cluster.clock.time(), value=float(seq))
     store_of(other).append([done.entry(0.0, f"swept-{seq}")])
     node.follower().step()
     before = store_of(node).calls["nodes"]

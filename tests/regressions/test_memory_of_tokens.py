@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from flask_clustertoken.authority import verified_cache
-from flask_clustertoken.authority.verified_cache import Recall, Seen, weigh
+from flask_clustertoken.authority.verified_cache import Verified, VerifiedTokens, weigh
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.settings import Settings
@@ -45,8 +45,8 @@ def a_token(claims: dict[str, Any], number: int = 0) -> Token:
     )  # fmt: skip
 
 
-def seen(claims: dict[str, Any] | None = None) -> Seen:
-    return Seen(a_token(claims or {}), recorded=True, ends_at=2.0, keys_generation=1)
+def seen(claims: dict[str, Any] | None = None) -> Verified:
+    return Verified(a_token(claims or {}), recorded=True, ends_at=2.0, keys_generation=1)
 
 
 def test_what_is_looked_up_again_and_again_does_not_outgrow_the_capacity(
@@ -54,7 +54,7 @@ def test_what_is_looked_up_again_and_again_does_not_outgrow_the_capacity(
 ) -> None:
     """All that is known is asked for after each new text: two generations, not more."""
     monkeypatch.setattr(verified_cache, "CAPACITY", 20)
-    made = Recall()
+    made = VerifiedTokens()
     for number in range(200):
         made.put(f"text-{number}", seen())
         for known in range(number + 1):
@@ -65,9 +65,9 @@ def test_what_is_looked_up_again_and_again_does_not_outgrow_the_capacity(
 @pytest.mark.parametrize("claims", CLAIMS, ids=["none", "few", "a list", "a tree"])
 def test_the_bytes_are_bounded(claims: dict[str, Any]) -> None:
     """However large the claims: what is counted stays within what may be spent."""
-    made, token = Recall(8_000_000), a_token(claims)
+    made, token = VerifiedTokens(8_000_000), a_token(claims)
     for number in range(200 if len(json.dumps(claims)) > 1000 else 12_000):
-        entry = Seen(token, recorded=True, ends_at=2.0, keys_generation=1)
+        entry = Verified(token, recorded=True, ends_at=2.0, keys_generation=1)
         made.put(f"text-{number}", entry)
         made.get(f"text-{number // 2}", 1)
         assert made.weight <= 8_000_000
@@ -85,7 +85,7 @@ def test_the_bytes_are_counted_honestly(claims: dict[str, Any]) -> None:
         api_prefix="ctk",
     )
     tokens = [a_token(claims, number) for number in range(many)]
-    made, texts = Recall(2**40), [(wire.write(one), to_record(one, 0.0)) for one in tokens]
+    made, texts = VerifiedTokens(2**40), [(wire.write(one), to_record(one, 0.0)) for one in tokens]
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
@@ -93,7 +93,7 @@ def test_the_bytes_are_counted_honestly(claims: dict[str, Any]) -> None:
             text = (text + " ")[:-1]
             token = wire.read(text, "login")
             assert isinstance(token, Token)
-            entry = Seen(token, recorded=True, ends_at=1e9 + 0.5, keys_generation=1)
+            entry = Verified(token, recorded=True, ends_at=1e9 + 0.5, keys_generation=1)
             known = with_record(token, from_record(record, token.expires_at))
             assert known is not None
             entry.token = known
@@ -107,7 +107,7 @@ def test_the_bytes_are_counted_honestly(claims: dict[str, Any]) -> None:
 
 def test_what_takes_a_large_share_is_not_kept() -> None:
     """One visitor with a megabyte of claims pushes nobody out."""
-    made = Recall(300_000)
+    made = VerifiedTokens(300_000)
     made.put("light", seen())
     made.put("heavy", seen(CLAIMS[2]))
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from flask_clustertoken.authority.verified_cache import Recall
+from flask_clustertoken.authority.verified_cache import VerifiedTokens
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.events import NodeFresh, NodeStale
-from flask_clustertoken.revocations import Follower, Notice, View
+from flask_clustertoken.revocations import FeedEntry, Follower, View
 from flask_clustertoken.stores.base import Entry
 from flask_clustertoken.tokens import RING_KEY, KeyRing, KeyState, fingerprint, ring_bytes
 from tests.doubles import SECRET, Cluster, store_of
@@ -40,7 +40,7 @@ def in_thread(work: Callable[[], object], patience: float = 0.2) -> threading.Th
 
 
 def announce(view: View, value: float) -> None:
-    notice = Notice("lifetime", 1.0, value=value)
+    notice = FeedEntry("lifetime", 1.0, value=value)
     view.learn(Entry(int(value), 0, str(value), notice.encode(), None), notice)
 
 
@@ -122,7 +122,7 @@ def test_no_generation_of_the_keys_comes_again() -> None:
 
 def test_two_doubts_at_once_are_both_heard() -> None:
     """An answer asked for between two doubts is doubted by the second one."""
-    recall = Recall()
+    recall = VerifiedTokens()
     met = set()
     for _ in range(3):
         recall.doubt()
@@ -198,7 +198,7 @@ def test_what_is_remembered_is_counted_right_by_many_threads() -> None:
     """However threads put, move and clear: the weight is that of what is there."""
     from tests.authority.test_verified_cache import seen
 
-    recall = Recall(1_000_000)
+    recall = VerifiedTokens(1_000_000)
 
     def work() -> None:
         for number in range(400):

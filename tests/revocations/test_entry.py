@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_clustertoken.clock import SKEW
-from flask_clustertoken.revocations import Notice
+from flask_clustertoken.revocations import FeedEntry
 from flask_clustertoken.revocations.entry import KINDS, LIFETIME_ANNOUNCED, SHORT_MEMORY
 from flask_clustertoken.settings import RECORD_CACHE_LIMIT, STALENESS_LIMIT
 from flask_clustertoken.stores.base import CALL_TIMEOUT
@@ -32,8 +32,8 @@ def test_a_notice_round_trips(
     kind: str, at: float, marks: list[int], kinds: list[str], value: float, recorded: bool
 ) -> None:
     """What was written is read, for each kind and any digest of 64 bits."""
-    notice = Notice(kind, at, tuple(marks), tuple(kinds), value, recorded)  # type: ignore[arg-type]
-    assert Notice.decode(notice.encode()) == notice
+    notice = FeedEntry(kind, at, tuple(marks), tuple(kinds), value, recorded)  # type: ignore[arg-type]
+    assert FeedEntry.decode(notice.encode()) == notice
 
 
 @pytest.mark.parametrize(
@@ -57,19 +57,19 @@ def test_a_notice_round_trips(
 def test_what_is_not_understood_is_never_half_read(body: bytes) -> None:
     """An unknown kind, a higher form or wrong types are one error, so that nobody skips it."""
     with pytest.raises(ValueError):  # noqa: PT011 - any of them is the same to a follower
-        Notice.decode(body)
+        FeedEntry.decode(body)
 
 
 def test_the_feed_holds_no_id_in_clear() -> None:
     """Whoever reads the feed learns neither ids, labels nor subjects."""
-    body = Notice("ids", AT, digests("id", ["the-token-id"])).encode()
+    body = FeedEntry("ids", AT, digests("id", ["the-token-id"])).encode()
     assert b"the-token-id" not in body
     assert digest("id", "x") != digest("label", "x")
 
 
 def test_a_recorded_id_is_remembered_short() -> None:
     """Its record went in the same step: longer than any remembered "alive" is enough."""
-    notice = Notice("ids", AT, (1,), recorded=True)
+    notice = FeedEntry("ids", AT, (1,), recorded=True)
     until = notice.remembered_until(WEEK)
     assert until == AT + SHORT_MEMORY
     assert SHORT_MEMORY >= RECORD_CACHE_LIMIT + CALL_TIMEOUT + STALENESS_LIMIT + SKEW
@@ -78,13 +78,13 @@ def test_a_recorded_id_is_remembered_short() -> None:
 @pytest.mark.parametrize("kind", ["ids", "labels", "subject", "realm", "restored"])
 def test_everything_else_is_remembered_long(kind: str) -> None:
     """As long as any token that it may cover, a stale view and the skew of the clocks."""
-    notice = Notice(kind, AT, (1,), ("login",))  # type: ignore[arg-type]
+    notice = FeedEntry(kind, AT, (1,), ("login",))  # type: ignore[arg-type]
     assert notice.remembered_until(WEEK) == AT + WEEK + STALENESS_LIMIT + SKEW
 
 
 def test_a_time_to_come_counts_from_there() -> None:
     """A not-before time in the future is remembered from that time on."""
-    notice = Notice("not_before", AT, kinds=("login",), value=AT + 1000)
+    notice = FeedEntry("not_before", AT, kinds=("login",), value=AT + 1000)
     until = notice.remembered_until(WEEK)
     assert until == AT + 1000 + WEEK + STALENESS_LIMIT + SKEW
 
@@ -92,14 +92,14 @@ def test_a_time_to_come_counts_from_there() -> None:
 @pytest.mark.parametrize("kind", ["subject", "realm", "not_before", "restored"])
 def test_a_mark_over_api_tokens_has_no_end_of_its_own(kind: str) -> None:
     """Tokens that never expire are covered until a sweep is recorded as complete."""
-    notice = Notice(kind, AT, (1,), ("login", "api"))  # type: ignore[arg-type]
+    notice = FeedEntry(kind, AT, (1,), ("login", "api"))  # type: ignore[arg-type]
     assert notice.remembered_until(WEEK) is None
-    assert Notice("sealed", AT).remembered_until(WEEK) is None
+    assert FeedEntry("sealed", AT).remembered_until(WEEK) is None
 
 
 def test_the_number_tells_the_append_where_the_writer_was_early() -> None:
     """A writer suspended before its append named an earlier moment; the number knows better."""
-    notice = Notice("labels", AT, (1,))
+    notice = FeedEntry("labels", AT, (1,))
     late = notice.remembered_until(WEEK, int((AT + 500) * 1e6))
     assert late == pytest.approx(AT + 500 + WEEK + STALENESS_LIMIT + SKEW)
     assert notice.remembered_until(WEEK, 5) == notice.remembered_until(WEEK)
@@ -107,7 +107,7 @@ def test_the_number_tells_the_append_where_the_writer_was_early() -> None:
 
 def test_an_announced_lifetime_outlives_the_tokens_made_with_it() -> None:
     """Tokens may be made until the announcement ends, and live as long as it says from there."""
-    notice = Notice("lifetime", AT, value=WEEK)
+    notice = FeedEntry("lifetime", AT, value=WEEK)
     until = notice.remembered_until(0.0)
     assert until is not None
     assert until >= AT + LIFETIME_ANNOUNCED + WEEK + SKEW
@@ -115,7 +115,7 @@ def test_an_announced_lifetime_outlives_the_tokens_made_with_it() -> None:
 
 def test_each_append_has_its_own_id() -> None:
     """Two notices alike are two entries, unless the caller names them."""
-    notice = Notice("labels", AT, (1,))
+    notice = FeedEntry("labels", AT, (1,))
     assert notice.entry(WEEK).id != notice.entry(WEEK).id
     assert notice.entry(WEEK, "mine").id == "mine"
     assert json.loads(notice.entry(WEEK).body)["kind"] == "labels"

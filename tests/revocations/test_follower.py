@@ -13,7 +13,7 @@ from flask_clustertoken.clock import SKEW, ManualClock
 from flask_clustertoken.cluster import Node, Revocation
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.events import NodeFresh, NodeStale, RevocationApplied
-from flask_clustertoken.revocations import Notice
+from flask_clustertoken.revocations import FeedEntry
 from flask_clustertoken.revocations.entry import LIFETIME_ANNOUNCED
 from flask_clustertoken.stores.base import Batch, NewEntry, Put, Root
 from flask_clustertoken.tokens import RING_KEY, ring_bytes
@@ -176,7 +176,7 @@ def test_an_unreadable_entry_makes_stale_and_is_not_skipped(cluster: Cluster) ->
     cluster.step()
     position = node.follower().view.applied
     store_of(other).append([NewEntry("newer", b'{"format":9,"kind":"ids"}', None)])
-    store_of(other).append([NewEntry("after", Notice("labels", 1.0, (5,)).encode(), None)])
+    store_of(other).append([NewEntry("after", FeedEntry("labels", 1.0, (5,)).encode(), None)])
     for _ in range(3):
         node.follower().step()
         cluster.clock.advance(1)
@@ -190,7 +190,7 @@ def test_a_sealed_store_makes_stale_for_good(cluster: Cluster) -> None:
     node = cluster.node()
     issued = node.issue_login("alice")
     root = store_of(node).root()
-    seal = Notice("sealed", cluster.clock.time(), extra={"moved_to": "zookeeper://z"})
+    seal = FeedEntry("sealed", cluster.clock.time(), extra={"moved_to": "zookeeper://z"})
     store_of(node).change_root(root, Root(root.epoch, "sealed", "zookeeper://z"), seal.entry(0.0))
     node.follower().step()
     assert reason(node.authenticate(issued.text)) == "stale"
@@ -463,7 +463,7 @@ def test_the_lifetime_is_announced_before_a_token_is_made_with_it(cluster: Clust
         node.issue_login("alice")
     store_of(node).heal()
     assert node.issue_login("alice")
-    announced = [Notice.decode(one.body) for one in cluster.shelf.entries]
+    announced = [FeedEntry.decode(one.body) for one in cluster.shelf.entries]
     assert [one.value for one in announced if one.kind == "lifetime"] == [7 * 86_400.0]
 
 
@@ -474,7 +474,7 @@ def test_the_lifetime_is_announced_again_in_time(cluster: Cluster) -> None:
         cluster.step(node, other)
         assert node.follower().lifetime_announced()
         cluster.clock.advance(LIFETIME_ANNOUNCED / 4)
-    kinds = [Notice.decode(one.body).kind for one in cluster.shelf.entries]
+    kinds = [FeedEntry.decode(one.body).kind for one in cluster.shelf.entries]
     assert 5 <= kinds.count("lifetime") <= 6
 
 
@@ -567,7 +567,7 @@ def test_a_change_of_the_keys_is_read_although_the_store_failed_once(cluster: Cl
     assert other.authenticate(issued.text)
     (key,) = node.keys.held
     ring = ring_bytes({key: "dropped", "a" * 12: "signing"})
-    node.publisher.append(Notice("keys", cluster.clock.time()), [Put(RING_KEY, ring, None)])
+    node.publisher.append(FeedEntry("keys", cluster.clock.time()), [Put(RING_KEY, ring, None)])
     store_of(other).failing["get_many"] = StoreUnavailable("a moment")
     other.follower().step()
     cluster.clock.advance(11)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from flask_clustertoken.clock import SKEW
-from flask_clustertoken.revocations import Notice, View, mark_covers
+from flask_clustertoken.revocations import FeedEntry, View, mark_covers
 from flask_clustertoken.revocations.entry import OF_FORM_2
 from flask_clustertoken.settings import STALENESS_LIMIT
 from flask_clustertoken.stores.base import Entry
@@ -35,31 +35,31 @@ def a_token(**other: object) -> Token:
     return replace(base, **other)  # type: ignore[arg-type]
 
 
-def entry(seq: int, notice: Notice) -> Entry:
+def entry(seq: int, notice: FeedEntry) -> Entry:
     return Entry(seq, 0, str(seq), notice.encode(), notice.remembered_until(WEEK))
 
 
-def learn(view: View, seq: int, notice: Notice) -> None:
-    view.learn(entry(seq, notice), Notice.decode(notice.encode()))
+def learn(view: View, seq: int, notice: FeedEntry) -> None:
+    view.learn(entry(seq, notice), FeedEntry.decode(notice.encode()))
 
 
-def lock(until: float = 0.0, spares: tuple[str, ...] = (), **where: object) -> Notice:
+def lock(until: float = 0.0, spares: tuple[str, ...] = (), **where: object) -> FeedEntry:
     extra = {"message": "not now"}
     if spares:
         extra["except_labels"] = [f"{one:016x}" for one in digests("label", spares)]  # type: ignore[assignment]
     target = {"digests": SUBJECT, "kinds": ("login", "api"), **where}
-    return Notice("lock", AT, value=until, extra=extra, **target)  # type: ignore[arg-type]
+    return FeedEntry("lock", AT, value=until, extra=extra, **target)  # type: ignore[arg-type]
 
 
-def unlock(**where: object) -> Notice:
+def unlock(**where: object) -> FeedEntry:
     target = {"digests": SUBJECT, "kinds": ("login", "api"), **where}
-    return Notice("unlock", AT, **target)  # type: ignore[arg-type]
+    return FeedEntry("unlock", AT, **target)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def view() -> View:
     made = View()
-    learn(made, N - 1000, Notice("lifetime", AT, value=WEEK))
+    learn(made, N - 1000, FeedEntry("lifetime", AT, value=WEEK))
     return made
 
 
@@ -150,7 +150,7 @@ def test_the_order_of_locks_is_that_of_the_feed(view: View) -> None:
     ]
     for order in itertools.permutations(entries):
         made = View()
-        learn(made, N - 1000, Notice("lifetime", AT, value=WEEK))
+        learn(made, N - 1000, FeedEntry("lifetime", AT, value=WEEK))
         for seq, notice in order:
             learn(made, seq, notice)
         assert refused(made, a_token(since=N + 40)) == ""
@@ -191,9 +191,9 @@ def test_a_lock_without_an_end_goes_by_name_and_its_unlock_after_it(view: View) 
     learn(view, N + 20, unlock())
     assert view.locks.over(WEEK, AT + WEEK - 1) == []
     assert view.locks.over(WEEK, AT + WEEK + 1) == [N + 10]
-    learn(view, N + 30, Notice("swept", AT, value=float(N + 10)))
+    learn(view, N + 30, FeedEntry("swept", AT, value=float(N + 10)))
     assert view.locks.over(WEEK, AT + WEEK + 1) == [N + 20]
-    learn(view, N + 40, Notice("swept", AT, value=float(N + 20)))
+    learn(view, N + 40, FeedEntry("swept", AT, value=float(N + 20)))
     assert view.locks.over(WEEK, AT + 10 * WEEK) == []
     assert refused(view, a_token(since=N + 50)) == ""
 
@@ -206,10 +206,10 @@ def test_of_many_unlocks_the_last_one_stays_while_a_lock_is_left(view: View) -> 
     late = AT + 2 * WEEK
     assert sorted(view.locks.over(WEEK, late)) == [N + 10, N + 20, N + 30]
     for number in (10, 20, 30):
-        learn(view, N + 100 + number, Notice("swept", AT, value=float(N + number)))
+        learn(view, N + 100 + number, FeedEntry("swept", AT, value=float(N + number)))
         assert refused(view, a_token(since=N + 60)) == ""
     assert view.locks.over(WEEK, late) == [N + 40]
-    learn(view, N + 200, Notice("swept", AT, value=float(N + 40)))
+    learn(view, N + 200, FeedEntry("swept", AT, value=float(N + 40)))
     assert view.locks.over(WEEK, late) == []
     assert refused(view, a_token(since=N + 60)) == ""
 
@@ -247,7 +247,7 @@ def test_a_hundred_thousand_locks_are_learnt_and_asked(view: View) -> None:
 
 def test_a_label_issued_before_here_ends_no_later_token(view: View) -> None:
     """Unlike a label's own revocation, which also ends what is issued later."""
-    mark = Notice("labels_before", AT, digests("label", ["staff"]))
+    mark = FeedEntry("labels_before", AT, digests("label", ["staff"]))
     learn(view, N + 10, mark)
     assert view.covers(a_token())
     assert not view.covers(a_token(since=N + 20))
@@ -265,7 +265,7 @@ def test_an_entry_may_stand_for_an_earlier_number(view: View, kind: str) -> None
         "lock": SUBJECT,
     }.get(kind, ())
     kinds = () if kind == "labels_before" else ("login",)
-    again = Notice(kind, AT, marks, kinds, stands_for=N + 10)  # type: ignore[arg-type]
+    again = FeedEntry(kind, AT, marks, kinds, stands_for=N + 10)  # type: ignore[arg-type]
     learn(view, N + 1000, again)
     if kind == "lock":
         learn(view, N + 20, unlock(kinds=("login",)))  # of after the number it stands for
@@ -278,6 +278,6 @@ def test_an_entry_may_stand_for_an_earlier_number(view: View, kind: str) -> None
 def test_what_is_new_is_of_form_two_and_all_else_of_form_one() -> None:
     """So an old node reads whatever it would know, and is stale at whatever it would not."""
     for kind in OF_FORM_2:
-        assert Notice(kind, AT).format == 2  # type: ignore[arg-type]
-    assert Notice("realm", AT, kinds=("login",)).format == 1
-    assert Notice("realm", AT, kinds=("login",), stands_for=5).format == 2
+        assert FeedEntry(kind, AT).format == 2  # type: ignore[arg-type]
+    assert FeedEntry("realm", AT, kinds=("login",)).format == 1
+    assert FeedEntry("realm", AT, kinds=("login",), stands_for=5).format == 2

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flask_clustertoken.revocations import Notice, View, mark_covers
+from flask_clustertoken.revocations import FeedEntry, View, mark_covers
 from flask_clustertoken.revocations.digest_table import ALWAYS, NEVER, DigestTable
 from flask_clustertoken.revocations.entry import LIFETIME_ANNOUNCED
 from flask_clustertoken.stores.base import Entry
@@ -79,20 +79,20 @@ def a_token(since: int, kind: TokenKind = "login", labels: tuple[str, ...] = ())
 ID = new_id("alice")
 
 
-def notices(kinds: tuple[str, ...] = ("login",)) -> dict[str, Notice]:
+def notices(kinds: tuple[str, ...] = ("login",)) -> dict[str, FeedEntry]:
     return {
-        "id": Notice("ids", AT, digests("id", [ID])),
-        "label": Notice("labels", AT, digests("label", ["sid"])),
-        "subject": Notice(
+        "id": FeedEntry("ids", AT, digests("id", [ID])),
+        "label": FeedEntry("labels", AT, digests("label", ["sid"])),
+        "subject": FeedEntry(
             "subject", AT, tuple(digest(f"subject:{k}", "alice") for k in kinds), kinds
         ),
-        "realm": Notice("realm", AT, kinds=kinds),
-        "not_before": Notice("not_before", AT, kinds=kinds, value=AT + 1),
-        "restored": Notice("restored", AT, kinds=kinds),
+        "realm": FeedEntry("realm", AT, kinds=kinds),
+        "not_before": FeedEntry("not_before", AT, kinds=kinds, value=AT + 1),
+        "restored": FeedEntry("restored", AT, kinds=kinds),
     }
 
 
-def learn(view: View, seq: int, notice: Notice) -> None:
+def learn(view: View, seq: int, notice: FeedEntry) -> None:
     view.learn(Entry(seq, 0, str(seq), notice.encode(), notice.remembered_until(WEEK)), notice)
 
 
@@ -146,8 +146,8 @@ def test_the_order_of_learning_changes_nothing() -> None:
 def test_a_lower_time_takes_nothing_back() -> None:
     """Not-before only ever rises."""
     view = View()
-    learn(view, 10, Notice("not_before", AT, kinds=("login",), value=AT + 100))
-    learn(view, 11, Notice("not_before", AT, kinds=("login",), value=AT - 100))
+    learn(view, 10, FeedEntry("not_before", AT, kinds=("login",), value=AT + 100))
+    learn(view, 11, FeedEntry("not_before", AT, kinds=("login",), value=AT - 100))
     assert view.covers(a_token(99))
 
 
@@ -172,7 +172,7 @@ def test_learning_never_moves_the_position() -> None:
 def test_the_longest_announced_lifetime_decides(longer: float, early: bool) -> None:
     """A mark outlives the longest-lived token announced before it, in whichever order they came."""
     view = View()
-    announced = Notice("lifetime", AT - 10, value=longer)
+    announced = FeedEntry("lifetime", AT - 10, value=longer)
     mark = notices()["subject"]
     steps = [(8, announced), (10, mark)]
     if early:
@@ -190,8 +190,8 @@ def test_the_longest_announced_lifetime_decides(longer: float, early: bool) -> N
 def test_a_lowered_lifetime_counts_until_its_tokens_are_over() -> None:
     """What was announced stays the longest until the last token made with it has expired."""
     view = View()
-    learn(view, 5, Notice("lifetime", AT, value=4 * WEEK))
-    learn(view, 6, Notice("lifetime", AT + 86_400, value=3600.0))
+    learn(view, 5, FeedEntry("lifetime", AT, value=4 * WEEK))
+    learn(view, 6, FeedEntry("lifetime", AT + 86_400, value=3600.0))
     last = AT + LIFETIME_ANNOUNCED + 4 * WEEK
     assert view.longest(last) == 4 * WEEK
     assert view.longest(last + 3600) == 0.0
@@ -200,14 +200,14 @@ def test_a_lowered_lifetime_counts_until_its_tokens_are_over() -> None:
 def test_marks_over_api_tokens_stay_until_they_are_swept() -> None:
     """No end before the sweep is recorded; then as long as a token of another kind may live."""
     view = View()
-    learn(view, 5, Notice("lifetime", AT, value=WEEK))
+    learn(view, 5, FeedEntry("lifetime", AT, value=WEEK))
     learn(view, 10, notices(("login", "api"))["subject"])
     assert set(view.unswept()) == {10}
     for _ in range(64):
         view.expire(AT + 1000 * WEEK)
     assert view.covers(a_token(9, "api"))
-    learn(view, 11, Notice("lifetime", AT + 1000 * WEEK, value=WEEK))
-    learn(view, 12, Notice("swept", AT + 1000 * WEEK, value=10.0))
+    learn(view, 11, FeedEntry("lifetime", AT + 1000 * WEEK, value=WEEK))
+    learn(view, 12, FeedEntry("swept", AT + 1000 * WEEK, value=10.0))
     assert view.unswept() == {}
     for _ in range(64):
         view.expire(AT + 1001 * WEEK)

@@ -20,7 +20,7 @@ import pytest
 from flask_clustertoken import backoff
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.errors import ClusterTokenError, StoreUnavailable
-from flask_clustertoken.revocations import FollowerThread, runner
+from flask_clustertoken.revocations import Runner, runner
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.zookeeper import connection, queue, realm, records, site
@@ -225,7 +225,7 @@ class Crowd:
             follower = node.follower()
             follower.wake = Flag(self.turnstile)  # type: ignore[assignment]
             self.turnstile.start(lambda: self._requests(node))
-            FollowerThread(follower)._run()
+            Runner(follower)._run()
 
         return live
 

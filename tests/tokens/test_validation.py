@@ -14,7 +14,7 @@ import pytest
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.cluster import NodeRuntime
 from flask_clustertoken.errors import RevokedMeanwhile, ValueTooLarge
-from flask_clustertoken.revocations import Notice
+from flask_clustertoken.revocations import FeedEntry
 from flask_clustertoken.stores.base import NewEntry
 from flask_clustertoken.tokens.token import Claims
 from tests.doubles import DAY, Cluster, reason, store_of
@@ -234,4 +234,4 @@ def test_a_mark_names_what_it_ends(cluster: Cluster) -> None:
     node.revoke_subject("alice", ["login", "api"])
     assert reason(node.authenticate(login.text)) == "revoked"
     assert reason(node.authenticate(api.text, "api")) == "revoked"
-    assert Notice.decode(cluster.shelf.entries[-1].body).kinds == ("login", "api")
+    assert FeedEntry.decode(cluster.shelf.entries[-1].body).kinds == ("login", "api")

@@ -11,7 +11,7 @@ import click
 
 from ...authority import TokenAuthority
 from ...clock import SKEW
-from ...cluster import Drift, Housekeeping, ListedNode, drift
+from ...cluster import Drift, ListedNode, Sweeper, drift
 from ...operations import Migration, Progress, migrate, never_certain, remove_node, worst
 from ...stores.base import Purged
 from ...tokens import TokenKind
@@ -181,7 +181,7 @@ def purge_command(door: Door, json_too: bool) -> None:
                 "This host's clock differs from the store's by more than "
                 f"{SKEW:.0f} s: what looks over may be alive. Set the clock first."
             )
-        chores = Housekeeping(store, authority.follower(), clock)
+        chores = Sweeper(store, authority.follower(), clock)
         records, entries = _all(chores.sweep_records), chores.sweep_feed()
     if json_too:
         as_json({"records": records, "entries": entries})

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ...clock import SKEW, Clock
 from ...cluster import present
 from ...errors import ClusterTokenError, ConfigurationError
-from ...revocations import Notice
+from ...revocations import FeedEntry
 from ...settings import PREFIX, Settings
 from ...stores.base import FORMAT, ClusterStore
 from .findings import Finding, Level
@@ -149,7 +149,7 @@ def _feed(store: ClusterStore) -> Iterator[Finding]:
         after, more = batch.seq, batch.more
         for entry in batch.entries:
             try:
-                Notice.decode(entry.body)
+                FeedEntry.decode(entry.body)
             except ValueError as error:
                 first = first or f"number {entry.seq} ({error})"
                 count += 1

@@ -19,7 +19,7 @@ from .loader import Loader
 from .nodes import Nodes
 from .records import Records
 from .site import Raced, Site, get, gone, stat, write
-from .sweeper import Sweeper
+from .sweeper import ZnodeSweeper
 
 
 class Realm:
@@ -38,7 +38,7 @@ class Realm:
         self.records = Records(self.site)
         self.feed = Feed(self.site)
         self.nodes = Nodes(self.site)
-        self.sweeper = Sweeper(self.site, self.feed)
+        self.sweeper = ZnodeSweeper(self.site, self.feed)
         self.loader = Loader(self.site, self.feed)
         self.appender = Appender(self.site, self.feed, self.records, self.unsealed)
         self._root: tuple[Root, int] | None = None

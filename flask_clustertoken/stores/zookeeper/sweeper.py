@@ -14,7 +14,7 @@ from .feed import PAGE_BYTES, PAGES_AT_ONCE, Feed
 from .site import Raced, Site, ZnodeStat, get, stat
 
 
-class Sweeper:
+class ZnodeSweeper:
     """Remembers of each page when the first of its entries ends, so that it reads few of them."""
 
     def __init__(self, site: Site, feed: Feed) -> None:
