@@ -66,7 +66,9 @@ def check() -> None:
 
     So a wrong setting is said once, before any worker is started.
     """
-    TokenAuthority(Settings.from_mapping(settings()), instance_path=instance_path())
+    made = TokenAuthority(Settings.from_mapping(settings()), instance_path=instance_path())
+    # Or each worker would take it up beside the app's own, as another node.
+    made.close()
 
 
 @contextmanager

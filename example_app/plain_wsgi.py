@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from flask_clustertoken import ClusterTokenMiddleware, Settings, Token, TokenAuthority
-from flask_clustertoken.errors import NotAllowed, NotMade, RevokedMeanwhile, StoreError
+from flask_clustertoken.errors import Locked, NotAllowed, NotMade, RevokedMeanwhile, StoreError
 from flask_clustertoken.wsgi import RequestToken
 
 from . import environment
@@ -53,6 +53,9 @@ def site(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
         status, headers, body = answer(environ, handle)
     except NotAllowed as error:
         status, headers, body = page("403 Forbidden", escape(str(error)))
+    except Locked as lock:
+        words = lock.message or "Access is locked at the moment."
+        status, headers, body = page("403 Forbidden", escape(words))
     except RevokedMeanwhile:
         status, headers, body = page("401 Unauthorized", "The login was ended meanwhile.")
     except NotMade as error:

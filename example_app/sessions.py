@@ -6,7 +6,7 @@ from flask import Blueprint, abort, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from flask_clustertoken import current_token, token_required
-from flask_clustertoken.errors import RevokedMeanwhile, TokenLimitReached
+from flask_clustertoken.errors import Locked, RevokedMeanwhile, TokenLimitReached
 from flask_clustertoken.extension import safe_target
 
 from .accounts import check_password
@@ -46,6 +46,8 @@ def login() -> ResponseReturnValue:
             since=since,
             remember="forget" not in given,
         )
+    except Locked as lock:  # trying again would help nobody: the lock's own words say what does
+        return _sorry("locked", lock.message or "Access is locked at the moment.", target, 403)
     except RevokedMeanwhile:
         return _sorry("ended_meanwhile", "This login was ended meanwhile. Try again.", target)
     except TokenLimitReached:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from example_app import environment
+from flask_clustertoken.cluster import runtimes
 from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.settings import Settings
 
@@ -120,6 +121,19 @@ def test_a_path_that_leads_nowhere_stops_the_start(
         environment.check()
 
     assert capfd.readouterr().err.startswith(f"example_app: CLUSTERTOKEN_{name}: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_look_at_the_settings_leaves_no_node_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gunicorn looks before it forks: each worker would join the cluster with what is left."""
+    monkeypatch.setenv("INSTANCE", str(tmp_path))
+    before = set(runtimes())
+
+    environment.check()
+
+    assert set(runtimes()) <= before
     assert list(tmp_path.iterdir()) == []
 
 

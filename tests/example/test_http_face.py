@@ -388,6 +388,21 @@ def test_a_login_beyond_the_limit_says_so_on_the_login_page(make_app: MakeApp) -
     assert app.test_client().post("/login", json=ALICE).json["error"] == "too_many_logins"
 
 
+def test_who_is_locked_out_reads_why(app: Flask) -> None:
+    """The lock's own message, to whoever has the password, and not that trying again helps."""
+    with app.app_context():
+        tokens.lock(subject="alice", message="Please <call> the office.")
+
+    page = app.test_client().post("/login", data=ALICE, headers=HTML)
+    assert page.status_code == 403
+    assert "Please &lt;call&gt; the office." in page.text
+    assert "Try again" not in page.text
+    told = app.test_client().post("/login", json=ALICE)
+    assert told.json == {"error": "locked", "message": "Please <call> the office."}
+    wrong = app.test_client().post("/login", data={**ALICE, "password": "x"}, headers=HTML)
+    assert (wrong.status_code, "office" in wrong.text) == (401, False)
+
+
 def test_a_wrong_password_keeps_the_name(client: FlaskClient) -> None:
     """Only the password is to be typed again; what was typed is no markup."""
     page = client.post("/login", data={"username": 'a"<b>', "password": "x"}, headers=HTML)

@@ -86,6 +86,16 @@ def test_a_login_beyond_the_limit_is_not_called_ended(
     made.authority.close()
 
 
+def test_who_is_locked_out_reads_why(site: ClusterTokenMiddleware) -> None:
+    """The lock's own message, with 403, also without Flask."""
+    site.authority.locking.lock(subject="alice", message="Please <call> the office.")
+
+    refused = Client(site).post("/login", data={"username": "alice", "password": "alice"})
+
+    assert refused.status_code == 403
+    assert "Please &lt;call&gt; the office." in refused.text
+
+
 def test_it_shares_its_logins_with_the_flask_example(
     site: ClusterTokenMiddleware, make_app: MakeApp
 ) -> None:
