@@ -12,8 +12,9 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-#: Where chance comes from: a number from 0 to 1. (A fork's child draws other ones.)
-chance: Callable[[], float] = random.random
+#: Where chance comes from: a number from 0 to 1. (The system's: each child of a fork draws other
+#: ones, and the app's own seed stays its own.)
+chance: Callable[[], float] = random.SystemRandom().random
 
 
 def share(seconds: float, least: float = 0.0) -> float:

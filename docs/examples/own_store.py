@@ -163,7 +163,9 @@ class OneFileStore(ClusterStore):
             rules.require_open(root)
             if entries and self.number_of(db, entries[0]):
                 return [self.number_of(db, entry) for entry in entries]
-            rules.check_conditions(changes, lambda: head, lambda key: bool(self.alive(db, key)))
+            rules.check_conditions(
+                changes, lambda: self.last(db, head), lambda key: bool(self.alive(db, key))
+            )
             for change in changes:
                 if isinstance(change, Add | Put):
                     self.save(db, change.key, change.value, change.expires_at)
@@ -174,6 +176,10 @@ class OneFileStore(ClusterStore):
     def number_of(self, db, entry):
         row = db.execute("SELECT seq FROM feed WHERE id = ?", (entry.id,)).fetchone()
         return row[0] if row else None
+
+    def last(self, db, head):
+        row = db.execute("SELECT id FROM feed WHERE seq = ?", (head,)).fetchone()
+        return head, row[0] if row else None
 
     def append_one(self, db, new, above=0):
         head = self.said(db)[1]

@@ -16,7 +16,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_clustertoken.errors import ConfigurationError, ForeignOrigin
 from flask_clustertoken.settings import Settings
-from flask_clustertoken.wsgi import Cookie, cookies, request_token
+from flask_clustertoken.wsgi import Cookie, cookies, gate
 from tests.extension.parts import COOKIE, MakeApp, api_text, bearer, cookie, login_text, texts_set
 
 # -- P1 --------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def test_p3_without_the_setting_it_is_said_once(
 ) -> None:
     """The bearer decides, as it always did; the log names the setting."""
     app, _ = make_app()
-    request_token._tell_of_bearers.cache_clear()
+    gate.tell_of_bearers.cache_clear()
     client = app.test_client()
 
     with caplog.at_level(logging.WARNING):
