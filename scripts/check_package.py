@@ -78,6 +78,11 @@ except ConfigurationError as error:
 else:
     raise AssertionError("a store without its driver")
 """,
+    "redis": """
+from flask_clustertoken.stores import open_store
+open_store("redis://127.0.0.1:1").close()
+import redis
+""",
     "zookeeper": """
 from flask_clustertoken.stores import open_store
 open_store("zookeeper://127.0.0.1:1/app").close()
