@@ -60,6 +60,7 @@ for name in sys.argv[1:]:
 #: The drivers of each extra: what it brings, and no other one does.
 DRIVERS = {
     "": [],
+    "redis": ["redis"],
     "zookeeper": ["kazoo"],
     "keycloak": ["authlib", "joserfc", "cryptography", "requests"],
     "async": ["asgiref"],
