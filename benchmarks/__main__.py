@@ -12,6 +12,7 @@ The parts:
     gunicorn    the same behind gunicorn (2 sync workers), under load from wrk
     operations  ours: seen token, first sight, renewal, login, logout, API token
     trips       ours: each call on the Redis store, beside bare round trips
+    quorum      ours: login, log-out, API token in ZooKeeper, beside one bare quorum write
     start       from 1 to 200 nodes that start at once on an empty ZooKeeper realm: their writes
     spread      from a revocation to the first refusal in every other process
     scale       the model of what a cluster of any size costs, checked against counts
@@ -45,7 +46,17 @@ from .report import write
 from .run import Part, Result, Run
 from .servers import CannotRun, Servers
 
-PARTS = ("inprocess", "gunicorn", "operations", "trips", "start", "spread", "scale", "growth")
+PARTS = (
+    "inprocess",
+    "gunicorn",
+    "operations",
+    "trips",
+    "quorum",
+    "start",
+    "spread",
+    "scale",
+    "growth",
+)
 OUT = Path(__file__).resolve().parent.parent / "docs" / "performance"
 
 

@@ -13,7 +13,7 @@ from .. import rules
 from ..base import Add, Delete, Purged, Put, Record, Require
 from .codec import escape, key_names, names_key, pack_record, unpack_record
 from .connection import CallDeadline, Op, Refused
-from .site import Data, Raced, Site, children, create, delete, get, write
+from .site import Data, Raced, Site, children, create, delete, get, stat, write
 
 #: A change of a record, or a condition on one.
 RecordChange = Add | Put | Delete | Require
@@ -23,6 +23,9 @@ _SMALL = 4096
 
 #: Listings of shards under way at once while a walk looks for the next ones with records.
 _SHARDS = 64
+
+#: Areas and shards that a process remembers to be there, some hundred bytes each.
+_KNOWN_PLACES = 20_000
 
 #: Seconds after which one call of a purge ends; whoever keeps house has a lease to renew.
 _WALK = 1.0
@@ -51,6 +54,9 @@ class Records:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._purged_up_to: tuple[str, str] = ("", "")
+        #: Areas and shards that are known to be there. (One that is deleted again is made anew
+        #: when a transaction fails for it.)
+        self._there: set[str] = set()
 
     # -- reading -----------------------------------------------------------------------
 
@@ -165,10 +171,29 @@ class Records:
                 conditional.add(change.key)
             if not isinstance(change, Require) or change.key not in last:
                 last[change.key] = change
-        ops: list[Op] = []
+        new = [key for key, change in last.items() if isinstance(change, Add | Put)]
+        above = self._missing_above(deadline, [key for key in new if found[key] is None])
+        ops = [Op("create", path) for path in above]
         for key, change in last.items():
             ops += self._ops(key, change, found[key], key in conditional, maker)
         return ops
+
+    def _missing_above(self, deadline: CallDeadline, keys: Sequence[str]) -> list[str]:
+        """What is to be made above the records of *keys*, in the same transaction as they are.
+
+        So the first record of a shard costs a read more, and no write.
+        """
+        asked = dict.fromkeys(
+            path for key in keys for path in self._site.above_record(key) if path not in self._there
+        )
+        if not asked:
+            return []
+        if len(self._there) > _KNOWN_PLACES:
+            self._there.clear()
+        states = self._site.line.ask_many(deadline, [stat(path) for path in asked])
+        missing = [path for path, state in zip(asked, states, strict=True) if state is None]
+        self._there.update(asked.keys() - set(missing))
+        return missing
 
     def made_by(
         self, deadline: CallDeadline, maker: bytes, changes: Sequence[RecordChange]

@@ -107,6 +107,11 @@ class Site:
     def record(self, key: str) -> str:
         return f"{self.records}/{'/'.join(key_names(key))}"
 
+    def above_record(self, key: str) -> list[str]:
+        """What has to be there before the record of *key* can be, the upper one first."""
+        area, shard, _ = key_names(key)
+        return [f"{self.records}/{area}", f"{self.records}/{area}/{shard}"]
+
     def id(self, entry_id: str) -> str:
         return f"{self.ids}/{sha256(entry_id.encode()).hexdigest()[:2]}/{escape(entry_id)}"
 
@@ -124,9 +129,6 @@ class Site:
             self.pages,
             self.ids,
             self.queue,
-            # (Where each node looks as it starts: which keys were seen lately.)
-            f"{self.records}/seen",
-            f"{self.records}/seen/keys",
             *self.id_shards(),
             self.head,
             self.root,

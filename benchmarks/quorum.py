@@ -1,0 +1,145 @@
+"""What a token's life costs in ZooKeeper, beside one bare quorum write of kazoo in the same run.
+
+Counted are the requests that go to the servers: writes, and reads with the syncs before some of
+them. The calls alternate with the bare write, so that noise hits all alike.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from flask_clustertoken.authority import TokenAuthority
+from flask_clustertoken.settings import Settings
+
+from .apps import SECRET
+from .measure import Spread, timed
+from .run import Result, Run, markdown_table
+from .start import counting
+
+TITLE = "A token's life in quorum writes"
+
+#: What is done, and what that is for a reader.
+CALLS = {
+    "bare": "one bare write of kazoo, acknowledged by a majority",
+    "login": "a login: the number before the credentials, and the record",
+    "logout": "a log-out: entry, record and head",
+    "api": "an API token",
+    "renewal": "what a renewal writes, where the record's end moves",
+    "first sight": "the first sight of a login on another node",
+    "seen": "a token that was seen before",
+}
+
+#: Rounds that are not counted: connections and shards are made.
+WARM = 20
+
+
+class Life:
+    """One node that makes tokens, and one that meets them."""
+
+    def __init__(self, url: str, addresses: str) -> None:
+        from kazoo.client import KazooClient
+
+        settings = Settings(store=url, secret=(SECRET,), always_renew=True)
+        self.node = TokenAuthority(settings, threaded=False)
+        self.other = TokenAuthority(settings, threaded=False)
+        self.client = KazooClient(hosts=addresses)
+        self.client.start()
+        self.path = self.client.create("/bare-", b"", sequence=True)
+
+    def round(self, number: int) -> dict[str, Callable[[], object]]:
+        node, other = self.node, self.other
+        for one in (node, other):
+            one.follower().step()
+        issued: list[Any] = []
+
+        def login() -> None:
+            since = node.begin()
+            issued.append(node.issue_login(f"user{number}", {"name": "x" * 100}, since=since))
+
+        return {
+            "bare": lambda: self.client.set(self.path, b"x" * 200),
+            "login": login,
+            "first sight": lambda: other.authenticate(issued[0].text),
+            "seen": lambda: other.authenticate(issued[0].text),
+            "renewal": lambda: self._renew(issued[0]),
+            "logout": lambda: node.end(issued[0].token),
+            "api": lambda: node.issue_api_token(f"user{number}", "bench"),
+        }
+
+    def _renew(self, issued: Any) -> None:
+        # (The record's end moves: nothing is known of it any more, as on a node of later.)
+        token = issued.token
+        end = (token.expires_at or 0) + 86_400.0
+        self.node.store.touch(token.record_key, end)
+
+    def close(self) -> None:
+        self.client.stop()
+        self.client.close()
+        self.node.close()
+        self.other.close()
+
+
+def measure(run: Run) -> Result:
+    rounds = run.rounds(400, 80)
+    load = os.getloadavg()[0]
+    taken: dict[str, list[float]] = {name: [] for name in CALLS}
+    asked: dict[str, Counter[str]] = {name: Counter() for name in CALLS}
+    with counting() as counts:
+        life = Life(run.servers.store("zookeeper"), run.servers.ensemble.addresses)
+        try:
+            for number in range(WARM + rounds):
+                for name, call in life.round(number).items():
+                    before = sum(counts.values(), Counter())
+                    seconds = timed(call)
+                    if number >= WARM:
+                        taken[name].append(seconds)
+                        asked[name] += sum(counts.values(), Counter()) - before
+        finally:
+            life.close()
+    return {
+        "rounds": rounds,
+        "load": load,
+        "calls": {
+            name: {
+                **Spread.of(taken[name]).scaled(1e3),
+                "writes": asked[name]["writes"] / rounds,
+                "reads": asked[name]["reads"] / rounds,
+            }
+            for name in CALLS
+        },
+    }
+
+
+def table(result: Result) -> str:
+    calls = result["calls"]
+    bare = calls["bare"]
+    rows = [
+        [
+            title,
+            "1.0" if name == "bare" else f"{calls[name]['writes']:.1f}",
+            "" if name == "bare" else f"{calls[name]['reads']:.1f}",
+            " / ".join(f"{calls[name][part]:.2f}" for part in ("p10", "p50", "p99")),
+            f"{calls[name]['p10'] / bare['p10']:.1f}",
+            f"{calls[name]['p50'] / bare['p50']:.1f}",
+        ]
+        for name, title in CALLS.items()
+    ]
+    head = [
+        "what",
+        "writes",
+        "reads and syncs",
+        "p10 / p50 / p99, ms",
+        "in bare writes, quiet",
+        "in bare writes, median",
+    ]
+    return markdown_table(head, rows) + (
+        f"\n{result['rounds']} of each, in turn. The three servers share one machine with the "
+        f"nodes; its load was {result['load']:.1f} when it began.\n"
+    )
+
+
+def plots(result: Result) -> dict[str, str]:
+    return {}
