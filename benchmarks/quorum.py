@@ -65,8 +65,8 @@ class Life:
             "first sight": lambda: other.authenticate(issued[0].text),
             "seen": lambda: other.authenticate(issued[0].text),
             "renewal": lambda: self._renew(issued[0]),
-            "logout": lambda: node.end(issued[0].token),
             "api": lambda: node.issue_api_token(f"user{number}", "bench"),
+            "logout": lambda: node.end(issued[0].token),
         }
 
     def _renew(self, issued: Any) -> None:

@@ -156,7 +156,8 @@ class Records:
         if not changes:
             return []
         now = self._site.clock.time()
-        found = self.look(deadline, [change.key for change in changes])
+        new = [change.key for change in changes if isinstance(change, Add | Put)]
+        found, above = self._look_above(deadline, [change.key for change in changes], new)
         alive = {key: one is not None and one.record.alive(now) for key, one in found.items()}
         conditional: set[str] = set()
         last: dict[str, RecordChange] = {}
@@ -171,29 +172,31 @@ class Records:
                 conditional.add(change.key)
             if not isinstance(change, Require) or change.key not in last:
                 last[change.key] = change
-        new = [key for key, change in last.items() if isinstance(change, Add | Put)]
-        above = self._missing_above(deadline, [key for key in new if found[key] is None])
         ops = [Op("create", path) for path in above]
         for key, change in last.items():
             ops += self._ops(key, change, found[key], key in conditional, maker)
         return ops
 
-    def _missing_above(self, deadline: CallDeadline, keys: Sequence[str]) -> list[str]:
-        """What is to be made above the records of *keys*, in the same transaction as they are.
+    def _look_above(
+        self, deadline: CallDeadline, keys: Sequence[str], new: Sequence[str]
+    ) -> tuple[dict[str, Found | None], list[str]]:
+        """What there is under *keys*, and what is to be made above the records of *new*.
 
-        So the first record of a shard costs a read more, and no write.
+        Asked together, and made in the same transaction as they are: the first record of a
+        shard costs no write more.
         """
-        asked = dict.fromkeys(
-            path for key in keys for path in self._site.above_record(key) if path not in self._there
+        asked = list(dict.fromkeys(keys))
+        above = dict.fromkeys(
+            path for key in new for path in self._site.above_record(key) if path not in self._there
         )
-        if not asked:
-            return []
+        requests = [get(self._site.record(key)) for key in asked]
+        answers = self._site.line.ask_many(deadline, [*requests, *map(stat, above)])
+        states = dict(zip(above, answers[len(asked) :], strict=True))
+        missing = [path for path, state in states.items() if state is None]
         if len(self._there) > _KNOWN_PLACES:
             self._there.clear()
-        states = self._site.line.ask_many(deadline, [stat(path) for path in asked])
-        missing = [path for path, state in zip(asked, states, strict=True) if state is None]
-        self._there.update(asked.keys() - set(missing))
-        return missing
+        self._there.update(states.keys() - set(missing))
+        return {key: _found(one) for key, one in zip(asked, answers, strict=False)}, missing
 
     def made_by(
         self, deadline: CallDeadline, maker: bytes, changes: Sequence[RecordChange]
