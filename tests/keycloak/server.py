@@ -26,7 +26,7 @@ REALM_FILE = Path(__file__).with_name("realm.json")
 
 _ARTIFACT = f"org.keycloak:keycloak-quarkus-dist:{VERSION}:zip"
 _OPTIONS = ("--db=dev-mem", "--http-host=127.0.0.1", "--log-level=warn,io.quarkus:info")
-_READY = 180.0
+_READY = 300.0
 
 
 def _zip() -> Path:
