@@ -13,19 +13,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from .cluster import runtimes
+from .authority import authorities
 
 
 def post_worker_init(worker: Any) -> None:
     """The application is loaded: open the store and take up the feed in this worker."""
-    for runtime in runtimes():
-        if runtime.active:
-            readiness = runtime.readiness()
+    for authority in authorities():
+        if authority.active:
+            readiness = authority.readiness()
             if not readiness.fresh:
                 worker.log.warning("tokens: this worker is not fresh yet: %s", readiness.trouble)
 
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Give the lease up first, then leave the list of nodes."""
-    for runtime in runtimes():
-        runtime.close()
+    for authority in authorities():
+        authority.close()

@@ -8,6 +8,7 @@ in, texts go out. Others use :class:`TokenAuthority`, which is the whole of it, 
 from __future__ import annotations
 
 from .authority import TokenAuthority as TokenAuthority
+from .authority import authorities as authorities
 from .issued import IssuedToken as IssuedToken
 from .locking import StandingLock as StandingLock
 from .revoking import LOGINS as LOGINS

@@ -7,6 +7,7 @@ tested alone: :mod:`.authentication`, :mod:`.issuing`, :mod:`.renewal`, :mod:`.r
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -29,6 +30,9 @@ from .verdict import Verdict
 from .verified_cache import VerifiedTokens
 from .watching import Watching
 from .writing import Writing
+
+#: Those that somebody holds: whoever made one to look at the settings, and let it go, is no node.
+_held: weakref.WeakSet[TokenAuthority] = weakref.WeakSet()
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,6 +85,7 @@ class TokenAuthority:
         active: bool = True,
         threaded: bool | None = None,
     ) -> None:
+        _held.add(self)
         # This process's part in the cluster.
         self.runtime = runtime = NodeRuntime(
             settings,
@@ -192,3 +197,8 @@ class TokenAuthority:
         """Who is in the cluster, also those that went quiet."""
         self.follower()
         return present(self.store)
+
+
+def authorities() -> list[TokenAuthority]:
+    """Every authority of this process that somebody holds and nobody has closed."""
+    return [one for one in _held if not one.closed]

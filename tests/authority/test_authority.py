@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
+from flask_clustertoken.authority import TokenAuthority, authorities
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import (
     ClusterTokenError,
 )
 from flask_clustertoken.events import TokenIssued, TokenRefused, TokenRenewed, TokenRevoked
+from flask_clustertoken.settings import Settings
 from tests.doubles import DAY, Cluster, reason, store_of
 
 
@@ -89,3 +93,21 @@ def test_a_clock_for_each_node(cluster: Cluster) -> None:
     for one in (fast, slow):
         assert reason(one.authenticate(issued.text)) == "revoked"
         assert one.authenticate(again.text)
+
+
+def test_whoever_is_let_go_is_no_node() -> None:
+    """A look at the settings makes an authority; no worker joins with it afterwards."""
+    settings = Settings.from_mapping(
+        {"CLUSTERTOKEN_STORE": "memory:", "CLUSTERTOKEN_SECRET": "k" * 40}
+    )
+    held = TokenAuthority(settings)
+    gc.disable()
+    try:
+        before = set(map(id, authorities()))
+        TokenAuthority(settings)
+        assert set(map(id, authorities())) == before
+    finally:
+        gc.enable()
+    assert id(held) in before
+    held.close()
+    assert held not in authorities()
