@@ -85,6 +85,7 @@ STAGES = (
         1200,
         3600,
         NGINX,
+        parallel=True,
     ),
     Stage("browser", "browser and not (zookeeper or keycloak)", 420, 600, {**BROWSER, **NPM}),
     Stage("redis", "redis and not keycloak", 900, 1800, {**REDIS, **NGINX}),
