@@ -208,7 +208,10 @@ class Reader:
         else:
             raise StoreError("the store is being replaced all the time")
         with self.view.lock:
-            self.view.locks.settle(locks_era)
+            # (What ends below our place is no whole feed: whoever answered lags, or the store
+            # went back, and then the one behind ``restored`` settles it.)
+            if place.seq >= self.view.applied:
+                self.view.locks.settle(locks_era)
         if place.seq:
             self._hooks.forget(self.epoch)
         self.advance(place.seq, era, learnt, place.entry)

@@ -133,6 +133,31 @@ def test_nothing_is_made_where_the_place_of_this_node_is_not_shown(
         node.issue_login("alice", since=since)
 
 
+def test_a_lock_is_not_dropped_by_a_snapshot_that_ends_below_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that was slow takes the place of before for a loss, and is shown the half only."""
+    node, other, _ = restored_under(cluster, lost=2)
+    other.locking.lock(subject="alice")
+    other.revoke_labels(["another"])
+    reader = node.follower().reader
+    with pytest.raises(Locked):
+        node.issue_login("alice", since=node.begin())
+    store, place, read = node.runtime.store, reader.place(), node.runtime.store.read
+
+    def half(after: int, limit: int = 1000) -> Batch:
+        batch = read(after, limit)
+        kept = batch.entries[:-2]
+        return Batch(kept, kept[-1].seq, False, batch.floor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "read", half)
+        reader.lost(place.seq, reader.era)
+        reader.take_snapshot()
+    with pytest.raises(Locked):
+        node.issue_login("alice", since=node.begin())
+
+
 def test_a_node_knows_its_own_revocation_under_a_number_that_came_again(cluster: Cluster) -> None:
     """Also before it has noticed that the number was another entry's."""
     node, _, issued = restored_under(cluster, lost=2)
