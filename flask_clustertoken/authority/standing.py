@@ -65,7 +65,7 @@ class Standing:
             try:
                 return step([HeadIs(*place), *self.needed()])
             except HeadMoved:
-                place = self._verdict.catch_up_again()
+                place = self._verdict.catch_up()
             except Conflict as error:
                 raise self.ended() from error
         raise StoreUnavailable("others revoke faster than this could be done")

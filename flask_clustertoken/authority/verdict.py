@@ -95,11 +95,6 @@ class Verdict:
             raise ValueError("since is not what login_begins() of this store returned")
         return reader.place()
 
-    def catch_up_again(self, since: int = 0) -> Place:
-        """As :meth:`catch_up`, for whom the head has moved: perhaps under the same number."""
-        self._runtime.follower().follow()
-        return self.catch_up(since)
-
 
 def locked(token: Token, lock: Lock) -> Refusal:
     """*lock* refuses *token* until its end."""

@@ -67,7 +67,7 @@ class Writing:
                 self._add(issued.token, spare, replaces, standing, [HeadIs(*place)])
                 return issued
             except HeadMoved:
-                place = verdict.catch_up_again(since)
+                place = verdict.catch_up(since)
                 issued = make(place.seq)
         self._add(issued.token, spare, None, standing)
         self._still_wanted(issued.token, since, standing)
@@ -121,18 +121,11 @@ class Writing:
     def _still_wanted(self, token: Token, since: int, standing: Standing) -> None:
         """The end of an issue is a validation: after the record is acknowledged, look again."""
         try:
-            self._look_behind(since, standing)
+            self._verdict.catch_up(since)
             self.refuse_ended(token, standing)
         except (StoreError, RevokedMeanwhile, ValueError):
             self.withdraw(token)
             raise
-
-    def _look_behind(self, since: int, standing: Standing) -> None:
-        """Behind a step that had no condition: who asked may stand in another history."""
-        if standing.asked is None:
-            self._verdict.catch_up(since)
-        else:
-            self._verdict.catch_up_again(since)
 
     def withdraw(self, token: Token) -> None:
         """*token* is not handed out: its record, if it has one, is not to count."""

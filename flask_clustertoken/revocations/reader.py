@@ -26,6 +26,10 @@ ROLLED_BACK = "the store was rolled back; after a restore run: flask tokens rest
 #: Pages of the feed read in one go; what is left is read in the next step.
 PAGES_AT_ONCE = 10_000
 
+#: Times that the feed is looked at behind its head: whoever answers may lag, and what was lost
+#: is read anew and looked at once more.
+LOOKS = 4
+
 #: Times that a snapshot starts over because the store was replaced, or doubted, meanwhile.
 SNAPSHOTS = 3
 
@@ -204,7 +208,10 @@ class Reader:
         else:
             raise StoreError("the store is being replaced all the time")
         with self.view.lock:
-            self.view.locks.settle(locks_era)
+            # (What ends below our place is no whole feed: whoever answered lags, or the store
+            # went back, and then the one behind ``restored`` settles it.)
+            if place.seq >= self.view.applied:
+                self.view.locks.settle(locks_era)
         if place.seq:
             self._hooks.forget(self.epoch)
         self.advance(place.seq, era, learnt, place.entry)
@@ -341,6 +348,7 @@ class Reader:
         :class:`StoreUnavailable` where it could not be, also where the store does not know the
         place at which this node stands. (By its number such a view seems to have read all, and
         it knows nothing of what was appended since the store was rolled back.)
+        One call for the head and, mostly, one that reads the entry there.
         """
         # (Taken before the head is asked for: other threads read on meanwhile.)
         era, applied = self.era, self.view.applied
@@ -348,9 +356,16 @@ class Reader:
         if head < applied:
             self.lost(applied, era)
             raise StoreUnavailable(ROLLED_BACK)
-        if not self.reach(head):
-            raise StoreUnavailable("this node could not catch up with the revocations")
-        return head
+        # Also where the view stands at this very number: a look tells whether it is the entry
+        # that was read there, or one of another history that has come to the number again.
+        for _ in range(LOOKS):
+            losses = self.losses
+            found = self.follow()
+            if self.view.broken:
+                break
+            if found and self.losses == losses and self.view.applied >= head:
+                return head
+        raise StoreUnavailable("this node could not catch up with the revocations")
 
 
 def refuse_unusable(root: Root) -> None:

@@ -12,7 +12,7 @@ from flask_clustertoken.authority.verified_cache import VerifiedTokens
 from flask_clustertoken.authority.writing import Writing
 from flask_clustertoken.cluster import Node, Sweeper
 from flask_clustertoken.cluster.sweeper import DAY
-from flask_clustertoken.errors import HeadMoved
+from flask_clustertoken.errors import HeadMoved, StoreUnavailable
 from flask_clustertoken.revocations import FeedEntry, Follower, View
 from flask_clustertoken.revocations.reader import Place, Reader
 from flask_clustertoken.stores.base import HeadIs
@@ -77,6 +77,13 @@ def restored_is_a_mark_only(patch: pytest.MonkeyPatch) -> None:
 def by_the_number(self: HeadIs, head: int, entry: str | None) -> None:
     if head != self.seq:
         raise HeadMoved(self.seq)
+
+
+def up_to_the_number(self: Reader) -> int:
+    head = self.store.head()
+    if not self.reach(head):
+        raise StoreUnavailable("behind")
+    return head
 
 
 def own_moves_the_position(patch: pytest.MonkeyPatch) -> None:
@@ -198,6 +205,15 @@ BITES: list[tuple[str, Patch, Test]] = [
         "whoever stands higher has read all",
         put(Reader, "reach_head", lambda self: self.store.head()),
         test_restored_meanwhile.test_a_strict_look_notices_that_the_store_went_back,
+    ),
+    (
+        "whoever stands at the head's number has read all",
+        put(Reader, "reach_head", up_to_the_number),
+        lambda cluster: (
+            test_restored_meanwhile.test_who_is_locked_out_is_not_let_in_under_a_number_that_came_again(
+                cluster, 1, "cookie"
+            )
+        ),
     ),
     (
         "a restore is a mark and no more",

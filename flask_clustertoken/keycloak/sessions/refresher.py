@@ -199,7 +199,7 @@ class TokenRefresher:
         Raises :class:`StoreUnavailable` where this node cannot catch up, and what
         :meth:`_refuse_ended` raises.
         """
-        place = self._authority.verdict.catch_up_again()
+        place = self._authority.verdict.catch_up()
         self._refuse_ended(wish)
         return place
 
