@@ -360,11 +360,10 @@ class Reader:
         # that was read there, or one of another history that has come to the number again.
         for _ in range(LOOKS):
             losses = self.losses
-            found = self.follow()
+            if self.follow() and self.reach(head) and self.losses == losses:
+                return head
             if self.view.broken:
                 break
-            if found and self.losses == losses and self.view.applied >= head:
-                return head
         raise StoreUnavailable("this node could not catch up with the revocations")
 
 

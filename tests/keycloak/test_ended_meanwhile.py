@@ -197,7 +197,7 @@ def test_the_store_is_behind_after_the_answer(
     def fall_behind() -> None:
         if writes.tried == 1:
             other.revoke_subject("bob")
-            monkeypatch.setattr(follower.reader, "follow", lambda: False)
+            monkeypatch.setattr(follower.reader, "reach", lambda seq: False)
 
     writes = Writes(refreshing, monkeypatch, fall_behind)
 

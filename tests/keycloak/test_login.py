@@ -458,7 +458,7 @@ def test_a_node_that_cannot_catch_up(
 
     with monkeypatch.context() as patch:
         patch.setattr(authority.store, "append", append)
-        patch.setattr(authority.follower().reader, "follow", lambda: False)
+        patch.setattr(authority.follower().reader, "reach", lambda seq: False)
         assert flow.come_back().status_code == 503
 
     app.extensions["keycloak"].background.drain()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flask_clustertoken.authority.standing import Standing
+from flask_clustertoken.authority.verdict import Verdict
 from flask_clustertoken.cluster import Node
 from flask_clustertoken.errors import NotAnnounced
 from flask_clustertoken.revocations import Follower, LockTarget, View
@@ -198,7 +199,7 @@ def look_before_the_step(patch: pytest.MonkeyPatch) -> None:
 def let_the_locked_in(patch: pytest.MonkeyPatch) -> None:
     """A login does not ask for locks in its own step."""
     patch.setattr(World, "locks", True)
-    patch.setattr(Standing, "refuse_locked", lambda self, token: None)
+    patch.setattr(Verdict, "ended", Verdict.covered)
 
 
 def an_unlock_is_for_ever(patch: pytest.MonkeyPatch) -> None:
