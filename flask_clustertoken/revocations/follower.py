@@ -83,7 +83,7 @@ class Follower:
         self._announcing = Announcing(reader, clock=clock, lifetime=lifetime)
         self.lifetime_announced = self._announcing.holds
         self._deferred = Deferred(clock)
-        self.look = Looks(clock).look
+        self.look = Looks(clock, embedded=store.embedded).look
         self._entry = OwnEntry(reader, lambda: describe(self))
         self.node_id = self._entry.node_id
         #: Why the view is not vouched for, as far as known.
@@ -260,7 +260,9 @@ class Follower:
     def _again_in(self) -> float:
         """A step came to nothing: the seconds until the next, also for those that requests make."""
         delay = self._backoff.next()
-        self._pause = max(TRY_AGAIN, delay)
+        if not self.store.embedded:
+            # (A store on this host is nobody else's: who looks at it holds up no other host.)
+            self._pause = max(TRY_AGAIN, delay)
         return delay
 
     def confirm_contact(self) -> None:
