@@ -39,6 +39,10 @@ NEVER_FRESH = float("-inf")
 RETRY_AFTER = 0.5
 LONGEST_RETRY = 1 / 3
 
+#: And no longer than this, in seconds: where a history was lost, the others wait for whoever knows
+#: more of it (``settle`` of the Redis store, which is longer).
+LONGEST_PAUSE = 3.0
+
 #: A vouch is due after a third of ``MAX_STALENESS``, less up to this part of it.
 SPREAD = 0.2
 
@@ -102,7 +106,9 @@ class Follower:
         self._next_vouch = NEVER_FRESH
         self._confirmed_at = NEVER_FRESH
         self._tried = NEVER_FRESH
-        longest = RETRY_AFTER if store.embedded else max_staleness * LONGEST_RETRY
+        longest = (
+            RETRY_AFTER if store.embedded else min(max_staleness * LONGEST_RETRY, LONGEST_PAUSE)
+        )
         self._backoff = Backoff(RETRY_AFTER, longest)
         #: Seconds after the last step before which no request makes another.
         self._pause = TRY_AGAIN

@@ -17,9 +17,10 @@ DEFAULT_PREFIX = "clustertoken"
 
 #: Seconds after a fail-over, or a restart, in which nobody vouches: whoever knows more than
 #: the server does publishes it again meanwhile. A node looks at the store each second, and
-#: gives a primary up that no replica acknowledges within three.
+#: gives a primary up that no replica acknowledges within three; in trouble it tries again after
+#: three seconds at the latest (``LONGEST_PAUSE`` of the follower).
 SETTLE_AFTER_FAILOVER = 5.0
-SETTLE_AFTER_RESTART = 2.0
+SETTLE_AFTER_RESTART = 5.0
 
 _EXAMPLES = {
     "redis": "Write for example: redis://redis.example.org:6379/0",
