@@ -24,12 +24,12 @@ def whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_step_after_a_failure_waits_longer_each_time(cluster: Cluster, whole: None) -> None:
-    """Up to a third of the staleness; a success ends that. Requests do not press for it either."""
+    """Up to three seconds, or a third of the staleness; a success ends that. Requests do not press for it either."""
     follower = cluster.node().follower()
     store = store_of(cluster.members[0])
     store.cut()
     cluster.clock.advance(5)
-    assert [follower.step() for _ in range(4)] == pytest.approx([0.5, 1, 2, 10 / 3])
+    assert [follower.step() for _ in range(4)] == pytest.approx([0.5, 1, 2, 3])
     cluster.clock.advance(10)
     calls = sum(store.calls.values())
     for _ in range(30):
