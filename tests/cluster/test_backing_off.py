@@ -24,7 +24,10 @@ def whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_step_after_a_failure_waits_longer_each_time(cluster: Cluster, whole: None) -> None:
-    """Up to three seconds, or a third of the staleness; a success ends that. Requests do not press for it either."""
+    """Up to three seconds, or a third of the staleness; a success ends that.
+
+    Requests do not press for it either.
+    """
     follower = cluster.node().follower()
     store = store_of(cluster.members[0])
     store.cut()
