@@ -48,7 +48,8 @@ class Appender:
                 if known is not None:
                     return known
             check = self._unsealed(deadline, sure)
-            seen, names = feed.look_and_queue(deadline)
+            asked = self._records.questions(on_records, sure)
+            seen, names, answers = feed.look_around(deadline, asked.requests)
             if beaten or queue.others_first(names):
                 queue.stand(deadline)
                 seen = feed.look(deadline)
@@ -64,7 +65,7 @@ class Appender:
             ops = [
                 *feed.plan(deadline, seen, numbered),
                 check,
-                *self._records.plan(deadline, on_records, sure),
+                *self._records.plan(on_records, asked, answers, sure),
             ]
             try:
                 self._site.commit(deadline, ops)
@@ -102,7 +103,9 @@ class Appender:
                 seen = feed.seen(deadline, heads[0].seq, anew=sure)
                 _stands_at(seen, heads, sure)
                 ops.append(Op("check", self._site.head, version=seen.version))
-            ops += records.plan(deadline, on_records, sure, maker)
+            asked = records.questions(on_records, sure)
+            answers = self._site.line.ask_many(deadline, asked.requests)
+            ops += records.plan(on_records, asked, answers, sure, maker)
             try:
                 self._site.commit(deadline, ops)
             except Beaten:

@@ -18,7 +18,7 @@ from ...errors import StoreDamaged
 from .. import rules
 from ..base import Batch, Entry, NewEntry
 from .codec import Head, pack_entries, pack_entry, pack_head, unpack_entries, unpack_head
-from .connection import CallDeadline, Op, Refused, Request
+from .connection import WINDOW, CallDeadline, Op, Refused, Request
 from .site import Data, Names, Raced, Site, ZnodeStat, children, children_and_stat, get, gone, stat
 
 #: The head carries up to so many of the newest entries, and so many bytes of them. Each
@@ -84,12 +84,15 @@ class Feed:
             return known
         return self.look(deadline)
 
-    def look_and_queue(self, deadline: CallDeadline) -> tuple[SeenHead, Names]:
-        """The head, and who stands in line for it."""
-        answer, names = self._site.line.ask(
-            deadline, get(self._site.head, self.watch), children(self._site.queue)
+    def look_around(
+        self, deadline: CallDeadline, more: Sequence[Request]
+    ) -> tuple[SeenHead, Names, list[Any]]:
+        """The head, who stands in line for it, and the answers to *more*, asked for together."""
+        line, first = self._site.line, more[: WINDOW - 2]
+        answer, names, *answers = line.ask(
+            deadline, get(self._site.head, self.watch), children(self._site.queue), *first
         )
-        return self._took(answer), names
+        return self._took(answer), names, [*answers, *line.ask_many(deadline, more[WINDOW - 2 :])]
 
     def after_write(self, deadline: CallDeadline, request: Request) -> tuple[Any, Head | None]:
         """Send a write of our own and, through the same client, look at the head after it.

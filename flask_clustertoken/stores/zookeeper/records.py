@@ -7,12 +7,13 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 from ...errors import Conflict
 from .. import rules
 from ..base import Add, Delete, Purged, Put, Record, Require
 from .codec import escape, key_names, names_key, pack_record, unpack_record
-from .connection import CallDeadline, Op, Refused
+from .connection import CallDeadline, Op, Refused, Request
 from .site import Data, Raced, Site, children, create, delete, get, stat, write
 
 #: A change of a record, or a condition on one.
@@ -38,6 +39,15 @@ class Found:
     record: Record
     maker: bytes
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What is read before records are changed: their keys, and what is to stand above them."""
+
+    keys: tuple[str, ...]
+    above: tuple[str, ...]
+    requests: Sequence[Request]
 
 
 def _found(answer: Data) -> Found | None:
@@ -141,23 +151,42 @@ class Records:
 
     # -- changes within a transaction --------------------------------------------------
 
+    def questions(self, changes: Sequence[RecordChange], sure: bool) -> Questions:
+        """What has to be read before *changes* are planned; sent along with other reads.
+
+        What is only to be added is taken to be absent until the servers say otherwise: that
+        saves the read before each login.
+        """
+        looked = {change.key for change in changes if sure or not isinstance(change, Add)}
+        keys = [key for key in dict.fromkeys(one.key for one in changes) if key in looked]
+        new = [change.key for change in changes if isinstance(change, Add | Put)]
+        above = dict.fromkeys(
+            path for key in new for path in self._site.above_record(key) if path not in self._there
+        )
+        return Questions(tuple(keys), tuple(above), [*map(self._get, keys), *map(stat, above)])
+
+    def _get(self, key: str) -> Request:
+        return get(self._site.record(key))
+
     def plan(
         self,
-        deadline: CallDeadline,
         changes: Sequence[RecordChange],
+        asked: Questions,
+        answers: Sequence[Any],
         sure: bool,
         maker: bytes = bytes(8),
     ) -> list[Op]:
         """The operations that make *changes* if they may be made, else :class:`Conflict`.
 
-        Conditions are judged by what was there before the first change, and every operation
-        repeats them, so that the transaction fails if they hold no longer.
+        Conditions are judged by what was there before the first change, by the *answers* to
+        what was *asked*, and every operation repeats them, so that the transaction fails if
+        they hold no longer. What is missing above new records is made in the same transaction:
+        the first record of a shard costs no write more.
         """
-        if not changes:
-            return []
         now = self._site.clock.time()
-        new = [change.key for change in changes if isinstance(change, Add | Put)]
-        found, above = self._look_above(deadline, [change.key for change in changes], new)
+        found = dict.fromkeys(change.key for change in changes)
+        found |= {key: _found(one) for key, one in zip(asked.keys, answers, strict=False)}
+        missing = self._missing(asked.above, answers[len(asked.keys) :])
         alive = {key: one is not None and one.record.alive(now) for key, one in found.items()}
         conditional: set[str] = set()
         last: dict[str, RecordChange] = {}
@@ -172,31 +201,18 @@ class Records:
                 conditional.add(change.key)
             if not isinstance(change, Require) or change.key not in last:
                 last[change.key] = change
-        ops = [Op("create", path) for path in above]
+        ops = [Op("create", path) for path in missing]
         for key, change in last.items():
             ops += self._ops(key, change, found[key], key in conditional, maker)
         return ops
 
-    def _look_above(
-        self, deadline: CallDeadline, keys: Sequence[str], new: Sequence[str]
-    ) -> tuple[dict[str, Found | None], list[str]]:
-        """What there is under *keys*, and what is to be made above the records of *new*.
-
-        Asked together, and made in the same transaction as they are: the first record of a
-        shard costs no write more.
-        """
-        asked = list(dict.fromkeys(keys))
-        above = dict.fromkeys(
-            path for key in new for path in self._site.above_record(key) if path not in self._there
-        )
-        requests = [get(self._site.record(key)) for key in asked]
-        answers = self._site.line.ask_many(deadline, [*requests, *map(stat, above)])
-        states = dict(zip(above, answers[len(asked) :], strict=True))
-        missing = [path for path, state in states.items() if state is None]
+    def _missing(self, above: Sequence[str], states: Sequence[Any]) -> list[str]:
+        """Which of the areas and shards are not there; the others are remembered."""
+        missing = [path for path, state in zip(above, states, strict=True) if state is None]
         if len(self._there) > _KNOWN_PLACES:
             self._there.clear()
-        self._there.update(states.keys() - set(missing))
-        return {key: _found(one) for key, one in zip(asked, answers, strict=False)}, missing
+        self._there.update(set(above) - set(missing))
+        return missing
 
     def made_by(
         self, deadline: CallDeadline, maker: bytes, changes: Sequence[RecordChange]
