@@ -19,6 +19,7 @@ from flask_clustertoken.stores.base import (
     Record,
 )
 from flask_clustertoken.stores.zookeeper import connection
+from tests.pace import moments
 from tests.servers.zookeeper import Ensemble
 from tests.waiting import wait_until
 
@@ -44,7 +45,7 @@ def test_a_killed_server_costs_at_most_a_pause(opened: Open, ensemble: Ensemble)
                 good += 1
             except StoreUnavailable:
                 pass
-            assert time.monotonic() - start < 2 * (3 + 1)
+            assert time.monotonic() - start < 2 * 3 + moments(50)
         ensemble.start()
 
 
@@ -79,13 +80,13 @@ def test_with_all_servers_frozen_every_call_ends_in_time(opened: Open, ensemble:
             start = time.monotonic()
             with pytest.raises(StoreUnavailable) as caught:
                 call()
-            assert time.monotonic() - start < 2.5
+            assert time.monotonic() - start < 1.5 + moments(50)
             assert caught.value.__cause__ is not None
         start = time.monotonic()
         fresh = opened(timeout=1.5)
         with pytest.raises(StoreUnavailable):
             fresh.root()
-        assert time.monotonic() - start < 2.5
+        assert time.monotonic() - start < 1.5 + moments(50)
     finally:
         for server in ensemble.servers:
             server.thaw()
@@ -110,7 +111,7 @@ def test_during_an_outage_only_the_first_wait(opened: Open, ensemble: Ensemble) 
         for _ in range(10):
             with pytest.raises(StoreUnavailable):
                 store.get("a/b")
-        assert time.monotonic() - start < 1.0
+        assert time.monotonic() - start < 1.0 + moments(50)
     finally:
         ensemble.start()
     wait_until(lambda: works(store))
@@ -259,7 +260,7 @@ def test_closing_takes_no_longer_than_a_moment(opened: Open, ensemble: Ensemble)
     try:
         start = time.monotonic()
         store.close()
-        assert time.monotonic() - start < 4
+        assert time.monotonic() - start < 2 * 2 + moments(50)
     finally:
         for server in ensemble.servers:
             server.thaw()

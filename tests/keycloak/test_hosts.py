@@ -181,21 +181,25 @@ def test_a_login_waits_for_the_registration(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until it is done, or for a moment; where it failed once, no later login waits again."""
-    monkeypatch.setattr(registrar, "REGISTRATION_PATIENCE", 0.3)
+    monkeypatch.setattr(registrar, "REGISTRATION_PATIENCE", 30.0)
     worker = cluster.worker()
     threading.Timer(0.1, worker.step).start()
     began = time.monotonic()
     worker.before_login()
     assert cluster.server.nodes == {"one"}
-    assert 0.09 < time.monotonic() - began < 0.3
+    assert 0.09 < time.monotonic() - began < 30
 
+    monkeypatch.setattr(registrar, "REGISTRATION_PATIENCE", 0.3)
     cluster.server.down = True
     failing = cluster.worker("two")
     failing.step()
-    for least, most in ((0.29, 2.0), (0.0, 0.1)):
-        began = time.monotonic()
-        failing.before_login()
-        assert least <= time.monotonic() - began < most
+    began = time.monotonic()
+    failing.before_login()
+    assert time.monotonic() - began >= 0.29
+    monkeypatch.setattr(registrar, "REGISTRATION_PATIENCE", 30.0)
+    began = time.monotonic()
+    failing.before_login()
+    assert time.monotonic() - began < 30
 
 
 def test_what_nobody_thought_of_ends_no_thread(
