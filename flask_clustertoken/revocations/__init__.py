@@ -12,8 +12,8 @@ from .entry import FeedEntry as FeedEntry
 from .follower import Follower as Follower
 from .locks import Lock as Lock
 from .locks import LockTarget as LockTarget
+from .place import Place as Place
 from .reader import Hooks as Hooks
-from .reader import Place as Place
 from .runner import Runner as Runner
 from .view import View as View
 from .view import mark_covers as mark_covers

@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from ..errors import StoreError, StoreNotOpen, StoreUnavailable
 from ..events import Events, RevocationApplied
 from ..stores.base import FORMAT, Batch, ClusterStore, Entry, Root
 from .entry import LIFETIME_ANNOUNCED, REVOKING, FeedEntry
+from .place import Place
+from .snapshot import PAGES_AT_ONCE, Eras, Learnt, Snapshot
 from .view import View, mark_covers
 
 logger = logging.getLogger("flask_clustertoken")
@@ -23,29 +24,12 @@ logger = logging.getLogger("flask_clustertoken")
 ROLLED_BACK = "the store was rolled back; after a restore run: flask tokens restored"
 
 
-#: Pages of the feed read in one go; what is left is read in the next step.
-PAGES_AT_ONCE = 10_000
-
 #: Times that the feed is looked at behind its head: whoever answers may lag, and what was lost
 #: is read anew and looked at once more.
 LOOKS = 4
 
 #: Times that a snapshot starts over because the store was replaced, or doubted, meanwhile.
 SNAPSHOTS = 3
-
-#: The number of a revocation, and what it says.
-Learnt = tuple[int, FeedEntry]
-
-
-class Place(NamedTuple):
-    """A position in the feed: its number, and the entry that stood there (``""``: not known).
-
-    The number alone does not tell which history it belongs to. Where a clock had run ahead,
-    numbers come again after a backup was put back, one by one and under other entries.
-    """
-
-    seq: int
-    entry: str = ""
 
 
 class UnreadableEntry(StoreError):
@@ -94,6 +78,7 @@ class Reader:
         self.announced: dict[float, tuple[int, float]] = {}
         #: What was read last in its place.
         self._last = Place(0)
+        self._snapshot = Snapshot(store, lambda batch: self.learn_page(batch)[0])
 
     @property
     def rolled_back(self) -> bool:
@@ -162,7 +147,7 @@ class Reader:
                     self.view.locks.begin_anew()
                 self.take_snapshot()
                 return True
-            place = _end(batch, place)
+            place = place.behind(batch)
             self.advance(place.seq, era, learnt, place.entry)
             if not batch.more:
                 break
@@ -198,34 +183,23 @@ class Reader:
     def take_snapshot(self) -> None:
         """Merge everything that stands in the feed into the view; forget remembered answers."""
         for _ in range(SNAPSHOTS):
-            era, locks_era = self.era, self.view.locks.era
-            place, learnt = self._read_all()
+            eras = Eras(self.era, self.view.locks.era)
+            read = self._snapshot.read(eras)
             # Asked behind the last page: a store that took the old one's place goes on from its
             # number and lacks its revocations, so tokens of the old one must not be judged by it.
             self.meet(self.store.peek_root().epoch)
-            if era == self.era:
+            if eras.position == self.era:
                 break
         else:
             raise StoreError("the store is being replaced all the time")
         with self.view.lock:
             # (What ends below our place is no whole feed: whoever answered lags, or the store
             # went back, and then the one behind ``restored`` settles it.)
-            if place.seq >= self.view.applied:
-                self.view.locks.settle(locks_era)
-        if place.seq:
+            if read.place.seq >= self.view.applied:
+                self.view.locks.settle(eras.locks)
+        if read.place.seq:
             self._hooks.forget(self.epoch)
-        self.advance(place.seq, era, learnt, place.entry)
-
-    def _read_all(self) -> tuple[Place, list[Learnt]]:
-        place = Place(0)
-        learnt: list[Learnt] = []
-        for _ in range(PAGES_AT_ONCE):
-            batch = self.store.read(place.seq)
-            learnt += self.learn_page(batch)[0]
-            place = _end(batch, place)
-            if not batch.more:
-                return place, learnt
-        raise StoreError("the feed is longer than this node can read")
+        self.advance(read.place.seq, eras.position, read.learnt, read.place.entry)
 
     def learn_page(self, batch: Batch) -> tuple[list[Learnt], bool]:
         """Take in a page; what of it the listeners are to be told once the position has moved.
@@ -378,11 +352,3 @@ def refuse_unusable(root: Root) -> None:
         )
     if root.state != "open":
         raise StoreNotOpen("the store is still being filled by a migration")
-
-
-def _end(batch: Batch, place: Place) -> Place:
-    """Where a reader stands who has read *batch* from *place* on."""
-    if batch.seq <= place.seq:
-        return place
-    last = batch.entries[-1] if batch.entries else None
-    return Place(batch.seq, last.id if last is not None and last.seq == batch.seq else "")
