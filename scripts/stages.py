@@ -101,6 +101,8 @@ class Result:
     stage: str
     outcome: str
     seconds: float = 0.0
+    #: How busy the machine's processors were with it, of all that they could be.
+    busy: float = 0.0
     passed: int = 0
     failed: int = 0
     skipped: int = 0
@@ -173,9 +175,10 @@ def run(stage: Stage, soak: bool, more: Sequence[str]) -> Result:
 
     report = REPORTS / f"{stage.name}.xml"
     report.unlink(missing_ok=True)
-    started = time.monotonic()
+    started, used = time.monotonic(), used_by_children()
     status = run_pytest(pytest_command(stage, f"--junitxml={report}", *more), limit, soak)
     result.seconds = time.monotonic() - started
+    result.busy = (used_by_children() - used) / (result.seconds * (os.cpu_count() or 1))
     if status is None:
         result.outcome = f"failed (not done after {limit} s)"
     elif status != 0:
@@ -185,6 +188,12 @@ def run(stage: Stage, soak: bool, more: Sequence[str]) -> Result:
     if not result.good:
         result.failed = max(result.failed, 1)
     return result
+
+
+def used_by_children() -> float:
+    """Seconds of processor time of everything that ended below this process so far."""
+    used = os.times()
+    return used.children_user + used.children_system
 
 
 def count(report: Path, result: Result) -> None:
@@ -209,7 +218,8 @@ def conclude(results: Sequence[Result]) -> int:
     print("\n=== The stages")
     for result in results:
         numbers = f"{result.passed} passed, {result.failed} failed, {result.skipped} skipped"
-        print(f"{result.stage:<10} {result.outcome:<34} {result.seconds:5.0f} s   {numbers}")
+        spent = f"{result.seconds:5.0f} s, processors busy {result.busy:4.0%}"
+        print(f"{result.stage:<10} {result.outcome:<34} {spent}   {numbers}")
     print()
     print(
         f"{sum(result.passed for result in results)} passed, "
