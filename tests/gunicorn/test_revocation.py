@@ -19,7 +19,7 @@ pytestmark = pytest.mark.gunicorn
 
 #: How gunicorn is run; how many rounds by default, and how many of ten thousand in full.
 WAYS = {
-    "sync": ((), 300, 5_000),
+    "sync": ((), 150, 5_000),
     "gthread": (("--worker-class", "gthread", "--threads", "8"), 100, 1_500),
     "gevent": (("--worker-class", "gevent"), 100, 1_500),
     "preload": (("--preload",), 60, 1_000),
