@@ -146,6 +146,8 @@ class TreeLine:
         self.tree = tree
         #: Requests answered through this connection, and those of them that servers must agree to.
         self.count = self.writes = 0
+        #: Times that whoever asked had to wait for answers.
+        self.trips = 0
         #: Called before each request of this connection.
         self.between: Callable[[], None] | None = None
 
@@ -157,6 +159,7 @@ class TreeLine:
 
     def ask(self, deadline: CallDeadline, *requests: Callable[[Any], Any]) -> list[Any]:
         answers = []
+        self.trips += bool(requests)
         for request in requests:
             self._next()
             client = Client(self.tree)
@@ -171,6 +174,7 @@ class TreeLine:
         return self.ask(deadline, *requests)
 
     def multi(self, deadline: CallDeadline, ops: Sequence[Op]) -> list[Any]:
+        self.trips += 1
         self._next(writes=True)
         return self.tree.commit(ops)
 

@@ -72,6 +72,7 @@ class Appender:
             except Beaten:
                 beaten = True
                 raise
+            self._records.settled(asked)
             return [one.seq for one in numbered]
 
         # All writers race for the head; the threads of one process do not race each other.
@@ -117,6 +118,7 @@ class Appender:
                     raise StoreUnavailable(str(error)) from error.__cause__
                 lost = True
                 raise
+            records.settled(asked)
 
         self._site.again(deadline, step)
 

@@ -186,7 +186,8 @@ class Records:
         now = self._site.clock.time()
         found = dict.fromkeys(change.key for change in changes)
         found |= {key: _found(one) for key, one in zip(asked.keys, answers, strict=False)}
-        missing = self._missing(asked.above, answers[len(asked.keys) :])
+        states = zip(asked.above, answers[len(asked.keys) :], strict=True)
+        missing = [path for path, state in states if state is None]
         alive = {key: one is not None and one.record.alive(now) for key, one in found.items()}
         conditional: set[str] = set()
         last: dict[str, RecordChange] = {}
@@ -206,13 +207,11 @@ class Records:
             ops += self._ops(key, change, found[key], key in conditional, maker)
         return ops
 
-    def _missing(self, above: Sequence[str], states: Sequence[Any]) -> list[str]:
-        """Which of the areas and shards are not there; the others are remembered."""
-        missing = [path for path, state in zip(above, states, strict=True) if state is None]
+    def settled(self, asked: Questions) -> None:
+        """What was *asked* for was carried out: areas and shards are there from now on."""
         if len(self._there) > _KNOWN_PLACES:
             self._there.clear()
-        self._there.update(set(above) - set(missing))
-        return missing
+        self._there.update(asked.above)
 
     def made_by(
         self, deadline: CallDeadline, maker: bytes, changes: Sequence[RecordChange]
