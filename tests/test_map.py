@@ -76,6 +76,7 @@ FAMILIES = ["errors:", "stores.", "extension.responses:", "testing.contract"]
 PUBLISHED = {
     "stores.base",
     "stores.memory",
+    "stores.ordered",
     "extension.signals",
     "extension.testing",
     "keycloak.errors",
