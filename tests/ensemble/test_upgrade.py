@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Tell
+from tests.rounds import rounds
 from tests.servers.zookeeper import Ensemble
+from tests.upgrade.rolling import KINDS, Deployment, roll
 from tests.waiting import wait_until
 
 from .harness import Fleet
@@ -51,3 +54,32 @@ def test_old_and_new_versions_side_by_side(
         verdict = fleet.verdict()
 
     assert verdict.violations == []
+
+
+@pytest.mark.gunicorn
+def test_hosts_of_the_real_version_before_are_replaced_one_by_one(
+    ensemble: Ensemble, zk_root: str, tmp_path: Path, tell: Tell
+) -> None:
+    """Under load: what either version revokes is refused by both as soon as it is confirmed."""
+    with Deployment(tmp_path, ensemble.url(zk_root), workers=1) as deployment:
+        roll(deployment, KINDS, rounds(1, 20))
+        counted = deployment.crowd.counted
+    assert counted["renewals by the old"]
+    assert counted["renewals by the new"]
+    tell("a rolling upgrade (ZooKeeper)", **counted)
+
+
+@pytest.mark.gunicorn
+def test_an_old_host_that_was_silent_comes_back_stale(
+    ensemble: Ensemble, zk_root: str, tmp_path: Path
+) -> None:
+    """It was taken for gone when a lock was written: it lets nobody in, not even for a moment."""
+    with Deployment(tmp_path, ensemble.url(zk_root), workers=1) as deployment:
+        old, new = deployment.start_all(True, False)
+        standing = [deployment.crowd.login(new), deployment.crowd.program(new)]
+        for one in standing:
+            deployment.says(old, one, 200)
+        with deployment.frozen(old):
+            deployment.check_locked(new)
+        deployment.check_stale(old, standing)
+        assert deployment.crowd.findings() == []

@@ -52,7 +52,8 @@ class GunicornServer:
 
     *settings* are ``CLUSTERTOKEN_`` names without the prefix. Whatever the tests' own
     environment says of such settings does not reach it. *hooks* ``False``: without the
-    example's configuration file, so that no worker joins before its first request.
+    example's configuration file, so that no worker joins before its first request. *cwd* is where
+    *app* is looked for first, and *package* what is imported before anything that is installed.
     """
 
     def __init__(
@@ -64,8 +65,11 @@ class GunicornServer:
         settings: Mapping[str, object] | None = None,
         node: str = "here",
         hooks: bool = True,
+        cwd: Path = ROOT,
+        package: Path | None = None,
     ) -> None:
         self.folder = folder
+        self._cwd = cwd
         self.port = spare_ports(1)[0]
         self.workers = workers
         self._hooks = hooks
@@ -91,6 +95,8 @@ class GunicornServer:
             "XDG_RUNTIME_DIR": str(folder),
             **given,
         }
+        if package is not None:
+            self._environment["PYTHONPATH"] = str(package)
         self._process: subprocess.Popen[bytes] | None = None
         self._crowd: ThreadPoolExecutor | None = None
 
@@ -126,7 +132,7 @@ class GunicornServer:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
-                cwd=ROOT,
+                cwd=self._cwd,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

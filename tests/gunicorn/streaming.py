@@ -1,4 +1,4 @@
-"""An app whose views last: server-sent events, a queue, and a WebSocket."""
+"""An app whose views last: server-sent events, a queue, a WebSocket, Socket.IO; and a page."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from typing import Any
 
 from flask import Flask, Response, request
 from flask_sock import Sock
+from flask_socketio import SocketIO
+from gevent import monkey
 from simple_websocket import ConnectionClosed
 
 from flask_clustertoken import ClusterToken, current_token, token_required
+from flask_clustertoken.authority.watch import Watch
 from flask_clustertoken.extension import CLOSE_CODE, end_event
+from flask_clustertoken.tokens import Refusal
 
 FOLDER = Path(os.environ["INSTANCE"])
 
@@ -26,7 +30,9 @@ app.config.update(
 for name in ("STORE", "SECRET", "LIFETIME", "RENEW_AFTER", "MAX_STALENESS"):
     if (given := os.environ.get(f"CLUSTERTOKEN_{name}")) is not None:
         app.config[f"CLUSTERTOKEN_{name}"] = int(given) if given.isdecimal() else given
-tokens = ClusterToken(app)
+
+socketio = SocketIO(app, async_mode="gevent" if monkey.is_module_patched("socket") else "threading")
+tokens = ClusterToken(app)  # behind SocketIO(app): its requests, too, come through us
 sock = Sock(app)
 
 
@@ -40,7 +46,7 @@ def readyz() -> tuple[str, int]:
     return "", 200 if tokens.readiness().fresh else 503
 
 
-@app.post("/login")
+@app.route("/login", methods=["GET", "POST"])
 def login() -> str:
     return tokens.login(request.args["as"], since=tokens.login_begins()).id
 
@@ -48,6 +54,21 @@ def login() -> str:
 @app.post("/end/<subject>")
 def end(subject: str) -> str:
     return "in force" if tokens.revoke_subject(subject).confirm() else "asked for"
+
+
+@app.post("/lock/<subject>")
+def lock(subject: str) -> str:
+    made = tokens.lock(subject=subject, message=f"{subject} may not come back.")
+    return "in force" if made.confirm() else "asked for"
+
+
+@app.get("/open")
+def count_open() -> dict[str, int]:
+    """How many connections this worker knows of, and the memory that it takes (KiB)."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (one for one in status if one.startswith("VmRSS"))
+    watching = app.extensions["clustertoken"].authority.watching
+    return {"pid": os.getpid(), "open": len(watching), "memory": int(line.split()[1])}
 
 
 @app.get("/me")
@@ -96,3 +117,70 @@ def echo(ws: Any) -> None:
                 ws.send(ws.receive())
         except ConnectionClosed:
             pass
+
+
+# -- Socket.IO -------------------------------------------------------------------------
+
+watches: dict[str, Watch] = {}
+
+
+def session() -> str:
+    return str(request.sid)  # type: ignore[attr-defined]
+
+
+@socketio.on("connect")
+def connect() -> bool:
+    if not current_token:
+        return False
+    sid = session()
+
+    def end(why: Refusal) -> None:
+        socketio.emit("end", why.reason, to=sid)
+        socketio.server.disconnect(sid)
+
+    watches[sid] = tokens.watching(current_token, on_end=end).open()
+    return True
+
+
+@socketio.on("disconnect")
+def disconnect(*_: object) -> None:
+    if (watch := watches.pop(session(), None)) is not None:
+        watch.close()
+
+
+@socketio.on("say")
+def say(message: str) -> str:
+    return f"{current_token.subject}: {message}"
+
+
+# -- for a browser ---------------------------------------------------------------------
+
+
+@app.get("/page")
+@token_required
+def page() -> str:
+    return """<!doctype html>
+<html lang="en"><head><title>What is new</title></head>
+<body><ul id="said"></ul>
+<script>
+const say = (text) => {
+  const line = document.createElement("li");
+  line.textContent = text;
+  document.getElementById("said").append(line);
+};
+const news = new EventSource("/ticks");
+news.addEventListener("message", () => say("the stream is open"), {once: true});
+news.addEventListener("end", (event) => {
+  news.close();
+  say(`the stream ended: ${event.data}`);
+});
+const stubborn = new EventSource("/ticks");
+stubborn.addEventListener("message", () => say("the other stream is open"), {once: true});
+stubborn.addEventListener("error", () => {
+  if (stubborn.readyState === EventSource.CLOSED) say("the other stream was not let in again");
+});
+const socket = new WebSocket(`ws://${location.host}/echo`);
+socket.addEventListener("open", () => socket.send("the socket is open"));
+socket.addEventListener("message", (event) => say(event.data));
+socket.addEventListener("close", (event) => say(`the socket: ${event.code} ${event.reason}`));
+</script></body></html>"""

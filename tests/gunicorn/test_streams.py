@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 from simple_websocket import Client, ConnectionClosed
+from socketio import Client as SocketIOClient
+from socketio.exceptions import ConnectionError as SocketIOError
 
 from flask_clustertoken.clock import SKEW
 from tests.conftest import Tell
@@ -145,6 +148,75 @@ def test_a_revocation_closes_websockets_with_4401_and_the_reason(serve: Serve, w
         for client in bobs:
             client.send("still here")
             assert client.receive(timeout=30) == "still here"
+
+
+@pytest.mark.parametrize("way", WORKERS)
+def test_a_revocation_ends_socketio_sessions_with_the_reason(serve: Serve, way: str) -> None:
+    """With Flask-SocketIO, and real clients; those of others go on, and nothing is left."""
+    server = served(serve, way)
+    with ExitStack() as lines:
+        alices, bobs = (
+            [lines.enter_context(Session(server, cookie)) for _ in range(5)]
+            for cookie in (login(server, "alice"), login(server, "bob"))
+        )
+        for user, some in (("alice", alices), ("bob", bobs)):
+            assert {one.say("hello") for one in some} == {f"{user}: hello"}
+        server.ask("POST", "/end/alice")
+        for one in alices:
+            assert one.gone.wait(BOUND)
+            assert one.told == ["revoked"]
+        assert {one.say("still here") for one in bobs} == {"bob: still here"}
+        assert not any(one.gone.is_set() for one in bobs)
+        # Whoever is not logged in any more is not let in again.
+        with pytest.raises(ConnectionError):
+            lines.enter_context(Session(server, alices[0].cookie))
+    wait_until(lambda: set(connections(server).values()) == {0}, 60)
+
+
+class Session:
+    """A real Socket.IO client, and what it was told."""
+
+    def __init__(self, server: GunicornServer, cookie: str) -> None:
+        self.cookie = cookie
+        self.told: list[str] = []
+        self.gone = threading.Event()
+        self._server = server
+        self._client = SocketIOClient(reconnection=False, handle_sigint=False)
+        self._client.on("end", self.told.append)
+        self._client.on("disconnect", lambda *_: self.gone.set())
+
+    def __enter__(self) -> Session:
+        try:
+            # (Another request of the same session may come to another worker: a socket alone.)
+            self._client.connect(
+                f"http://127.0.0.1:{self._server.port}",
+                headers={"Cookie": f"{COOKIE}={self.cookie}"},
+                transports=["websocket"],
+                wait_timeout=30,
+            )
+        except SocketIOError as error:
+            raise ConnectionError(str(error)) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.shutdown()
+
+    def say(self, what: str) -> str:
+        return str(self._client.call("say", what, timeout=30))
+
+
+def connections(server: GunicornServer) -> dict[int, int]:
+    """How many connections each worker knows of."""
+    found: dict[int, int] = {}
+
+    def ask() -> bool:
+        said = server.ask("GET", "/open").json
+        found[said["pid"]] = said["open"]
+        return found.keys() == set(server.pids())
+
+    wait_until(ask, 60)
+    return found
 
 
 def _quietly(close: Callable[[], object]) -> Callable[[], object]:

@@ -191,6 +191,22 @@ def test_a_session_that_was_logged_out(app: Flask, issuer: Issuer) -> None:
     assert ask(app, issuer.sign(issuer.access_token(sid="sid-2"))).status_code == 200
 
 
+def test_a_lock_refuses_while_it_stands(app: Flask, issuer: Issuer) -> None:
+    """Of the user, or of the session; the token is good again afterwards."""
+    text = issuer.sign(issuer.access_token())
+    locking = state_of(app).authority.locking
+    for target in ({"subject": "alice"}, {"label": labels.sid_label(issuer.issuer, "sid-1")}):
+        locking.lock(message="Please call the office.", **target)
+
+        refused = ask(app, text)
+
+        assert refused.status_code == 403
+        assert refused.json["error"] == "locked"
+        assert refused.json["message"] == "Please call the office."
+        locking.unlock(**target)
+        assert ask(app, text).status_code == 200
+
+
 def test_marks_leave_bearer_tokens_alone(app: Flask, issuer: Issuer) -> None:
     """They go by our feed's numbers, which Keycloak's tokens do not carry."""
     text = issuer.sign(issuer.access_token())

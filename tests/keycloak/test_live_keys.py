@@ -1,4 +1,7 @@
-"""Keycloak's keys and algorithms: rotation while we run, ES256 and EdDSA as the realm's default."""
+"""Keycloak's keys and algorithms: rotation while we run, ES256 and EdDSA as the realm's default.
+
+And what Keycloak vouches for, and a lock of ours refuses.
+"""
 
 from __future__ import annotations
 
@@ -158,3 +161,27 @@ def test_several_sessions_of_one_person(server: Keycloak, app: tuple[Flask, str]
     for person in people:
         assert person.get(f"{url}/token", headers=JSON).status_code == 401
         assert person.get(f"{url}/me", headers=JSON).status_code == 401
+
+
+def test_a_lock_shuts_out_whom_keycloak_lets_in(server: Keycloak, app: tuple[Flask, str]) -> None:
+    """The password was right, and the page says why it is of no use; so does a bearer token's
+    answer. After the unlock Keycloak's session, which went on, logs in."""
+    made, url = app
+    locking = made.extensions["clustertoken"].authority.locking
+    person, late = Person(), Person()
+    person.log_in(url, "alice")
+    bearer = {**JSON, "Authorization": f"Bearer {person.get(f'{url}/token').json()['token']}"}
+    alice = server.user_id("alice")
+    locking.lock(subject=alice, message="Please call the office.")
+    try:
+        for page in (late.log_in(url, "alice"), person.get(f"{url}/me")):
+            assert page.status_code == 403
+            assert "Please call the office." in page.text
+        answer = requests.get(f"{url}/me", headers=bearer, timeout=10)
+        assert answer.status_code == 403
+        assert answer.json()["message"] == "Please call the office."
+    finally:
+        locking.unlock(subject=alice)
+
+    assert late.get(f"{url}/me").status_code == 200
+    assert requests.get(f"{url}/me", headers=bearer, timeout=10).status_code == 200

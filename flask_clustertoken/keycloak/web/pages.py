@@ -9,7 +9,9 @@ from urllib.parse import quote
 from flask import request, url_for
 from werkzeug.exceptions import BadRequest, Forbidden, ServiceUnavailable
 
-from ...extension import RETRY_AFTER, TokenRefused
+from ...errors import Locked
+from ...extension import RETRY_AFTER, AccessLocked, TokenRefused
+from ...tokens import Refusal
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -85,6 +87,18 @@ class KeycloakSaysNo(LoginFailed, Forbidden):
 
     error = "login_refused"
     description = "Keycloak refused the login."
+
+
+class LoginLocked(LoginFailed, Forbidden):
+    """403: a lock refuses whom Keycloak has just vouched for. The lock's own message is shown."""
+
+    error = AccessLocked.error
+    description = AccessLocked.description
+
+    def __init__(self, lock: Locked) -> None:
+        super().__init__(
+            Refusal("locked", message=lock.message, locked_until=lock.until), lock.message or None
+        )
 
 
 class NotOurLogin(LoginFailed, BadRequest):

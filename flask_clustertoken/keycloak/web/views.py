@@ -9,7 +9,7 @@ from flask import Blueprint, Flask, current_app, make_response, redirect, reques
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from ...errors import RevokedMeanwhile
+from ...errors import Locked, RevokedMeanwhile
 from ...extension import OPEN, client_of, own_handle, safe_target
 from ..errors import KeycloakRefused, KeycloakUnavailable, NoProviderTokens, NotGenuine
 from ..protocol.claims import LOGOUT, PUSH_NOT_BEFORE, TEST_AVAILABILITY
@@ -17,7 +17,16 @@ from ..sessions import Arrival, PendingLogin, ProviderTokens, arrive, begin, req
 from ..state import KeycloakState
 from .logout import logout_response
 from .messages import ServersViews
-from .pages import MEANINGS, KeycloakDown, KeycloakSaysNo, NotOurLogin, by_browser, home, onward
+from .pages import (
+    MEANINGS,
+    KeycloakDown,
+    KeycloakSaysNo,
+    LoginLocked,
+    NotOurLogin,
+    by_browser,
+    home,
+    onward,
+)
 from .pending import TARGET_LIMIT, PendingCookie
 from .receiver import Receiver
 from .routes import NAME, View
@@ -177,6 +186,10 @@ class PeoplesViews:
                 labels=arrival.labels,
                 authenticated_at=arrival.authenticated_at,
             )
+        except Locked as error:
+            # No log-out: the session is Keycloak's, where the same person may use other apps.
+            parts.tokens.unkeep(arrival)
+            raise LoginLocked(error) from error
         except RevokedMeanwhile as error:
             parts.tokens.unkeep(arrival)
             if parts.tokens.is_revoked(arrival):
