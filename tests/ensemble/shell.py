@@ -12,7 +12,6 @@ from typing import Any
 
 from flask_clustertoken.stores import open_store
 from tests.gunicorn.server import ROOT, GunicornServer
-from tests.waiting import wait_until
 
 SECRET = "one key for every host of the test, long enough"
 
@@ -74,10 +73,7 @@ class Host(GunicornServer):
 
     def start(self) -> None:
         self.start_unready()
-        wait_until(self.ready, 60)
-
-    def ready(self) -> bool:
-        return all(self.ask("GET", "/readyz").status == 200 for _ in range(3 * self.workers))
+        self.wait_fresh()
 
 
 def host(

@@ -99,6 +99,7 @@ class GunicornServer:
             self._environment["PYTHONPATH"] = str(package)
         self._process: subprocess.Popen[bytes] | None = None
         self._crowd: ThreadPoolExecutor | None = None
+        self._fresh: set[int] = set()
 
     # life
 
@@ -129,6 +130,7 @@ class GunicornServer:
         wait_until(self._is_up, 60)
 
     def _launch(self) -> None:
+        self._fresh = set()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -177,13 +179,7 @@ class GunicornServer:
 
     def _has_joined(self) -> bool:
         if self._environment.get("CLUSTERTOKEN_STORE", "").startswith(("zookeeper:", "redis:")):
-            # Some requests in a row, so that each worker is likely to have got one.
-            with suppress(OSError, HTTPException):
-                asked = 4 * self.workers
-                return self._is_up() and all(
-                    self.ask("GET", "/readyz").status == 200 for _ in range(asked)
-                )
-            return False
+            return self._is_up() and self._are_fresh()
         # Without a request: with --max-requests 1 that would end a worker.
         with suppress(sqlite3.Error):
             found = self.pids()
@@ -196,6 +192,25 @@ class GunicornServer:
         with suppress(OSError, HTTPException):
             return len(self.pids()) == self.workers and self.ask("GET", "/healthz").status == 200
         return False
+
+    def wait_fresh(self, since: float = float("-inf"), deadline: float = 60) -> None:
+        """Wait until each worker is fresh by a contact with the store that began after *since*.
+
+        (By the monotonic clock. However many answers in a row say nothing of a worker that gave
+        none of them, and what a worker says may rest on a contact of before.)
+        """
+        self._fresh = set()
+        wait_until(lambda: self._are_fresh(since), deadline)
+
+    def _are_fresh(self, since: float = float("-inf")) -> bool:
+        """Whether each worker has said so, now or when this was asked before."""
+        asked = time.monotonic()
+        with suppress(OSError, HTTPException):
+            for answer in self._all_at_once("/readyz", None, 2 * self.workers):
+                if answer.status == 200 and answer.json["staleness_seconds"] <= asked - since:
+                    self._fresh.add(answer.pid)
+        pids = self.pids()
+        return len(pids) == self.workers and self._fresh.issuperset(pids)
 
     def said(self) -> str:
         """What gunicorn and its workers wrote."""
@@ -279,9 +294,13 @@ class GunicornServer:
 
     def at_once(self, cookie: str, count: int) -> list[Answer]:
         """``/api/me`` so many times at the same moment, each on a connection of its own."""
+        return self._all_at_once("/api/me", cookie, count)
+
+    def _all_at_once(self, path: str, cookie: str | None, count: int) -> list[Answer]:
         if self._crowd is None:
             self._crowd = ThreadPoolExecutor(64)
-        return list(self._crowd.map(self.me, [cookie] * count))
+        asked = [self._crowd.submit(self.ask, "GET", path, cookie=cookie) for _ in range(count)]
+        return [one.result() for one in asked]
 
     def of_all_workers(self, cookie: str) -> dict[int, list[Answer]]:
         """Ask ``/api/me`` until each of the workers has answered."""
