@@ -26,7 +26,7 @@ from tests.authority import (
 )
 from tests.cluster import test_confirmation, test_sweeper
 from tests.doubles import Cluster
-from tests.revocations import test_follower
+from tests.revocations import test_follower, test_follower_history
 from tests.tokens import test_wire
 
 Test = Callable[[Cluster], None]
@@ -148,7 +148,7 @@ def believe_the_old_epoch(patch: pytest.MonkeyPatch) -> None:
 def in_a_replaced_store(cluster: Cluster) -> None:
     host = Cluster(remote=False)
     try:
-        test_follower.test_a_replaced_store_is_not_taken_for_the_old_one(host, "cookie")
+        test_follower_history.test_a_replaced_store_is_not_taken_for_the_old_one(host, "cookie")
     finally:
         host.close()
 
@@ -181,12 +181,12 @@ BITES: list[tuple[str, Patch, Test]] = [
     (
         "a gap is overlooked",
         put(Reader, "has_gap", lambda self, after, batch, era: False),
-        test_follower.test_a_rollback_under_newer_entries_is_noticed,
+        test_follower_history.test_a_rollback_under_newer_entries_is_noticed,
     ),
     (
         "a number tells the history",
         put(Reader, "place", lambda self: Place(self.view.applied)),
-        test_follower.test_numbers_that_come_again_are_another_history,
+        test_follower_history.test_numbers_that_come_again_are_another_history,
     ),
     (
         "a number tells the history of the head",
@@ -218,7 +218,7 @@ BITES: list[tuple[str, Patch, Test]] = [
     (
         "a restore is a mark and no more",
         restored_is_a_mark_only,
-        test_follower.test_restored_makes_every_node_read_the_feed_anew,
+        test_follower_history.test_restored_makes_every_node_read_the_feed_anew,
     ),
     (
         "a gap forgets no answers",

@@ -15,7 +15,7 @@ from flask_clustertoken.errors import Locked, RevokedMeanwhile, StoreUnavailable
 from flask_clustertoken.stores.base import Batch
 from flask_clustertoken.tokens import Token
 from tests.doubles import Cluster, reason
-from tests.revocations.test_follower import roll_back, run_ahead
+from tests.revocations.histories import roll_back, run_ahead
 
 from .test_standing import MAKE, Make
 

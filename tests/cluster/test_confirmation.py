@@ -14,7 +14,7 @@ from flask_clustertoken.cluster.nodes import this_host
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.stores.base import Presence
 from tests.doubles import Cluster, reason, store_of
-from tests.revocations.test_follower import roll_back, run_ahead
+from tests.revocations.histories import roll_back, run_ahead
 
 
 class Waiting:

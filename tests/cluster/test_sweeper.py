@@ -12,7 +12,7 @@ from flask_clustertoken.revocations import FeedEntry
 from flask_clustertoken.revocations.entry import BRIEF, SHORT_MEMORY
 from flask_clustertoken.stores.base import NewEntry, Record
 from tests.doubles import DAY, Cluster, WatchedStore, reason, store_of
-from tests.revocations.test_follower import roll_back, run_ahead
+from tests.revocations.histories import roll_back, run_ahead
 
 
 def keep_house(cluster: Cluster, *nodes: TokenAuthority, rounds: int = 3) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, jsonify, request
@@ -16,6 +17,11 @@ from flask_clustertoken.keycloak import (
     keycloak_token,
     role_required,
 )
+
+#: Makes the configuration of an app at a URL, given what it has besides the usual.
+Make = Callable[..., dict[str, Any]]
+#: Makes an app, given what its configuration has besides the usual.
+MakeApp = Callable[..., Flask]
 
 
 def create_app(config: dict[str, Any] | None = None) -> Flask:

@@ -7,19 +7,16 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from werkzeug.wrappers import Request, Response
 
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.keycloak.protocol import Background, background
-from tests.keycloak.app import create_app
+from tests.keycloak.app import Make, create_app
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer
 from tests.waiting import came_true, holds_for, wait_until
-
-Make = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,11 +12,9 @@ from joserfc.jwk import RSAKey
 
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.keycloak.sessions import labels
-from tests.keycloak.app import create_app
+from tests.keycloak.app import Make, MakeApp, create_app
 from tests.keycloak.issuer import Issuer
 from tests.waiting import wait_until
-
-Make = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +24,8 @@ def issuer() -> Iterator[Issuer]:
 
 
 @pytest.fixture
-def app(issuer: Issuer, config: Make) -> Iterator[Flask]:
-    made = create_app(config(issuer.url, options={"min-time-between-jwks-requests": 1}))
-    yield made
-    state_of(made).authority.close()
+def app(make_app: MakeApp) -> Flask:
+    return make_app(options={"min-time-between-jwks-requests": 1})
 
 
 def ask(app: Flask, text: str, path: str = "/me") -> Any:

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from flask import Flask
 
-from flask_clustertoken.extension import state_of
-from tests.keycloak.app import create_app
+from tests.keycloak.app import MakeApp
 from tests.keycloak.flow import HTML, Flow
 from tests.keycloak.issuer import Issuer
 
-Make = Callable[..., dict[str, Any]]
 #: What gunicorn reads of one header line, name and separators included.
 LINE = 8190
 
 
 @pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as started:
-        yield started
-
-
-@pytest.fixture
-def app(issuer: Issuer, config: Make) -> Iterator[Flask]:
-    made = create_app(config(issuer.url, store="cookie"))
-    yield made
-    state_of(made).authority.close()
+def app(make_app: MakeApp) -> Flask:
+    return make_app(store="cookie")
 
 
 def test_the_cookies_fit_into_one_header(app: Flask, issuer: Issuer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,27 +16,9 @@ from flask_clustertoken.extension import state_of
 from flask_clustertoken.keycloak import NoProviderTokens, keycloak_token
 from flask_clustertoken.keycloak.sessions import refresher
 from flask_clustertoken.stores.base import Put
-from tests.keycloak.app import create_app
+from tests.keycloak.app import Make, create_app
 from tests.keycloak.issuer import Issuer
 from tests.keycloak.refreshing import Refreshing
-
-Make = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as started:
-        yield started
-
-
-@pytest.fixture(params=["session", "cookie"])
-def refreshing(
-    request: pytest.FixtureRequest, issuer: Issuer, config: Make
-) -> Iterator[Refreshing]:
-    apps = [create_app(config(issuer.url, store=request.param)) for _ in range(2)]
-    yield Refreshing(apps, issuer)
-    for app in apps:
-        state_of(app).authority.close()
 
 
 def ways_to_end(refreshing: Refreshing) -> dict[str, Callable[[], object]]:

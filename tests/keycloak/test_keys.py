@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,32 +11,22 @@ from flask import Flask
 from joserfc.jwk import RSAKey
 
 from flask_clustertoken.clock import ManualClock
-from flask_clustertoken.extension import state_of
 from flask_clustertoken.keycloak.errors import NotGenuine
 from flask_clustertoken.keycloak.options import KeycloakOptions
 from flask_clustertoken.keycloak.protocol.jose import SigningKeys
 from flask_clustertoken.keycloak.protocol.provider import Provider
-from tests.keycloak.app import create_app
+from tests.keycloak.app import MakeApp
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer
 from tests.waiting import wait_until
 
-Make = Callable[..., dict[str, Any]]
 _NEW = RSAKey.generate_key(2048, {"kid": "new", "use": "sig"})
 _names = itertools.count()
 
 
 @pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as started:
-        yield started
-
-
-@pytest.fixture
-def app(issuer: Issuer, config: Make) -> Iterator[Flask]:
-    made = create_app(config(issuer.url))
-    yield made
-    state_of(made).authority.close()
+def app(make_app: MakeApp) -> Flask:
+    return make_app()
 
 
 def bearer(app: Flask, issuer: Issuer, **header: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -23,7 +22,6 @@ pytestmark = [pytest.mark.keycloak, pytest.mark.gunicorn]
 
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 ROUNDS = rounds(20, 100)
-Make = Callable[..., dict[str, Any]]
 
 
 #: A few of the lines by which something unexpected shows, each from another place.

@@ -6,22 +6,20 @@ And what Keycloak vouches for, and a lock of ours refuses.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 import requests
 from flask import Flask
 from werkzeug.serving import make_server
 
-from tests.keycloak.app import create_app
+from tests.keycloak.app import Make, create_app
 from tests.keycloak.person import Person
 from tests.keycloak.server import Keycloak
 
 pytestmark = pytest.mark.keycloak
 
 JSON = {"Accept": "application/json"}
-Make = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(params=["session", "cookie"])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
+from tests.keycloak.app import Make
 from tests.keycloak.nodes import Nodes
 from tests.keycloak.person import Person
 from tests.keycloak.server import Keycloak
@@ -18,7 +17,6 @@ from tests.waiting import wait_until
 pytestmark = [pytest.mark.keycloak, pytest.mark.gunicorn]
 
 HOSTS = ("127.0.0.1",)
-Make = Callable[..., dict[str, Any]]
 
 
 @pytest.mark.parametrize("store", ["session", "cookie"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,30 +13,14 @@ from werkzeug.test import TestResponse
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.keycloak.sessions import labels
-from tests.keycloak.app import create_app
+from tests.keycloak.app import MakeApp
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer
 
-Make = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as started:
-        yield started
-
 
 @pytest.fixture(params=["session", "cookie"])
-def make(request: pytest.FixtureRequest, issuer: Issuer, config: Make) -> Iterator[Any]:
-    made: list[Flask] = []
-
-    def make_app(**more: Any) -> Flask:
-        made.append(create_app(config(issuer.url, store=request.param, **more)))
-        return made[-1]
-
-    yield make_app
-    for app in made:
-        state_of(app).authority.close()
+def make(request: pytest.FixtureRequest, make_app: MakeApp) -> MakeApp:
+    return functools.partial(make_app, store=request.param)
 
 
 def log_in(app: Flask, issuer: Issuer, **response: Any) -> Flow:

@@ -17,12 +17,11 @@ from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.keycloak import Keycloak, KeycloakUnavailable, role_required
 from flask_clustertoken.keycloak.options import bare_host, from_config, read_options
-from tests.keycloak.app import create_app
+from tests.keycloak.app import Make, create_app
 from tests.keycloak.flow import HTML, Flow
 from tests.keycloak.issuer import Issuer
-from tests.keycloak.test_messages import Login
+from tests.keycloak.posting import Login
 
-Make = Callable[..., dict[str, Any]]
 GOOD: dict[str, Any] = {
     "realm": "demo",
     "auth-server-url": "https://login.example/auth/",

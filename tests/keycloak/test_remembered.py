@@ -22,12 +22,6 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as started:
-        yield started
-
-
-@pytest.fixture
 def gate() -> Iterator[threading.Event]:
     """What hangs goes on when the test is over."""
     made = threading.Event()

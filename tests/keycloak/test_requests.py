@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,18 +14,10 @@ from werkzeug.wrappers import Request, Response
 
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.keycloak.sessions import labels, roles
-from tests.keycloak.app import create_app
+from tests.keycloak.app import Make, MakeApp, create_app
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer
 from tests.waiting import holds_for, wait_past, wait_until
-
-Make = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as started:
-        yield started
 
 
 class Refreshes:
@@ -75,11 +67,8 @@ def logged_in(app: Flask, issuer: Issuer, **response: Any) -> tuple[Flow, Refres
 
 
 @pytest.fixture(params=["session", "cookie"])
-def always(request: pytest.FixtureRequest, issuer: Issuer, config: Make) -> Iterator[Flask]:
-    options = {"always-refresh-token": True}
-    made = create_app(config(issuer.url, store=request.param, options=options))
-    yield made
-    state_of(made).authority.close()
+def always(request: pytest.FixtureRequest, make_app: MakeApp) -> Flask:
+    return make_app(store=request.param, options={"always-refresh-token": True})
 
 
 def test_always_refreshed(always: Flask, issuer: Issuer) -> None:

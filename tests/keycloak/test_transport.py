@@ -30,12 +30,6 @@ Serve = Callable[[socket.socket], None]
 DISCOVERY = "/realms/demo/.well-known/openid-configuration"
 
 
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as started:
-        yield started
-
-
 @contextmanager
 def serving(answer: Serve) -> Iterator[str]:
     """A server of a few lines at a loopback address, each connection in a thread."""

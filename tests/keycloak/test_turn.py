@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -14,28 +13,10 @@ import pytest
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.keycloak import KeycloakUnavailable
 from flask_clustertoken.stores import Lease
-from tests.keycloak.app import create_app
+from tests.keycloak.app import Make, create_app
 from tests.keycloak.issuer import Issuer
 from tests.keycloak.refreshing import Refreshing
 from tests.waiting import holds_for, wait_until
-
-Make = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as started:
-        yield started
-
-
-@pytest.fixture(params=["session", "cookie"])
-def refreshing(
-    request: pytest.FixtureRequest, issuer: Issuer, config: Make
-) -> Iterator[Refreshing]:
-    apps = [create_app(config(issuer.url, store=request.param)) for _ in range(2)]
-    yield Refreshing(apps, issuer)
-    for app in apps:
-        state_of(app).authority.close()
 
 
 def test_who_slept_overwrites_nothing(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -19,21 +19,14 @@ from flask_clustertoken.keycloak.protocol.claims import read_admin_message
 from flask_clustertoken.keycloak.sessions import labels
 from flask_clustertoken.keycloak.web.receiver import Receiver
 from flask_clustertoken.tokens import Token
-from tests.keycloak.app import create_app
+from tests.keycloak.app import Make, create_app
 from tests.keycloak.issuer import Issuer
 from tests.keycloak.refreshing import Refreshing
 
-Make = Callable[..., dict[str, Any]]
 _NEW = RSAKey.generate_key(2048, {"kid": "new", "use": "sig"})
 
 
 # -- refreshing ------------------------------------------------------------------------
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    with Issuer() as started:
-        yield started
 
 
 def log_out(refreshing: Refreshing) -> None:
@@ -44,16 +37,6 @@ def log_out(refreshing: Refreshing) -> None:
     state = refreshing.apps[1].extensions["keycloak"]
     receiver = Receiver(state.authority, state.options, state.keys, state.not_before)
     receiver.obey(message, issuer.sign(claims), issuer.issuer)
-
-
-@pytest.fixture(params=["session", "cookie"])
-def refreshing(
-    request: pytest.FixtureRequest, issuer: Issuer, config: Make
-) -> Iterator[Refreshing]:
-    apps = [create_app(config(issuer.url, store=request.param)) for _ in range(3)]
-    yield Refreshing(apps, issuer)
-    for app in apps:
-        state_of(app).authority.close()
 
 
 def test_one_refresh_for_many(refreshing: Refreshing) -> None:

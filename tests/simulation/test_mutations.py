@@ -16,8 +16,10 @@ from flask_clustertoken.revocations.locks import Locks
 from flask_clustertoken.revocations.reader import Place, Reader
 from flask_clustertoken.stores.base import HeadIs, Presence, Require, Vouched
 
+from .node import SimulatedNode
+from .store import Inner, SimulatedStore
 from .test_simulation import ACTIONS
-from .world import Inner, SimulatedNode, SimulatedStore, World, problems
+from .world import World, problems
 
 #: Schedules within which each of the broken rules must show.
 SEEDS = 800
@@ -84,11 +86,11 @@ def sweep_often(patch: pytest.MonkeyPatch) -> None:
 
     def tidy(self: World) -> None:
         if self.depth == 0:
-            self.sweep()
-            self.issue(self.rng.choice(self.nodes))
-            self.revoke(self.rng.choice(self.nodes))
+            self.mishaps.sweep()
+            self.people.issue(self.rng.choice(self.nodes))
+            self.people.revoke(self.rng.choice(self.nodes))
             for node in self.nodes:
-                self.validate(node)
+                self.people.validate(node)
         act(self)
 
     patch.setattr(World, "act", tidy)
@@ -111,17 +113,17 @@ def fall_silent_often(patch: pytest.MonkeyPatch) -> None:
 
     def silent(self: World) -> None:
         if self.depth == 0:
-            self.issue(self.rng.choice(self.nodes))
+            self.people.issue(self.rng.choice(self.nodes))
             for node in self.nodes:
-                self.validate(node)
-            self.sweep()
+                self.people.validate(node)
+            self.mishaps.sweep()
             self.rng.choice(self.nodes).cut_until = self.now + 16.0
-            self.drive(14.0)
-            self.sweep()
-            self.revoke(self.rng.choice(self.nodes))
-            for texts, issued in list(self.tokens.values())[-3:]:
-                for node in filter(self.ready, self.nodes):
-                    self.validate_one(node, texts[-1], issued)
+            self.network.drive(14.0)
+            self.mishaps.sweep()
+            self.people.revoke(self.rng.choice(self.nodes))
+            for texts, issued in list(self.ledger.tokens.values())[-3:]:
+                for node in filter(self.people.ready, self.nodes):
+                    self.people.validate_one(node, texts[-1], issued)
         act(self)
 
     patch.setattr(World, "act", silent)
