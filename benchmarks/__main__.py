@@ -16,6 +16,7 @@ The parts:
     start       from 1 to 200 nodes that start at once on an empty ZooKeeper realm: their writes
     spread      from a revocation to the first refusal in every other process
     scale       the model of what a cluster of any size costs, checked against counts
+    locks       a token's check beside none, and beside a hundred thousand locks of others
     growth      from a thousand to a million tokens and revocations: time, memory, start, pauses
 
 Servers (Redis, a ZooKeeper ensemble of three) are started on spare ports of this machine and
@@ -55,6 +56,7 @@ PARTS = (
     "start",
     "spread",
     "scale",
+    "locks",
     "growth",
 )
 OUT = Path(__file__).resolve().parent.parent / "docs" / "performance"

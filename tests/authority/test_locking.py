@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from datetime import datetime
+from types import FrameType
 
 import pytest
 
@@ -14,8 +16,10 @@ from flask_clustertoken.cluster.sweeper import DAY
 from flask_clustertoken.errors import Locked, NodesTooOld
 from flask_clustertoken.events import RevocationApplied
 from flask_clustertoken.revocations import FeedEntry, entry
-from flask_clustertoken.tokens import UNNUMBERED, Refusal, Token
+from flask_clustertoken.stores.base import Entry
+from flask_clustertoken.tokens import UNNUMBERED, Refusal, Token, digest
 from tests.doubles import Cluster, reason, store_of
+from tests.rounds import rounds
 
 
 @pytest.fixture(params=["session", "cookie"])
@@ -158,6 +162,46 @@ def test_a_token_that_was_seen_costs_nothing_because_of_locks(cluster: Cluster) 
         type(view).lock_on = look  # type: ignore[method-assign]
     assert len(asked) == 1
     assert dict(store_of(one).calls) == calls
+
+
+def test_however_many_locks_cost_a_seen_token_no_call(cluster: Cluster) -> None:
+    """What its check calls is what it calls without any lock, function by function."""
+    node = cluster.node()
+    text = node.issue_login("bob").text
+    cluster.step()
+
+    def calls() -> list[str]:
+        assert node.authenticate(text)  # (Once behind what was learnt; from here on it is seen.)
+        found: list[str] = []
+
+        def note(frame: FrameType, event: str, _: object) -> None:
+            if event == "call":
+                found.append(f"{frame.f_code.co_filename}:{frame.f_code.co_name}")
+
+        sys.setprofile(note)
+        try:
+            accepted = node.authenticate(text)
+        finally:
+            sys.setprofile(None)
+        assert accepted
+        return found
+
+    without = calls()
+    asked = dict(store_of(node).calls)
+    view = node.follower().view
+    first = view.applied + 1
+    count = rounds(5_000, 100_000)
+    for number in range(count):
+        name = f"user-{number}"
+        marks = (digest("subject:login", name), digest("subject:api", name))
+        notice = FeedEntry("lock", cluster.clock.time(), marks, ("login", "api"))
+        view.learn(Entry(first + number, 0, str(number), b"", None), notice)
+    assert len(view.locks) == count
+
+    assert calls() == without
+    assert dict(store_of(node).calls) == asked
+    with pytest.raises(Locked):
+        node.issue_login("user-4777")
 
 
 def test_maintenance_spares_administrators(cluster: Cluster) -> None:

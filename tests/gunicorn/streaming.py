@@ -80,13 +80,14 @@ def me() -> str:
 @app.get("/ticks")
 @token_required(slide=False)
 def ticks() -> Response:
-    """A piece now and then, so that the end is passed on soon."""
+    """A piece now and then (after *every* so many seconds), so that the end is passed on soon."""
     opened = tokens.watching(current_token)
+    every = float(request.args.get("every", 15))
 
     def pieces() -> Iterator[str]:
         with opened as watch:
             yield f"data: {os.getpid()}\n\n"
-            while not watch.wait(15):
+            while not watch.wait(every):
                 yield ": nothing new\n\n"
 
     return Response(tokens.while_valid(pieces(), end_event), mimetype="text/event-stream")

@@ -44,6 +44,7 @@ from .presence import PresenceContract
 from .records import RecordsContract
 from .root import RootContract
 from .transactions import TransactionsContract
+from .upgrade import UpgradeContract
 
 __all__ = [
     "KEYS",
@@ -58,6 +59,7 @@ __all__ = [
     "StoreContract",
     "StoreFixtures",
     "TransactionsContract",
+    "UpgradeContract",
     "at_once",
     "entry",
     "feed_of",
@@ -75,5 +77,6 @@ class StoreContract(
     RootContract,
     LeaseContract,
     LifeContract,
+    UpgradeContract,
 ):
     """All of it: what every cluster store has to pass."""
