@@ -256,8 +256,9 @@ class GunicornServer:
         data: object = None,
         headers: Mapping[str, str] | None = None,
         timeout: float = 30.0,
+        line: HTTPConnection | None = None,
     ) -> Answer:
-        """One request on a connection of its own, so that any worker may get it."""
+        """One request on a connection of its own, so that any worker may get it; or on *line*."""
         sent = dict(headers or {})
         if cookie is not None:
             sent["Cookie"] = f"{COOKIE}={cookie}"
@@ -268,7 +269,7 @@ class GunicornServer:
             body, sent["Content-Type"] = urlencode(form), "application/x-www-form-urlencoded"
         elif data is not None:
             body, sent["Content-Type"] = json.dumps(data), "application/json"
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = line or HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             connection.request(method, path, body, sent)
             response = connection.getresponse()
@@ -280,14 +281,28 @@ class GunicornServer:
                 _cookie_of(response.headers.get_all("Set-Cookie") or []),
             )
         finally:
-            connection.close()
+            if line is None:
+                connection.close()
 
-    def me(self, cookie: str, timeout: float = 30.0) -> Answer:
-        return self.ask("GET", "/api/me", cookie=cookie, timeout=timeout)
+    def line_to_each(self) -> dict[int, HTTPConnection]:
+        """A connection to each worker, by its process, that the worker keeps (with threads)."""
+        found: dict[int, HTTPConnection] = {}
+        end = time.monotonic() + 60
+        while not set(found) >= set(self.pids()):
+            assert time.monotonic() < end, f"of {self.pids()} only {sorted(found)} answered"
+            line = HTTPConnection("127.0.0.1", self.port, timeout=60)
+            pid = self.ask("GET", "/healthz", line=line).pid
+            if found.setdefault(pid, line) is not line:
+                line.close()
+        return found
 
-    def login(self, name: str = "alice") -> str:
+    def me(self, cookie: str, timeout: float = 30.0, line: HTTPConnection | None = None) -> Answer:
+        return self.ask("GET", "/api/me", cookie=cookie, timeout=timeout, line=line)
+
+    def login(self, name: str = "alice", line: HTTPConnection | None = None) -> str:
         """The cookie of a new login."""
-        answer = self.ask("POST", "/login", data={"username": name, "password": name})
+        wish = {"username": name, "password": name}
+        answer = self.ask("POST", "/login", data=wish, line=line)
         assert answer.status == 200, answer.body
         assert answer.cookie
         return answer.cookie

@@ -16,7 +16,10 @@ from flask_clustertoken.operations.diagnosis.store import look_at_store
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import ClusterStore, NewEntry, Put
+from flask_clustertoken.stores.redis import server as setup
 from flask_clustertoken.stores.redis.codec import tag
+from flask_clustertoken.stores.redis.place import parse_options, parse_place
+from flask_clustertoken.stores.redis.topology import Topology
 from tests.servers.ports import spare_ports
 from tests.servers.redis import Guarded, Server, needs_valkey
 from tests.waiting import wait_until
@@ -136,6 +139,35 @@ def test_how_a_server_writes_its_data_down_is_said_once(
         own_server.ask("CONFIG", "SET", "appendfsync", "always")
         assert "once a second" not in said(store)
         assert "no replica" in said(store)
+
+
+def test_a_server_that_is_too_old_is_refused_by_its_version() -> None:
+    """What it says of itself is read; Valkey says which Redis it is like."""
+    place = parse_place("redis://127.0.0.1")
+    topology = Topology(place, parse_options({}, place))
+    for version in ("2.8.24", "6.0.16"):
+        found = setup.Server({"redis_version": version, "role": "master"}, None)
+        with pytest.raises(ConfigurationError, match=f"Redis {version} is too old"):
+            setup.refuse_unfit(found, topology)
+    for version in ("6.2.0", "7.0.15", "8.0.1"):
+        setup.refuse_unfit(setup.Server({"redis_version": version}, None), topology)
+
+
+def test_a_server_that_anybody_may_use_is_said(own_server: Server) -> None:
+    """Without protected mode and without a password; either mends it."""
+    own_server.ask("CONFIG", "SET", "protected-mode", "no")
+    with store_of(own_server) as store:
+        assert "warning: whoever reaches the Redis server may read and change" in said(store)
+        own_server.ask("CONFIG", "SET", "protected-mode", "yes")
+        assert "whoever reaches" not in said(store)
+
+
+def test_a_server_that_is_nearly_full_is_said(own_server: Server) -> None:
+    """Before log-ins and log-outs fail."""
+    with store_of(own_server) as store:
+        used = int(own_server.info("used_memory"))
+        own_server.ask("CONFIG", "SET", "maxmemory", str(used + used // 10))
+        assert "Raise maxmemory" in said(store)
 
 
 @pytest.mark.parametrize(
@@ -285,6 +317,25 @@ def test_a_user_needs_no_more_than_is_documented(own_server: Server) -> None:
         store.head()
     assert "wrong-password" not in str(caught.value) + repr(caught.value.__cause__)
     assert "right-password" not in repr(settings)
+
+
+def test_a_password_that_is_changed_is_trouble_until_it_is_told(own_server: Server) -> None:
+    """Lines that are there are used as before; new ones are refused, and no password is shown."""
+    own_server.ask("ACL", "SETUSER", "app", "on", ">old-secret", "~*", "&*", "+@all")
+    with (
+        store_of(own_server, username="app", password="old-secret") as store,
+        store_of(own_server, username="app", password="new-secret") as told,
+    ):
+        (seq,) = store.append([NewEntry("a", b"", None)])
+        own_server.ask("ACL", "SETUSER", "app", "resetpass", ">new-secret")
+        assert store.head() == seq
+        own_server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        with pytest.raises(StoreUnavailable) as caught:
+            store.append([NewEntry("b", b"", None)])
+        assert "secret" not in str(caught.value) + repr(caught.value.__cause__)
+        assert told.append([NewEntry("b", b"", None)])[0] > seq
+        own_server.ask("ACL", "SETUSER", "app", "resetpass", ">old-secret")
+        assert len(store.read(0).entries) == 2
 
 
 def test_nobody_without_a_password_gets_in(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,12 +169,18 @@ class Guarded:
         *,
         settings: Mapping[str, str] = {},
         down_after: float = 1.0,
+        way: Callable[[int], int] = int,
     ) -> None:
-        """*down_after*: seconds of silence after which the Sentinels give a primary up."""
+        """*down_after*: seconds of silence after which the Sentinels give a primary up.
+
+        *way*: from the first primary's port to the one by which all others know it.
+        """
         self.folder = Path(tempfile.mkdtemp(prefix="clustertoken-redis-"))
         ports = spare_ports(1 + replicas + sentinels)
-        first, self._watching = ports[0], ports[1 + replicas :]
-        self.servers = [Server(self.folder / "0", first, settings)]
+        self._watching = ports[1 + replicas :]
+        first = self._way = way(ports[0])
+        known_as = {"replica-announce-ip": "127.0.0.1", "replica-announce-port": str(first)}
+        self.servers = [Server(self.folder / "0", ports[0], {**settings, **known_as})]
         for number, port in enumerate(ports[1 : 1 + replicas], 1):
             told = {**settings, "replicaof": f"127.0.0.1 {first}"}
             self.servers.append(Server(self.folder / str(number), port, told))
@@ -228,6 +234,8 @@ class Guarded:
         """The server that most Sentinels name."""
         named = [self.said(one)["port"] for one in self.sentinels if one.running]
         port = max(named, key=named.count)
+        if port == str(self._way):
+            return self.servers[0]
         return next(one for one in self.servers if str(one.port) == port)
 
     def leader(self) -> Server:

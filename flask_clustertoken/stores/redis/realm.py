@@ -91,7 +91,8 @@ class RedisRealm:
         """What the script *name* answers, on the primary and in a history that is known.
 
         *acknowledged*: only once enough replicas have what it wrote. *again*: the step may
-        be done twice. *make*: an empty server gets a store. *learn*: what the answer tells of
+        be done twice, and answers the same (not so one that tells whether it was the first:
+        where that answer is lost it is trouble, and the caller asks what is so). *make*: an empty server gets a store. *learn*: what the answer tells of
         the feed, for whoever has to publish it again.
         """
         while True:

@@ -1,17 +1,21 @@
 """Which server is the primary: the one that was named, or the one that the Sentinels name.
 
 A Sentinel that is cut off together with an old primary goes on naming that one. What keeps a
-node beside it from vouching is not the Sentinel but the replicas that do not answer.
+node beside it from vouching is not the Sentinel but the replicas that do not answer. So where no
+Sentinel answers at all, the one that was named last is tried.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from ...errors import StoreUnavailable
 from .driver import Contact, Deadline
 from .place import Host, Options, RedisPlace, named
+
+_log = logging.getLogger(__name__)
 
 #: Seconds that one Sentinel has for its answer, before the next is asked.
 SENTINEL_PATIENCE = 1.0
@@ -41,6 +45,7 @@ class Topology:
         #: Replicas of the primary, the most that a Sentinel has told of.
         self.known_replicas = 0
         self._learnt = False
+        self._named: Host | None = None
 
     @property
     def acknowledging(self) -> int:
@@ -63,18 +68,30 @@ class Topology:
     def connect(self, deadline: Deadline) -> Contact:
         """A connection to what is said to be the primary."""
         place, options = self.place, self._options
-        host = self._ask_sentinels(deadline) if place.master else place.hosts[0]
+        host = self._primary(deadline) if place.master else place.hosts[0]
         said = signing_on(
             options, options.username or place.username, options.password or place.password
         )
         return Contact(host, deadline, db=place.db, **said)
 
+    def _primary(self, deadline: Deadline) -> Host:
+        """The server that a Sentinel names; where none answers, the one that was named last."""
+        last = self._named
+        if last is None:
+            return self._ask_sentinels(deadline)
+        try:
+            # (The other half of the time is for that one.)
+            return self._ask_sentinels(Deadline(deadline.left() / 2))
+        except StoreUnavailable as error:
+            _log.info("%s; the last one known is %s", error, named(last))
+            return last
+
     def _ask_sentinels(self, deadline: Deadline) -> Host:
         trouble: list[str] = []
         cause: Exception | None = None
         for sentinel in list(self._sentinels):
-            patience = Deadline(min(SENTINEL_PATIENCE, deadline.left()))
             try:
+                patience = Deadline(min(SENTINEL_PATIENCE, deadline.left()))
                 found = self._ask_sentinel(sentinel, patience)
             except (StoreUnavailable, TimeoutError) as error:
                 cause = error
@@ -83,6 +100,7 @@ class Topology:
             if found is not None:
                 # The one that answers is asked first the next time.
                 self._sentinels = [sentinel, *(one for one in self._sentinels if one != sentinel)]
+                self._named = found
                 return found
             trouble.append(f"{named(sentinel)} knows no {self.place.master!r}")
         raise StoreUnavailable(f"no Sentinel names the primary: {', '.join(trouble)}") from cause

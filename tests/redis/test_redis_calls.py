@@ -1,0 +1,114 @@
+"""Calls that wake a node up, and what is seen without them; answers that are lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from flask_clustertoken.authority import TokenAuthority
+from flask_clustertoken.errors import StoreUnavailable
+from flask_clustertoken.settings import Settings
+from flask_clustertoken.stores import open_store
+from flask_clustertoken.stores.base import ClusterStore, NewEntry
+from flask_clustertoken.stores.redis.codec import channel
+from flask_clustertoken.stores.redis.driver import Command, Contact, Deadline, Lost
+from tests.servers.redis import Server
+from tests.waiting import wait_until
+
+pytestmark = pytest.mark.redis
+
+SECRET = "one key for every host of the test, long enough"
+
+
+@pytest.fixture
+def opened(own_server: Server) -> Iterator[Callable[[], ClusterStore]]:
+    """Another handle on the store, as another node has it."""
+    with ExitStack() as stack:
+        url = f"redis://127.0.0.1:{own_server.port}"
+        yield lambda: stack.enter_context(open_store(url, timeout=5, options={"settle": 0}))
+
+
+def listeners(server: Server) -> int:
+    return int(server.ask("PUBSUB", "NUMSUB", channel("clustertoken", "default"))[1])
+
+
+def test_an_append_calls_whoever_listens(
+    own_server: Server, opened: Callable[[], ClusterStore]
+) -> None:
+    """Also after the line was cut, which is made again and is itself a reason to look."""
+    store, other = opened(), opened()
+    called = threading.Event()
+    store.watch(called.set)
+    for number in range(3):
+        # (Called once when it listens.)
+        assert called.wait(60)
+        wait_until(lambda: listeners(own_server) == 1, 60)
+        called.clear()
+        other.append([NewEntry(f"e{number}", b"", None)])
+        assert called.wait(60)
+        called.clear()
+        own_server.ask("CLIENT", "KILL", "TYPE", "pubsub")
+
+
+def test_without_calls_a_node_looks_by_itself(own_server: Server) -> None:
+    """Where the channel is forbidden, revocations are seen each ``look_every``, and no later."""
+    own_server.ask(
+        "ACL", "SETUSER", "app", "on", ">pw", "~*", "resetchannels", "+@all", "-subscribe"
+    )
+    settings = Settings(store=f"redis://app:pw@127.0.0.1:{own_server.port}", secret=(SECRET,))
+    with (
+        closing(TokenAuthority(settings)) as one,
+        closing(TokenAuthority(settings)) as another,
+    ):
+        wait_until(lambda: one.readiness().fresh and another.readiness().fresh, 60)
+        issued = one.issue_login("alice")
+        assert another.authenticate(issued.text)
+        one.revoke_subject("alice")
+        wait_until(lambda: not another.authenticate(issued.text), 60)
+        assert listeners(own_server) == 0
+
+
+def unanswered(patch: pytest.MonkeyPatch) -> None:
+    """The next thing that is asked is done, and the line ends before its answer."""
+    ask = Contact.ask
+
+    def deaf(contact: Contact, deadline: Deadline, *commands: Command) -> list[Any]:
+        patch.setattr(Contact, "ask", ask)
+        ask(contact, deadline, *commands)
+        lost = Lost("the connection ended")
+        lost.broken = True
+        raise lost
+
+    patch.setattr(Contact, "ask", deaf)
+
+
+def test_an_answer_that_tells_who_did_it_is_not_made_up(
+    opened: Callable[[], ClusterStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent again, ``delete``, ``withdraw`` and ``change_root`` would say that somebody else had
+    been first. So a lost answer is trouble, and whoever asks again learns what is so."""
+    store = opened()
+    store.put("key", b"", None)
+    store.announce("node", b"")
+    old = store.root()
+    new = replace(old, epoch="another")
+    # (The server knows the scripts from here on, and does them at the first call.)
+    assert not (store.delete("-") or store.withdraw("-") or store.change_root(new, old))
+    done = (
+        lambda: store.delete("key"),
+        lambda: store.withdraw("node"),
+        lambda: store.change_root(old, new),
+    )
+    for call in done:
+        unanswered(monkeypatch)
+        with pytest.raises(StoreUnavailable, match="the connection ended"):
+            call()
+        assert call() is False
+    assert store.get("key") is None
+    assert store.nodes() == []
+    assert store.root() == new
