@@ -30,12 +30,15 @@ class Stage(Protocol):
     told: list[tuple[str, str]]
 
 
-def write(file: Path, stages: Sequence[Stage], seed: int) -> None:
-    """Write the report of *stages* into *file*, as Markdown, and their facts beside it."""
+def write(file: Path, stages: Sequence[Stage], seed: int, only: Sequence[str] = ()) -> None:
+    """Write the report of *stages* into *file*, as Markdown, and their facts beside it.
+
+    Where *only* a part of their tests was run, it stands beside the whole, and replaces nothing.
+    """
     facts = file.with_suffix(".json")
     known: dict[str, Any] = json.loads(facts.read_text()) if facts.exists() else {}
     for one in stages:
-        known[one.stage] = {
+        known[" ".join([one.stage, *only])] = {
             "outcome": one.outcome,
             "tests": one.passed + one.failed,
             "minutes": round(one.seconds / 60, 1),

@@ -257,7 +257,7 @@ def main(arguments: Sequence[str]) -> int:
         for stage in stages:
             results.append(run(stage, options.soak, more))
             if options.report is not None:
-                soak_report.write(options.report, results, seed)
+                soak_report.write(options.report, results, seed, only=options.pytest)
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130
