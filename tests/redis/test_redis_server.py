@@ -67,14 +67,19 @@ def test_what_has_a_time_to_live_is_none_of_ours(own_server: Server, policy: str
 
 
 def test_a_server_that_is_full_refuses_whole_transactions(own_server: Server) -> None:
-    """A revocation that cannot be written is an error; deleting goes on."""
+    """A revocation that cannot be written is an error, and nobody proves to be fresh; deleting
+    goes on."""
     with store_of(own_server) as store:
         store.put("key", b"x", None)
+        store.announce("node", b"")
         (seq,) = store.append([NewEntry("a", b"", None)])
         own_server.ask("CONFIG", "SET", "maxmemory", "1mb")
         with pytest.raises(StoreUnavailable, match="maxmemory"):
             store.append([NewEntry("b", b"", None)], [Put("other", b"", None)])
+        with pytest.raises(StoreUnavailable, match="maxmemory"):
+            store.vouch("node", b"")
         assert store.get("other") is None
+        assert store.delete("key")
         assert [one.seq for one in store.read(0).entries] == [seq]
         own_server.ask("CONFIG", "SET", "maxmemory", "0")
         assert store.append([NewEntry("b", b"", None)])[0] > seq
