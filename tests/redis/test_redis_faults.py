@@ -75,6 +75,7 @@ def test_a_primary_that_is_frozen_and_thawed(tmp_path: Path, judge: Judge) -> No
         servers.wait_for_another(old)
         for one in made[:2]:
             wait_until(lambda one=one: "error" not in fleet.revoke(fleet.workers[0], one), 60)
+        revoke_for(fleet, rounds(0, 60))
         old.thaw()
         revoke_for(fleet, 2 * MAX_STALENESS)
         for one in made[:2]:
