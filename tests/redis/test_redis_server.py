@@ -108,7 +108,7 @@ def test_a_busy_server_is_trouble(own_server: Server) -> None:
         with pytest.raises(StoreUnavailable):
             store.append([NewEntry("b", b"", None)])
         own_server.ask("SCRIPT", "KILL")
-        wait_until(own_server.answers, 5)
+        wait_until(own_server.answers, 60)
         assert store.head() == seq
 
 
@@ -187,7 +187,7 @@ def test_replicas_that_nobody_waits_for_are_no_bound(program: str, tmp_path: Pat
             tmp_path / "2", second, {"replicaof": f"127.0.0.1 {first}"}, name=program
         ) as replica,
     ):
-        wait_until(lambda: "state=online" in primary.ask("INFO").decode(), 20)
+        wait_until(lambda: "state=online" in primary.ask("INFO").decode(), 60)
         with store_of(primary) as store:
             assert "warning: a revocation counts once 0 of 1 replicas have it" in said(store)
             assert '{"replicas": 1}' in said(store)
@@ -219,7 +219,7 @@ def test_a_confirmation_says_where_nothing_bounds_a_fail_over(tmp_path: Path) ->
         Server(tmp_path / "1", first) as primary,
         Server(tmp_path / "2", second, {"replicaof": f"127.0.0.1 {first}"}),
     ):
-        wait_until(lambda: "state=online" in primary.ask("INFO").decode(), 20)
+        wait_until(lambda: "state=online" in primary.ask("INFO").decode(), 60)
         told = []
         for replicas in (0, 1):
             settings = Settings(
@@ -307,7 +307,7 @@ def test_a_user_needs_no_more_than_is_documented(own_server: Server) -> None:
         woken = authority.follower().wake
         woken.clear()
         with store_of(own_server, username="app", password="right-password") as store:
-            wait_until(lambda: own_server.ask("PUBSUB", "CHANNELS", "*"), 5)
+            wait_until(lambda: own_server.ask("PUBSUB", "CHANNELS", "*"), 60)
             store.scan("")
             store.purge(0)
             store.ended(1e10)
