@@ -73,6 +73,31 @@ def test_without_calls_a_node_looks_by_itself(own_server: Server) -> None:
         assert listeners(own_server) == 0
 
 
+def test_a_login_is_two_round_trips_and_so_is_a_log_out(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One script changes what is to be changed. Before it a login reads the feed's head, for the
+    credentials that it checks, and the log-out of an id reads its record."""
+    settings = Settings(store=f"redis://127.0.0.1:{own_server.port}", secret=(SECRET,))
+    asked: list[int] = []
+    ask = Contact.ask
+
+    def counted(contact: Contact, deadline: Deadline, *commands: Command) -> list[Any]:
+        asked.append(threading.get_ident())
+        return ask(contact, deadline, *commands)
+
+    with closing(TokenAuthority(settings)) as authority:
+        wait_until(lambda: authority.readiness().fresh, 60)
+        ended = authority.issue_login("alice")
+        authority.revoke_ids([ended.token.id])
+        monkeypatch.setattr(Contact, "ask", counted)
+        issued = authority.issue_login("alice")
+        assert asked.count(threading.get_ident()) == 2
+        asked.clear()
+        authority.revoke_ids([issued.token.id])
+        assert asked.count(threading.get_ident()) == 2
+
+
 def unanswered(patch: pytest.MonkeyPatch) -> None:
     """The next thing that is asked is done, and the line ends before its answer."""
     ask = Contact.ask
@@ -98,7 +123,7 @@ def test_an_answer_that_tells_who_did_it_is_not_made_up(
     old = store.root()
     new = replace(old, epoch="another")
     # (The server knows the scripts from here on, and does them at the first call.)
-    assert not (store.delete("-") or store.withdraw("-") or store.change_root(new, old))
+    assert [store.delete("-"), store.withdraw("-"), store.change_root(new, old)] == [False] * 3
     done = (
         lambda: store.delete("key"),
         lambda: store.withdraw("node"),

@@ -75,6 +75,7 @@ def test_a_primary_that_is_frozen_and_thawed(tmp_path: Path, judge: Judge) -> No
         servers.wait_for_another(old)
         for one in made[:2]:
             wait_until(lambda one=one: "error" not in fleet.revoke(fleet.workers[0], one), 60)
+        revoke_for(fleet, rounds(0, 60))
         old.thaw()
         revoke_for(fleet, 2 * MAX_STALENESS)
         for one in made[:2]:
@@ -92,8 +93,8 @@ def three(tmp_path: Path) -> Iterator[list[Server]]:
             stack.enter_context(Server(tmp_path / f"server-{n}", port, told if n else {}))
             for n, port in enumerate(ports)
         ]
-        wait_until(lambda: servers[0].info("connected_slaves") == "2", 30)
-        wait_until(lambda: all(one.info("master_link_status") == "up" for one in servers[1:]), 30)
+        wait_until(lambda: servers[0].info("connected_slaves") == "2", 60)
+        wait_until(lambda: all(one.info("master_link_status") == "up" for one in servers[1:]), 60)
         yield servers
 
 
@@ -234,7 +235,7 @@ def test_a_power_cut_that_loses_the_last_second(tmp_path: Path, judge: Judge) ->
         server.kill()
         file.write_bytes(kept)
         server.start()
-        wait_until(lambda: server.info("loading") == "0", 10)
+        wait_until(lambda: server.info("loading") == "0", 60)
         fleet.wait_fresh()
         newcomer = fleet.start_worker()
         fleet.wait_fresh([newcomer])

@@ -109,7 +109,7 @@ class Server:
                     preexec_fn=_end_with_parent,
                 )
         if wait:
-            wait_until(self.answers, 20)
+            wait_until(self.answers, 60)
 
     def answers(self) -> bool:
         if not self.running:
@@ -207,8 +207,8 @@ class Guarded:
         for server in self.servers:
             server.start()
         wanted = len(self.servers) - 1
-        wait_until(lambda: self.servers[0].info("connected_slaves") == str(wanted), 30)
-        wait_until(self._synced, 30)
+        wait_until(lambda: self.servers[0].info("connected_slaves") == str(wanted), 60)
+        wait_until(self._synced, 60)
         for sentinel in self.sentinels:
             sentinel.start()
 
@@ -220,7 +220,7 @@ class Guarded:
             )
 
         # (A Sentinel looks for replicas every ten seconds.)
-        wait_until(known, 30)
+        wait_until(known, 60)
 
     def _synced(self) -> bool:
         return all(one.info("master_link_status") == "up" for one in self.servers[1:])
@@ -247,7 +247,7 @@ class Guarded:
         wanted = str(len(self.servers) - 1)
         wait_until(lambda: self.primary().info("connected_slaves") == wanted, deadline)
 
-    def wait_for_another(self, old: Server, deadline: float = 30.0) -> Server:
+    def wait_for_another(self, old: Server, deadline: float = 60.0) -> Server:
         def moved() -> bool:
             now = self.primary()
             return now is not old and now.running and now.info("role") == "master"

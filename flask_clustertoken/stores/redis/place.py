@@ -126,8 +126,7 @@ class Options:
     ``replicas``           so many replicas must have a revocation, and a proof of freshness,
                            before it counts; half of those that the Sentinels know, none
                            without Sentinels
-    ``settle``             seconds after a fail-over or restart before a node is fresh again;
-                           5 with replicas, 2 without
+    ``settle``             seconds after a fail-over or restart before a node is fresh again; 5
     ``managed``            ``True``: the server is somebody else's, and what it does not let
                            us look at was looked at by you
     =====================  ===============================================================

@@ -90,10 +90,11 @@ class RedisRealm:
     ) -> list[Any]:
         """What the script *name* answers, on the primary and in a history that is known.
 
-        *acknowledged*: only once enough replicas have what it wrote. *again*: the step may
-        be done twice, and answers the same (not so one that tells whether it was the first:
-        where that answer is lost it is trouble, and the caller asks what is so). *make*: an empty server gets a store. *learn*: what the answer tells of
-        the feed, for whoever has to publish it again.
+        *acknowledged*: only once enough replicas have what it wrote. *again*: the step may be
+        done twice and answers the same. (Not one that tells whether it was the first to do it:
+        where that answer is lost it is trouble, and the caller asks what is so.) *make*: an
+        empty server gets a store. *learn*: what the answer tells of the feed, for whoever has
+        to publish it again.
         """
         while True:
             try:
