@@ -62,7 +62,7 @@ def test_hosts_of_the_real_version_before_are_replaced_one_by_one(
 ) -> None:
     """Under load: what either version revokes is refused by both as soon as it is confirmed."""
     with Deployment(tmp_path, ensemble.url(zk_root), workers=1) as deployment:
-        roll(deployment, KINDS, rounds(1, 20))
+        roll(deployment, KINDS, rounds(1, 10))
         counted = deployment.crowd.counted
     assert counted["renewals by the old"]
     assert counted["renewals by the new"]
