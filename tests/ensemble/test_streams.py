@@ -109,8 +109,8 @@ def test_an_expiry_ends_the_streams_of_both_hosts_unless_the_login_was_renewed(
             wait_until(goes_on, 20 + SKEW + 2 * BOUND)
             assert {one.reason for some in opened.values() for one in some} == {"expired"}
             holds_for(lambda: not any(one.ended_at for one in renewed["renewed"]), 2)
-    counted = {"streams": sum(map(len, opened.values())), "seconds": round(time.monotonic() - began)}
-    tell("streams that ended, expired (two hosts)", **counted)
+    streams_ended, took = sum(map(len, opened.values())), round(time.monotonic() - began)
+    tell("streams that ended, expired (two hosts)", streams=streams_ended, seconds=took)
 
 
 def test_hosts_that_are_cut_off_end_all_streams_in_time(
