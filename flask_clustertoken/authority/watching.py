@@ -9,6 +9,7 @@ When a connection ends:
 
 - its token is revoked, or was issued before the store was replaced: ``revoked``, at the moment at
   which this node learns it and would refuse a request;
+- a lock is for it: ``locked``, at the same moment; its unlock opens no connection again;
 - nobody vouches for this node's view any more, or its clock is wrong: ``stale``;
 - its token is over: ``expired``. A login that other requests of the same browser renew keeps its
   id and goes on. Those renewals are known from the login's record, which is asked for once, when

@@ -63,6 +63,43 @@ def test_a_revocation_elsewhere_ends_what_it_covers(cluster: Cluster, how: str) 
     assert len(watching) == 0
 
 
+def test_a_lock_ends_whatever_it_is_for_and_says_why(cluster: Cluster) -> None:
+    """Programs' connections as well; not those of whom it spares, and no unlock opens one."""
+    node, other = cluster.node(), cluster.node()
+    watching, told = by_hand(node), list[Refusal]()
+    tokens = [
+        token_of(node),
+        node.issue_api_token("robot", "backup").token,
+        token_of(node, "root", labels=["role:admin"]),
+    ]
+    watches = [watching.watch(token, told.append).open() for token in tokens]
+    other.locking.lock(everyone=True, except_labels=["role:admin"], message="Back at eight.")
+    watching.step()
+    assert [reason(one) for one in watches] == ["", "", ""], "it is not known here yet"
+    cluster.step(node)
+    watching.step()
+    assert [reason(one) for one in watches] == ["locked", "locked", ""]
+    assert {one.message for one in told} == {"Back at eight."}
+    other.locking.unlock(everyone=True)
+    cluster.step(node)
+    watching.step()
+    assert [reason(one) for one in watches] == ["locked", "locked", ""]
+    assert len(told) == 2
+    assert len(watching) == 1
+
+
+def test_on_one_host_a_lock_ends_it_without_a_round_of_the_follower(
+    host: Cluster,
+) -> None:
+    """Embedded: as soon as the lock has returned, without a round of the follower."""
+    node, other = host.node(), host.node()
+    watching = by_hand(node)
+    with watching.watch(node.issue_api_token("alice", "backup").token) as watch:
+        other.locking.lock(subject="alice")
+        watching.step()
+        assert reason(watch) == "locked"
+
+
 def test_everyones_logins_end_and_programs_go_on(cluster: Cluster) -> None:
     """A revocation of all logins ends no stream of an API token."""
     node = cluster.node()

@@ -71,8 +71,8 @@ def test_what_ends_a_login_on_one_host_ends_its_streams_on_both(
         ):
             mine = opened.pop(name)
             began = time.monotonic()
-            assert servers[1].ask("POST", path, timeout=60).body == b"in force"
-            wait_until(lambda mine=mine: all(one.ended_at for one in mine), BOUND)  # type: ignore[misc]
+            assert servers[1].ask("POST", path, timeout=90).body == b"in force"
+            wait_until(lambda mine=mine: all(one.ended_at for one in mine), 3 * BOUND)  # type: ignore[misc]
             assert {one.reason for one in mine} == {reason}
             others = [one for some in opened.values() for one in some]
             holds_for(lambda others=others: not any(one.ended_at for one in others), 1)  # type: ignore[misc]
@@ -109,8 +109,8 @@ def test_an_expiry_ends_the_streams_of_both_hosts_unless_the_login_was_renewed(
             wait_until(goes_on, 20 + SKEW + 2 * BOUND)
             assert {one.reason for some in opened.values() for one in some} == {"expired"}
             holds_for(lambda: not any(one.ended_at for one in renewed["renewed"]), 2)
-    counted = {"streams": sum(map(len, opened.values())), "seconds": time.monotonic() - began}
-    tell("streams that ended, expired (two hosts)", **counted)
+    streams_ended, took = sum(map(len, opened.values())), round(time.monotonic() - began)
+    tell("streams that ended, expired (two hosts)", streams=streams_ended, seconds=took)
 
 
 def test_hosts_that_are_cut_off_end_all_streams_in_time(

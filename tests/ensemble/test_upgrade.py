@@ -62,7 +62,7 @@ def test_hosts_of_the_real_version_before_are_replaced_one_by_one(
 ) -> None:
     """Under load: what either version revokes is refused by both as soon as it is confirmed."""
     with Deployment(tmp_path, ensemble.url(zk_root), workers=1) as deployment:
-        roll(deployment, KINDS, rounds(1, 20))
+        roll(deployment, KINDS, rounds(1, 10))
         counted = deployment.crowd.counted
     assert counted["renewals by the old"]
     assert counted["renewals by the new"]
@@ -76,10 +76,11 @@ def test_an_old_host_that_was_silent_comes_back_stale(
     """It was taken for gone when a lock was written: it lets nobody in, not even for a moment."""
     with Deployment(tmp_path, ensemble.url(zk_root), workers=1) as deployment:
         old, new = deployment.start_all(True, False)
-        standing = [deployment.crowd.login(new), deployment.crowd.program(new)]
+        crowd = deployment.crowd
+        standing = [deployment.made(crowd.login, new), deployment.made(crowd.program, new)]
         for one in standing:
             deployment.says(old, one, 200)
         with deployment.frozen(old):
             deployment.check_locked(new)
         deployment.check_stale(old, standing)
-        assert deployment.crowd.findings() == []
+        assert crowd.findings() == []

@@ -53,13 +53,13 @@ def login() -> str:
 
 @app.post("/end/<subject>")
 def end(subject: str) -> str:
-    return "in force" if tokens.revoke_subject(subject).confirm() else "asked for"
+    return "in force" if tokens.revoke_subject(subject).confirm(timeout=60) else "asked for"
 
 
 @app.post("/lock/<subject>")
 def lock(subject: str) -> str:
     made = tokens.lock(subject=subject, message=f"{subject} may not come back.")
-    return "in force" if made.confirm() else "asked for"
+    return "in force" if made.confirm(timeout=60) else "asked for"
 
 
 @app.get("/open")

@@ -17,7 +17,7 @@ def test_old_servers_are_replaced_one_by_one(tmp_path: Path, tell: Tell) -> None
     """Real ones, under load: what either version revokes is refused by both; a lock waits until
     no old one is left; an old one that comes later is stale, and lets nobody in."""
     with Deployment(tmp_path) as deployment:
-        roll(deployment, KINDS, rounds(1, 20))
+        roll(deployment, KINDS, rounds(1, 10))
         counted = deployment.crowd.counted
     assert counted["renewals by the old"]
     assert counted["renewals by the new"]

@@ -143,6 +143,8 @@ class Crowd:
         subject = subject or self.name()
         begun = time.time()
         answer = node.server.ask("POST", f"/program/{subject}")
+        if answer.status in (401, 403, 503):
+            raise Refused(answer.status)
         assert answer.status == 200, answer.body
         return self._keep(answer.json["id"], subject, "api", answer.json["text"], begun)
 

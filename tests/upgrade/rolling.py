@@ -15,7 +15,7 @@ from urllib.parse import quote
 from tests.gunicorn.server import GunicornServer
 from tests.waiting import came_true, next_second, wait_until
 
-from .crowd import Crowd, Ending, Node, Pass
+from .crowd import Crowd, Ending, Node, Pass, Refused
 
 HERE = Path(__file__).resolve().parent
 BEFORE = HERE / "before.zip"
@@ -117,18 +117,39 @@ class Deployment:
         """What *node* says of a token."""
         return self._each(lambda: self.crowd.check(node, one).status)
 
+    def made(self, make: Callable[[Node, str], Pass], node: Node, subject: str = "") -> Pass:
+        """A token by *make*, as soon as *node* is sure enough of itself to make one."""
+        found: list[Pass] = []
+
+        def try_it() -> bool:
+            try:
+                found.append(make(node, subject))
+            except Refused as refused:
+                if refused.status != 503:
+                    raise
+            return bool(found)
+
+        wait_until(try_it, PATIENCE)
+        return found[0]
+
+    def answers(self, node: Node, path: str, status: int) -> None:
+        """*node* answers a POST so, now or soon."""
+        wait_until(lambda: node.server.ask("POST", path).status == status, PATIENCE)
+
     # endings
 
     def revoke(self, by: Node, what: str) -> None:
         """*what* of :data:`KINDS`, asked of *by*: from the confirmation on, everybody refuses
         those whom it is for, and nobody else."""
         other = next(one for one in self.live if one is not by)
-        login, program = self.crowd.login(other), self.crowd.program(by)
+        # Of one and the same person: a kind that is not meant stays.
+        login = self.made(self.crowd.login, other)
+        program = self.made(self.crowd.program, by, login.subject)
         ended, stays, target = {
             "id": (login, program, login.id),
-            "subject": (login, self.crowd.program(by, login.subject), login.subject),
+            "subject": (login, program, login.subject),
             "label": (login, program, login.subject),
-            "programs of one": (program, self.crowd.login(by, program.subject), program.subject),
+            "programs of one": (program, login, program.subject),
             "programs": (program, login, "-"),
             "not before": (login, program, ""),
             "all": (login, program, "-"),
@@ -170,7 +191,7 @@ class Deployment:
 
     def check_locked(self, by: Node) -> None:
         """A lock by *by* keeps out whom it is for, at every node that is live."""
-        login, bystander = self.crowd.login(by), self.crowd.login(by)
+        login, bystander = self.made(self.crowd.login, by), self.made(self.crowd.login, by)
         sent = time.time()
         self.crowd.endings.append(Ending(lambda one: one is login, sent, sent))
         # A node that has just gone may stand in the list for a moment.
@@ -182,7 +203,7 @@ class Deployment:
         assert answers[-1][1] == {"in_force": True}
         for node in self.live:
             self.says(node, login, 403)
-            assert node.server.ask("POST", f"/login/{login.subject}").status == 403
+            self.answers(node, f"/login/{login.subject}", 403)
             self.says(node, bystander, 200)
 
     def check_stale(self, node: Node, passes: Sequence[Pass]) -> None:
@@ -218,7 +239,7 @@ def roll(deployment: Deployment, kinds: Sequence[str], rounds: int) -> None:
         assert len(said["too_old"]) == sum(len(one.server.pids()) for one in olds)  # type: ignore[arg-type]
         for node in deployment.nodes:
             wait_until(partial(deployment.is_ready, node), PATIENCE)
-        assert news[0].server.ask("POST", "/login/alice").status == 200
+        deployment.answers(news[0], "/login/alice", 200)
 
         deployment.stop(olds[0])
         for what in kinds[:2]:
@@ -227,7 +248,10 @@ def roll(deployment: Deployment, kinds: Sequence[str], rounds: int) -> None:
         news.append(deployment.replace(olds[1]))
         deployment.revoke(news[1], kinds[0])
         deployment.check_locked(news[0])
-        standing = [crowd.login(news[1]), crowd.program(news[0])]
+        standing = [
+            deployment.made(crowd.login, news[1]),
+            deployment.made(crowd.program, news[0]),
+        ]
         for one in standing:
             deployment.says(news[0], one, 200)
 
