@@ -8,7 +8,7 @@ it had read earlier over what the other had read later. Each run is forced here,
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,13 +24,6 @@ from tests.doubles import SECRET, Cluster, store_of
 OLD = "an old key, long enough to sign with"
 
 
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    made = Cluster()
-    yield made
-    made.close()
-
-
 def in_thread(work: Callable[[], object], patience: float = 0.2) -> threading.Thread:
     """*work* in another thread, which was given the time to do it if nothing holds it up."""
     thread = threading.Thread(target=work)
@@ -40,8 +33,8 @@ def in_thread(work: Callable[[], object], patience: float = 0.2) -> threading.Th
 
 
 def announce(view: View, value: float) -> None:
-    notice = FeedEntry("lifetime", 1.0, value=value)
-    view.learn(Entry(int(value), 0, str(value), notice.encode(), None), notice)
+    feed_entry = FeedEntry("lifetime", 1.0, value=value)
+    view.learn(Entry(int(value), 0, str(value), feed_entry.encode(), None), feed_entry)
 
 
 def test_the_longest_lifetime_can_be_asked_for_while_another_one_is_learnt() -> None:
