@@ -57,8 +57,8 @@ def test_a_store_that_fails_somehow_authenticates_nobody(
         ("wire", "looks_like_api"),
         ("keys", "verifying"),
         ("view", "covers"),
-        ("recall", "get"),
-        ("recall", "put"),
+        ("verified cache", "get"),
+        ("verified cache", "put"),
     ],
 )
 def test_a_bug_in_any_step_authenticates_nobody(
@@ -79,7 +79,7 @@ def test_a_bug_in_any_step_authenticates_nobody(
         "wire": authority.wire,
         "keys": authority.keys,
         "view": authority.follower().view,
-        "recall": authority.remembered,
+        "verified cache": authority.remembered,
     }
 
     def broken(*args: Any, **kwargs: Any) -> Any:
