@@ -10,7 +10,7 @@ project_copyright = f"2026 {author}"
 release = version = installed_version("Flask-ClusterToken")
 
 # No intersphinx: the docs are built without a network.
-extensions = ["sphinx.ext.autodoc", "myst_parser"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.viewcode", "myst_parser"]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 # What was measured is included by the pages that show it.
 exclude_patterns = ["examples/README*", "performance/*", "soak.md"]

@@ -47,10 +47,10 @@ FORM = """<form method="post" action="/login">
 
 
 def site(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """The application itself. It finds the request's handle in ``environ["clustertoken"]``."""
-    handle: RequestToken = environ["clustertoken"]
+    """The application itself. It finds the request token in ``environ["clustertoken"]``."""
+    request_token: RequestToken = environ["clustertoken"]
     try:
-        status, headers, body = answer(environ, handle)
+        status, headers, body = answer(environ, request_token)
     except NotAllowed as error:
         status, headers, body = page("403 Forbidden", escape(str(error)))
     except Locked as lock:
@@ -67,22 +67,22 @@ def site(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
     return [sent]
 
 
-def answer(environ: WSGIEnvironment, handle: RequestToken) -> Answer:
+def answer(environ: WSGIEnvironment, request_token: RequestToken) -> Answer:
     asked = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
     if asked == ("GET", "/"):
-        return front(handle)
+        return front(request_token)
     if asked == ("GET", "/me"):
-        return me(handle)
+        return me(request_token)
     if asked == ("POST", "/login"):
-        return login(environ, handle)
+        return login(environ, request_token)
     if asked == ("POST", "/logout"):
-        handle.logout()
+        request_token.logout()
         return see("/")
     return page("404 Not Found", "There is no such page.")
 
 
-def front(handle: RequestToken) -> Answer:
-    found = handle.token
+def front(request_token: RequestToken) -> Answer:
+    found = request_token.token
     if isinstance(found, Token):
         button = '<form method="post" action="/logout"><button>Log out</button></form>'
         return page("200 OK", f"<p>You are {escape(found.subject)}.</p>{button}")
@@ -91,8 +91,8 @@ def front(handle: RequestToken) -> Answer:
     return page("200 OK", FORM)
 
 
-def me(handle: RequestToken) -> Answer:
-    found = handle.token
+def me(request_token: RequestToken) -> Answer:
+    found = request_token.token
     if isinstance(found, Token):
         said: dict[str, Any] = {"subject": found.subject, "token_id": found.id, "pid": os.getpid()}
         return "200 OK", [("Content-Type", "application/json")], json.dumps(said)
@@ -100,8 +100,8 @@ def me(handle: RequestToken) -> Answer:
     return status, [("Content-Type", "application/json")], json.dumps({"reason": found.reason})
 
 
-def login(environ: WSGIEnvironment, handle: RequestToken) -> Answer:
-    since = handle.begin()
+def login(environ: WSGIEnvironment, request_token: RequestToken) -> Answer:
+    since = request_token.begin()
     try:
         size = int(environ.get("CONTENT_LENGTH") or 0)
     except ValueError:
@@ -113,7 +113,7 @@ def login(environ: WSGIEnvironment, handle: RequestToken) -> Answer:
     account = check_password(name, password)
     if account is None:
         return page("401 Unauthorized", "<p>These do not belong together.</p>" + FORM)
-    handle.login(account.name, since=since)
+    request_token.login(account.name, since=since)
     return see("/")
 
 

@@ -181,3 +181,33 @@ def test_the_design_names_files_that_exist() -> None:
     assert len(named) > 20
     there = [name for name in named if list(package.rglob(name)) or (ROOT / name).exists()]
     assert sorted(named - set(there)) == []
+
+
+STEP = re.compile(
+    r"^:(?:meth|func|class|attr):`~?\.([\w.]+)` +(?:``((?:\w+/)*\w+\.py)``|\\) +\S", re.M
+)
+
+
+def test_the_walks_lead_to_their_functions() -> None:
+    """Each function on a walk through the house stands in the file named beside it, and in the
+    reference, so that its link leads to its source."""
+    reference = written("inside") + written("api")
+    steps = STEP.findall(written("design"))
+
+    assert len(steps) > 25
+    file = ""
+    for name, beside in steps:
+        file = beside or file
+        tree = ast.parse((ROOT / "flask_clustertoken" / file).read_text())
+        owner, _, last = name.rpartition(".")
+        classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+        body = classes[owner].body if owner in classes else tree.body
+        found = [
+            node
+            for node in body
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == last
+        ]
+        assert found, f"{file} has no {name}"
+        documented = rf"\.{name}\b|autoclass:: [\w.]+\.{owner or last}\n   :(undoc-)?members:"
+        module = f"automodule:: flask_clustertoken.{file.removesuffix('.py').replace('/', '.')}"
+        assert re.search(documented, reference) or module in reference, f"{name} is in no reference"

@@ -4,28 +4,28 @@ from flask_clustertoken import ClusterTokenMiddleware
 
 
 def site(environ, start_response):
-    handle = environ["clustertoken"]
+    request_token = environ["clustertoken"]
     path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
 
     if path == "/login" and method == "POST":
-        since = handle.begin()
+        since = request_token.begin()
         form = parse_qs(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])).decode())
         if not check_password(form):
             return answer(start_response, "403 Forbidden", "Wrong name or password.")
-        handle.login(form["name"][0], since=since)
+        request_token.login(form["name"][0], since=since)
         return answer(start_response, "200 OK", "Welcome.")
 
     if path == "/logout" and method == "POST":
-        handle.logout()
+        request_token.logout()
         return answer(start_response, "200 OK", "Goodbye.")
 
     if path == "/public":
         return answer(start_response, "200 OK", "Nobody looked.")
 
     if path == "/poll":
-        handle.policy(slide=False)  # does not keep the login alive
+        request_token.policy(slide=False)  # does not keep the login alive
 
-    token = handle.token  # the first look
+    token = request_token.token  # the first look
     if token:
         return answer(start_response, "200 OK", f"Hello, {token.subject}.")
     if token.reason == "stale":

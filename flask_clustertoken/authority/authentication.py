@@ -122,10 +122,10 @@ class Authentication:
         now, moment = clock.time(), clock.monotonic()
         # 1 seen before?
         keys = runtime.keys.generation
-        recall = self.remembered
-        seen = recall.young.get(text)
+        cache = self.remembered
+        seen = cache.young.get(text)
         if seen is None or seen.keys_generation != keys:
-            seen = recall.get(text, keys)
+            seen = cache.get(text, keys)
         if seen is None or seen.token.kind != kind:
             found = self._first_sight(text, kind, follower)
             if isinstance(found, Refusal):
@@ -140,13 +140,13 @@ class Authentication:
         # 3 known?
         if strict:
             follower.reader.reach_head()
-        if seen.recorded and (moment >= seen.known_until or seen.doubts != recall.doubts or strict):
+        if seen.recorded and (moment >= seen.known_until or seen.doubts != cache.doubts or strict):
             refusal = self._ask(seen, follower)
             if refusal is not None:
                 return refusal
             if seen.token is not token:
                 token = seen.token
-                recall.put(text, seen)  # with its claims it is heavier
+                cache.put(text, seen)  # with its claims it is heavier
         # (an embedded store: nothing was appended that this node has not read)
         view = follower.view
         if store.embedded and store.position() != view.applied:

@@ -44,7 +44,7 @@ class LockRuntime(Protocol):
 class LockPublisher(Protocol):
     """Appends an entry, with changes in the same step, and says its number."""
 
-    def append(self, notice: FeedEntry, changes: Sequence[Change] = ()) -> int: ...
+    def append(self, feed_entry: FeedEntry, changes: Sequence[Change] = ()) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Locking:
         extra: dict[str, Any] = {"message": message} if message else {}
         if spared:
             extra["except_labels"] = [f"{one:016x}" for one in digests("label", spared)]
-        notice = FeedEntry("lock", now, *target, value=end or 0.0, extra=extra)
+        feed_entry = FeedEntry("lock", now, *target, value=end or 0.0, extra=extra)
         words = {
             "what": what,
             "name": name,
@@ -122,7 +122,7 @@ class Locking:
             "message": message,
             "except_labels": spared,
         }
-        return self._publish(notice, Put(_key(target), json.dumps(words).encode(), end))
+        return self._publish(feed_entry, Put(_key(target), json.dumps(words).encode(), end))
 
     def unlock(
         self,
@@ -137,8 +137,8 @@ class Locking:
         Logins that the lock has ended stay ended. Raises as :meth:`lock`.
         """
         target = _target(subject, label, kind, everyone)[2]
-        notice = FeedEntry("unlock", self._runtime.clock.time(), *target)
-        return self._publish(notice, Delete(_key(target)))
+        feed_entry = FeedEntry("unlock", self._runtime.clock.time(), *target)
+        return self._publish(feed_entry, Delete(_key(target)))
 
     def locks(self) -> list[StandingLock]:
         """The locks in force, by number. Raises :class:`~flask_clustertoken.errors.StoreError`."""
@@ -156,10 +156,10 @@ class Locking:
                     found.append(StandingLock(seq=lock.seq, **words))
         return sorted(found, key=lambda one: one.seq)
 
-    def _publish(self, notice: FeedEntry, change: Change) -> Revocation:
-        seq = self._publisher.append(notice, [change])
-        if notice.kind == "lock":
-            self._runtime.events.announce(TokenRevoked(seq, notice))
+    def _publish(self, feed_entry: FeedEntry, change: Change) -> Revocation:
+        seq = self._publisher.append(feed_entry, [change])
+        if feed_entry.kind == "lock":
+            self._runtime.events.announce(TokenRevoked(seq, feed_entry))
         return self._revocation(seq)
 
 

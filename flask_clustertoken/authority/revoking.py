@@ -41,8 +41,8 @@ class Revoking:
         keys = {token_id: record_key(token_id) for token_id in token_ids}
         self._runtime.follower()
         found = self._runtime.store.get_many(list(keys.values()))
-        notice = self.notice_of_ids(token_ids, recorded=len(found) == len(keys))
-        return self.revoke(notice, [Delete(key) for key in keys.values()])
+        feed_entry = self.entry_of_ids(token_ids, recorded=len(found) == len(keys))
+        return self.revoke(feed_entry, [Delete(key) for key in keys.values()])
 
     def end(self, token: Token) -> Revocation:
         """End *token*, which is at hand: entry, record and head in one step, and no look before.
@@ -52,13 +52,13 @@ class Revoking:
         """
         key = token.record_key
         if not self._lifetimes.keeps_record(token):
-            return self.revoke(self.notice_of_ids([token.id], recorded=False))
+            return self.revoke(self.entry_of_ids([token.id], recorded=False))
         with suppress(Conflict):
-            notice = self.notice_of_ids([token.id], recorded=True)
-            return self.revoke(notice, [Require(key), Delete(key)])
-        return self.revoke(self.notice_of_ids([token.id], recorded=False), [Delete(key)])
+            feed_entry = self.entry_of_ids([token.id], recorded=True)
+            return self.revoke(feed_entry, [Require(key), Delete(key)])
+        return self.revoke(self.entry_of_ids([token.id], recorded=False), [Delete(key)])
 
-    def notice_of_ids(self, token_ids: Sequence[str], *, recorded: bool) -> FeedEntry:
+    def entry_of_ids(self, token_ids: Sequence[str], *, recorded: bool) -> FeedEntry:
         """What says that these tokens are over. *recorded*: nothing of them lives without a
         record, and those are deleted in the same step."""
         now = self._runtime.clock.time()
@@ -73,8 +73,8 @@ class Revoking:
         adapter needs to record the message that asked for it.
         """
         marks = digests("label", validation.labels(labels))
-        notice = FeedEntry("labels", self._runtime.clock.time(), digests=marks)
-        return self.revoke(notice, changes, entry_id)
+        feed_entry = FeedEntry("labels", self._runtime.clock.time(), digests=marks)
+        return self.revoke(feed_entry, changes, entry_id)
 
     def revoke_subject(
         self,
@@ -93,11 +93,11 @@ class Revoking:
         """
         kinds, subject = validation.kinds(kinds), validation.subject(subject)
         marks = tuple(digests(f"subject:{kind}", [subject])[0] for kind in kinds)
-        notice = FeedEntry("subject", self._runtime.clock.time(), digests=marks, kinds=kinds)
+        feed_entry = FeedEntry("subject", self._runtime.clock.time(), digests=marks, kinds=kinds)
         if on is None:
-            return self.revoke(notice, changes, entry_id)
+            return self.revoke(feed_entry, changes, entry_id)
         return Standing(self._verdict, self._lifetimes, on).under_head(
-            lambda conditions: self.revoke(notice, [*changes, *conditions], entry_id)
+            lambda conditions: self.revoke(feed_entry, [*changes, *conditions], entry_id)
         )
 
     def revoke_all(
@@ -108,8 +108,8 @@ class Revoking:
         entry_id: str | None = None,
     ) -> Revocation:
         """End every token of the realm issued before now, of these kinds."""
-        notice = FeedEntry("realm", self._runtime.clock.time(), kinds=validation.kinds(kinds))
-        return self.revoke(notice, changes, entry_id)
+        feed_entry = FeedEntry("realm", self._runtime.clock.time(), kinds=validation.kinds(kinds))
+        return self.revoke(feed_entry, changes, entry_id)
 
     def not_before(
         self,
@@ -132,23 +132,25 @@ class Revoking:
 
     def restored(self, kinds: Sequence[TokenKind] = LOGINS) -> Revocation:
         """After a restore from backup: end what was issued before, above any number ever seen."""
-        notice = FeedEntry("restored", self._runtime.clock.time(), kinds=validation.kinds(kinds))
+        feed_entry = FeedEntry(
+            "restored", self._runtime.clock.time(), kinds=validation.kinds(kinds)
+        )
         now = seq_at(self._runtime.follower().store_time())
         seen = max((Node.decode(one).seen for one in self._runtime.store.nodes()), default=0)
         # Logins that were lost with the store may be out under numbers that nobody here has met:
         # a clock may be ahead as far as is tolerated, and where one was further ahead before the
         # backup, numbers have gone on from there, one by one.
-        return self.revoke(notice, above=max(seen, now, self._runtime.store.head()) + AHEAD)
+        return self.revoke(feed_entry, above=max(seen, now, self._runtime.store.head()) + AHEAD)
 
     def revoke(
         self,
-        notice: FeedEntry,
+        feed_entry: FeedEntry,
         changes: Sequence[Change] = (),
         entry_id: str | None = None,
         *,
         above: int = 0,
     ) -> Revocation:
-        """Append *notice*, which revokes, make *changes* in the same step, and tell of it."""
-        seq = self._publisher.append(notice, changes, entry_id, above=above)
-        self._runtime.events.announce(TokenRevoked(seq, notice))
+        """Append *feed_entry*, which revokes, make *changes* in the same step, and tell of it."""
+        seq = self._publisher.append(feed_entry, changes, entry_id, above=above)
+        self._runtime.events.announce(TokenRevoked(seq, feed_entry))
         return Revocation(seq, self._publisher)

@@ -105,10 +105,10 @@ class Writing:
             changes.append(Add(token.record_key, to_record(token, spare), record_end(token, spare)))
         try:
             if replaces is not None:
-                notice = self._revoking.notice_of_ids([replaces.id], recorded=recorded)
+                feed_entry = self._revoking.entry_of_ids([replaces.id], recorded=recorded)
                 if recorded:
                     changes.append(Delete(replaces.record_key))
-                self._revoking.revoke(notice, changes)
+                self._revoking.revoke(feed_entry, changes)
             elif changes:
                 self._runtime.store.append([], changes)
         except HeadMoved:

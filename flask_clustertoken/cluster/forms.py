@@ -8,15 +8,17 @@ from ..stores.base import ClusterStore
 from .nodes import present
 
 
-def require_readers(store: ClusterStore, notice: FeedEntry) -> None:
-    """:class:`NodesTooOld` where a live node would not understand *notice*.
+def require_readers(store: ClusterStore, feed_entry: FeedEntry) -> None:
+    """:class:`NodesTooOld` where a live node would not understand *feed_entry*.
 
     Asks the store only for what not every version reads. A node of an older version that starts
     behind this look, or was silent, is stale once it meets the entry, never open.
     """
-    if notice.format <= OLDEST_FORMAT:
+    if feed_entry.format <= OLDEST_FORMAT:
         return
     nodes = [one.node for one in present(store) if not one.silent]
-    old = sorted(f"{node.name} ({node.version})" for node in nodes if node.reads < notice.format)
+    old = sorted(
+        f"{node.name} ({node.version})" for node in nodes if node.reads < feed_entry.format
+    )
     if old:
-        raise NodesTooOld(notice.kind, old)
+        raise NodesTooOld(feed_entry.kind, old)

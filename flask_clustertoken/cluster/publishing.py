@@ -19,13 +19,13 @@ class Publisher:
 
     def append(
         self,
-        notice: FeedEntry,
+        feed_entry: FeedEntry,
         changes: Sequence[Change] = (),
         entry_id: str | None = None,
         *,
         above: int = 0,
     ) -> int:
-        """Append *notice* and make *changes* in one step; its number, which is above *above*.
+        """Append *feed_entry* and make *changes* in one step; its number, which is above *above*.
 
         *entry_id* makes a repetition harmless. Raises
         :class:`~flask_clustertoken.errors.NodesTooOld` where a live node would not understand it,
@@ -35,11 +35,11 @@ class Publisher:
         """
         runtime = self.runtime
         follower = runtime.follower()
-        require_readers(runtime.store, notice)
-        notice = replace(notice, at=max(notice.at, follower.store_time()))
+        require_readers(runtime.store, feed_entry)
+        feed_entry = replace(feed_entry, at=max(feed_entry.at, follower.store_time()))
         # What this node's own tokens may live counts even before its announcement is read.
-        longest = max(follower.view.longest(notice.at), float(runtime.settings.lifetime))
-        new = notice.entry(longest, entry_id)
+        longest = max(follower.view.longest(feed_entry.at), float(runtime.settings.lifetime))
+        new = feed_entry.entry(longest, entry_id)
         seq = runtime.store.append([new], changes, above=above)[0]
-        follower.learn_own(Entry(seq, 0, new.id, new.body, new.keep_until), notice)
+        follower.learn_own(Entry(seq, 0, new.id, new.body, new.keep_until), feed_entry)
         return seq

@@ -156,9 +156,9 @@ class Sweeper:
         """The numbers of *entries*, and of the marks that they say are swept."""
         for entry in entries:
             yield entry.seq
-            notice = FeedEntry.decode(entry.body)
-            if notice.kind == "swept":
-                yield int(notice.value)
+            feed_entry = FeedEntry.decode(entry.body)
+            if feed_entry.kind == "swept":
+                yield int(feed_entry.value)
 
     def _late(self) -> bool:
         """Whether the follower has something better to do: it must not lose its lease to this."""
@@ -167,10 +167,10 @@ class Sweeper:
     def _over(self, entry: Entry, before: float) -> bool:
         """The writer may not have known of the longest lifetime; this node's view does."""
         try:
-            notice = FeedEntry.decode(entry.body)
+            feed_entry = FeedEntry.decode(entry.body)
         except ValueError:
             return False
-        until = notice.remembered_until(self.follower.view.longest(notice.at), entry.seq)
+        until = feed_entry.remembered_until(self.follower.view.longest(feed_entry.at), entry.seq)
         return until is not None and until < before
 
     def sweep_marks(self) -> None:
@@ -208,7 +208,7 @@ class Sweeper:
             return False
         except ValueError:
             return False  # nobody's token
-        return any(mark_covers(seq, notice, token) for seq, notice in unswept.items())
+        return any(mark_covers(seq, feed_entry, token) for seq, feed_entry in unswept.items())
 
     def sweep_locks(self) -> int:
         """Trim locks that had no end of their own and stand no more, and then their unlocks.

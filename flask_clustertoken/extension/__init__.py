@@ -24,9 +24,9 @@ from .responses import NotEnough as NotEnough
 from .responses import TokenMissing as TokenMissing
 from .responses import TokenRefused as TokenRefused
 from .state import AppState as AppState
-from .state import current_handle as current_handle
+from .state import current_request_token as current_request_token
 from .state import current_state as current_state
-from .state import own_handle as own_handle
+from .state import own_request_token as own_request_token
 from .state import state_of as state_of
 from .streams import CLOSE_CODE as CLOSE_CODE
 from .streams import end_event as end_event

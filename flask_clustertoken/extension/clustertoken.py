@@ -34,9 +34,9 @@ from .state import (
     Callbacks,
     UnauthorizedHandler,
     UserLoader,
-    current_handle,
+    current_request_token,
     current_state,
-    own_handle,
+    own_request_token,
 )
 from .streams import watched
 
@@ -105,7 +105,7 @@ class ClusterToken:
         A revocation that falls between this and :meth:`login` wins: "log out everywhere" also
         ends the login that is just being made with the old password.
         """
-        return own_handle().begin()
+        return own_request_token().begin()
 
     def login(
         self,
@@ -129,7 +129,7 @@ class ClusterToken:
         :class:`~flask_clustertoken.errors.NotAllowed` with a bearer token, and
         :class:`~flask_clustertoken.errors.StoreError`, which is answered by 503.
         """
-        return own_handle().login(
+        return own_request_token().login(
             subject,
             claims,
             since=since,
@@ -143,7 +143,7 @@ class ClusterToken:
 
         With the store in trouble the cookie is cleared all the same and the error is raised.
         """
-        return own_handle().logout()
+        return own_request_token().logout()
 
     def logout_everywhere(self, keep_current: bool = False) -> Revocation | None:
         """End every login of the current subject.
@@ -151,7 +151,7 @@ class ClusterToken:
         *keep_current* gives this browser a *new* token, issued after the mark. Raises
         :class:`~flask_clustertoken.errors.NotAllowed` with a bearer token.
         """
-        return own_handle().logout_everywhere(keep_current)
+        return own_request_token().logout_everywhere(keep_current)
 
     # revoking
 
@@ -254,8 +254,10 @@ class ClusterToken:
         if isinstance(maker, Token) and maker.kind == "api":
             raise NotAllowed("an API token cannot make tokens")
         seconds = lifetime.total_seconds() if isinstance(lifetime, timedelta) else lifetime
-        handle = current_handle()
-        with nullcontext(None) if handle is None else handle.on_its_strength() as asker:
+        request_token = current_request_token()
+        with (
+            nullcontext(None) if request_token is None else request_token.on_its_strength() as asker
+        ):
             return current_state().authority.issue_api_token(
                 subject,
                 name,

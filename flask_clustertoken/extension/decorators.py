@@ -23,7 +23,7 @@ from .responses import (
     NotEnough,
     TokenMissing,
 )
-from .state import current_environ, current_state, handle_in, this_request
+from .state import current_environ, current_state, request_token_in, this_request
 from .ways import way_to
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -82,16 +82,16 @@ def _demanding(
     """
 
     def demand(environ: Mapping[str, Any]) -> Token:
-        handle = environ.get(ENVIRON_KEY)
-        if isinstance(handle, RequestToken):
-            handle.demanded = True
+        request_token = environ.get(ENVIRON_KEY)
+        if isinstance(request_token, RequestToken):
+            request_token.demanded = True
             if strict or shared_cache or not slide:
-                handle.policy(
+                request_token.policy(
                     slide=None if slide else False,
                     strict=strict,
                     shared_cache=shared_cache or None,
                 )
-            found = handle.look()
+            found = request_token.look()
         else:
             found = current()
         if isinstance(found, Refusal):
@@ -164,9 +164,9 @@ def token_policy(
     """
 
     def switch(environ: Mapping[str, Any]) -> None:
-        handle = handle_in(environ)
-        if handle is not None:
-            handle.policy(
+        request_token = request_token_in(environ)
+        if request_token is not None:
+            request_token.policy(
                 slide=None if slide else False, strict=strict, shared_cache=shared_cache or None
             )
 

@@ -18,11 +18,11 @@ _USER_KEY = "clustertoken.user"
 def current() -> Token | Refusal:
     """The request's token, or why there is none. Outside a request there is none."""
     try:
-        handle = this_request().environ.get(ENVIRON_KEY)
+        request_token = this_request().environ.get(ENVIRON_KEY)
     except RuntimeError:
-        handle = None
-    if isinstance(handle, RequestToken):
-        return handle.look()
+        request_token = None
+    if isinstance(request_token, RequestToken):
+        return request_token.look()
     token = acting.get()
     return token if token is not None else MISSING
 
@@ -62,10 +62,12 @@ class CurrentToken:
         rest of the request. Never raises for a store in trouble (:attr:`refusal`: ``stale``).
         """
         try:
-            handle = this_request().environ.get(ENVIRON_KEY)
+            request_token = this_request().environ.get(ENVIRON_KEY)
         except RuntimeError:
-            handle = None
-        return handle.still(strict) if isinstance(handle, RequestToken) else bool(self)
+            request_token = None
+        return (
+            request_token.still(strict) if isinstance(request_token, RequestToken) else bool(self)
+        )
 
     @property
     def id(self) -> str | None:

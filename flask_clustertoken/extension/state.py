@@ -73,27 +73,27 @@ def current_environ() -> dict[str, Any]:
     return this_request().environ
 
 
-def current_handle() -> RequestToken | None:
+def current_request_token() -> RequestToken | None:
     """The request's token; ``None`` outside a request, or if it did not come through ours."""
     try:
-        return handle_in(current_environ())
+        return request_token_in(current_environ())
     except RuntimeError:
         return None
 
 
-def handle_in(environ: Mapping[str, Any]) -> RequestToken | None:
+def request_token_in(environ: Mapping[str, Any]) -> RequestToken | None:
     """The request's token in *environ*, if it is ours."""
-    handle = environ.get(ENVIRON_KEY)
-    return handle if isinstance(handle, RequestToken) else None
+    request_token = environ.get(ENVIRON_KEY)
+    return request_token if isinstance(request_token, RequestToken) else None
 
 
-def own_handle() -> RequestToken:
+def own_request_token() -> RequestToken:
     """The request's token, made now where a test built the request by hand."""
-    handle = current_handle()
-    if handle is None:
+    request_token = current_request_token()
+    if request_token is None:
         # (Only tests need it.)
         from .acting import HandMade
 
         environ = current_environ()
-        handle = environ[ENVIRON_KEY] = HandMade(current_state().middleware.gate, environ)
-    return handle
+        request_token = environ[ENVIRON_KEY] = HandMade(current_state().middleware.gate, environ)
+    return request_token

@@ -112,9 +112,9 @@ class _Move:
                 self._seal()
             # (Asked for behind the seal, also where another process had sealed it.)
             head = self.source.head()
-            departure = Drain(self.source, self.clock, head)
+            drain = Drain(self.source, self.clock, head)
             self._copy_the_rest()
-            departure.wait(self._say_who, wait)
+            drain.wait(self._say_who, wait)
             if not self.target.change_root(prepared, replace(prepared, state="open")):
                 raise MigrationIncomplete(
                     "the target was changed by somebody else; look at both stores with doctor"

@@ -352,8 +352,8 @@ class Rotation:
         once = Add(f"lease/keys-{ring.change}", b"", now + CHANGE_KEPT)
         put = Put(RING_KEY, ring_bytes(ring.states, ring.since, ring.change), None)
         try:
-            notice, conditions = FeedEntry("keys", now), [*self._lease.needed(), once]
-            self._authority.publisher.append(notice, [*conditions, put])
+            feed_entry, conditions = FeedEntry("keys", now), [*self._lease.needed(), once]
+            self._authority.publisher.append(feed_entry, [*conditions, put])
         except Conflict as error:
             raise RotationRefused(
                 "somebody else changed the keys at this moment; look at 'keys list' and repeat"

@@ -46,8 +46,8 @@ class Announcing:
             return
         day = int(now // (LIFETIME_ANNOUNCED / 2))
         at = day * LIFETIME_ANNOUNCED / 2
-        notice = FeedEntry("lifetime", at, value=self._lifetime)
-        new = notice.entry(0.0, f"lifetime-{int(self._lifetime)}-{day}")
+        feed_entry = FeedEntry("lifetime", at, value=self._lifetime)
+        new = feed_entry.entry(0.0, f"lifetime-{int(self._lifetime)}-{day}")
         seq = self._reader.store.append([new])[0]
         if seq > self._reader.view.applied:
             self._reader.follow()

@@ -29,7 +29,7 @@ SHORT_MEMORY = RECORD_CACHE_LIMIT + STALENESS_LIMIT + CALL_TIMEOUT + SKEW
 #: Seconds for which an announced lifetime allows tokens to be made with it.
 LIFETIME_ANNOUNCED = 86_400.0
 
-#: Seconds that barriers and other notices of the moment are kept.
+#: Seconds that barriers and other entries of the moment are kept.
 BRIEF = 3600.0
 
 Kind = Literal[
@@ -100,7 +100,7 @@ class FeedEntry:
         if data["format"] > FORMAT or data.get("kind") not in KINDS:
             raise ValueError(f"an entry of form {data['format']}, kind {data.get('kind')!r}")
         try:
-            notice = cls(
+            feed_entry = cls(
                 kind=data["kind"],
                 at=float(data.get("at", 0.0)),
                 digests=tuple(int(one, 16) for one in data.get("digests", ())),
@@ -113,11 +113,11 @@ class FeedEntry:
             )
         except (TypeError, OverflowError) as error:
             raise ValueError("an entry with wrong types") from error
-        if not isfinite(notice.at) or not isfinite(notice.value):
+        if not isfinite(feed_entry.at) or not isfinite(feed_entry.value):
             raise ValueError("an entry with a number that is none")
-        if not TOKEN_KINDS.issuperset(notice.kinds):
-            raise ValueError(f"an entry for tokens of kind {', '.join(map(str, notice.kinds))}")
-        return notice
+        if not TOKEN_KINDS.issuperset(feed_entry.kinds):
+            raise ValueError(f"an entry for tokens of kind {', '.join(map(str, feed_entry.kinds))}")
+        return feed_entry
 
     def remembered_until(self, longest: float, seq: int = 0) -> float | None:
         """The end of its memory in wall-clock seconds; *longest* is the realm's longest lifetime.

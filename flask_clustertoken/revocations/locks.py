@@ -58,15 +58,15 @@ class Lock:
         return token.kind == "login" and token.since < self.seq and self.matches(token, keys)
 
 
-def lock_of(seq: int, notice: FeedEntry, kept_until: float | None = None) -> Lock:
-    """The lock that *notice*, entry number *seq*, sets."""
+def lock_of(seq: int, feed_entry: FeedEntry, kept_until: float | None = None) -> Lock:
+    """The lock that *feed_entry*, entry number *seq*, sets."""
     return Lock(
-        notice.number(seq),
+        feed_entry.number(seq),
         seq,
-        (notice.digests, notice.kinds),
-        notice.value or inf,
-        str(notice.extra.get("message", "")),
-        frozenset(int(one, 16) for one in notice.extra.get("except_labels", ())),
+        (feed_entry.digests, feed_entry.kinds),
+        feed_entry.value or inf,
+        str(feed_entry.extra.get("message", "")),
+        frozenset(int(one, 16) for one in feed_entry.extra.get("except_labels", ())),
         kept_until,
     )
 

@@ -212,10 +212,10 @@ class Reader:
         learnt = []
         restored = False
         for entry in batch.entries:
-            notice = self.learn_entry(entry)
-            restored = restored or notice.kind == "restored"
-            if telling and notice.kind in REVOKING and entry.seq > self._told:
-                learnt.append((entry.seq, notice))
+            feed_entry = self.learn_entry(entry)
+            restored = restored or feed_entry.kind == "restored"
+            if telling and feed_entry.kind in REVOKING and entry.seq > self._told:
+                learnt.append((entry.seq, feed_entry))
         changed = self.view.keys_changed
         if changed > self._keys_seen:
             # Before the position moves: a key that was dropped must not verify for a thread
@@ -240,20 +240,20 @@ class Reader:
         for one in new:
             self._tell(*one)
 
-    def _tell(self, seq: int, notice: FeedEntry) -> None:
+    def _tell(self, seq: int, feed_entry: FeedEntry) -> None:
         # Outside all locks: a listener may judge tokens, and read on in doing so.
         self._events.announce(
-            RevocationApplied(seq, notice, lambda token: mark_covers(seq, notice, token))
+            RevocationApplied(seq, feed_entry, lambda token: mark_covers(seq, feed_entry, token))
         )
 
     def learn_entry(self, entry: Entry) -> FeedEntry:
         """What *entry* says, taken into the view. Raises :class:`UnreadableEntry`."""
         try:
-            notice = FeedEntry.decode(entry.body)
-            self.view.learn(entry, notice)
-            if notice.kind == "lifetime":
-                self.announced[notice.value] = (entry.seq, notice.at + LIFETIME_ANNOUNCED)
-            return notice
+            feed_entry = FeedEntry.decode(entry.body)
+            self.view.learn(entry, feed_entry)
+            if feed_entry.kind == "lifetime":
+                self.announced[feed_entry.value] = (entry.seq, feed_entry.at + LIFETIME_ANNOUNCED)
+            return feed_entry
         except Exception as error:
             # Whatever it is that fails: what cannot be learnt is not skipped.
             raise UnreadableEntry(
@@ -261,7 +261,7 @@ class Reader:
                 f"{str(error) or type(error).__name__}"
             ) from error
 
-    def learn_own(self, entry: Entry, notice: FeedEntry) -> None:
+    def learn_own(self, entry: Entry, feed_entry: FeedEntry) -> None:
         """Take in an entry of our own that was just acknowledged.
 
         It never moves the position: entries before it may still be unread.
@@ -270,12 +270,12 @@ class Reader:
         # and then it is remembered for longer.)
         # (Also where the position is past its number: that may be a lost entry's, see Place.)
         with self.view.lock:
-            self.view.learn(entry, notice)
+            self.view.learn(entry, feed_entry)
             new = entry.seq > self._told and entry.seq not in self._ahead
             if new:
                 self._ahead.add(entry.seq)
-        if new and notice.kind in REVOKING:
-            self._tell(entry.seq, notice)
+        if new and feed_entry.kind in REVOKING:
+            self._tell(entry.seq, feed_entry)
 
     def lost(self, seq: int, era: int) -> None:
         """The store does not know number *seq*, which was read from it in *era*."""

@@ -19,30 +19,30 @@ from .entry import LIFETIME_ANNOUNCED, FeedEntry
 from .locks import Lock, Locks, lock_of
 
 
-def mark_covers(seq: int, notice: FeedEntry, token: Token) -> bool:
-    """Whether the one revocation *notice*, number *seq*, covers *token*.
+def mark_covers(seq: int, feed_entry: FeedEntry, token: Token) -> bool:
+    """Whether the one revocation *feed_entry*, number *seq*, covers *token*.
 
     A lock covers whatever it matches, whenever issued: it was in force when it was learnt.
     """
-    if notice.kind == "lock":
-        return lock_of(seq, notice).matches(token, view_keys(token))
-    seq = notice.number(seq)
-    if notice.kind == "labels_before":
-        marked = any(digest_of("label", label) in notice.digests for label in token.labels)
+    if feed_entry.kind == "lock":
+        return lock_of(seq, feed_entry).matches(token, view_keys(token))
+    seq = feed_entry.number(seq)
+    if feed_entry.kind == "labels_before":
+        marked = any(digest_of("label", label) in feed_entry.digests for label in token.labels)
         return marked and token.since < seq
-    if notice.kind == "ids":
-        return digest_of("id", token.id) in notice.digests
-    if notice.kind == "labels":
-        return any(digest_of("label", label) in notice.digests for label in token.labels)
-    if token.kind not in notice.kinds:
+    if feed_entry.kind == "ids":
+        return digest_of("id", token.id) in feed_entry.digests
+    if feed_entry.kind == "labels":
+        return any(digest_of("label", label) in feed_entry.digests for label in token.labels)
+    if token.kind not in feed_entry.kinds:
         return False
-    if notice.kind == "not_before":
-        return token.issued_at < notice.value
-    if notice.kind == "subject" and (
-        digest_of(f"subject:{token.kind}", token.subject) not in notice.digests
+    if feed_entry.kind == "not_before":
+        return token.issued_at < feed_entry.value
+    if feed_entry.kind == "subject" and (
+        digest_of(f"subject:{token.kind}", token.subject) not in feed_entry.digests
     ):
         return False
-    return notice.kind in ("subject", "realm", "restored") and token.since < seq
+    return feed_entry.kind in ("subject", "realm", "restored") and token.since < seq
 
 
 class View:
@@ -61,7 +61,7 @@ class View:
         self.generation = 1
         #: Why this view can never be fresh again, or ``""``.
         self.broken = ""
-        #: The number of the last ``restored`` notice.
+        #: The number of the last ``restored`` entry.
         self.restored = 0
         #: The number of the last change of the keys' states.
         self.keys_changed = 0
@@ -110,10 +110,10 @@ class View:
                     longest = one
         return longest
 
-    def learn(self, entry: Entry, notice: FeedEntry) -> None:
+    def learn(self, entry: Entry, feed_entry: FeedEntry) -> None:
         """Take in one entry; again is fine. Never moves :attr:`applied`."""
         with self.lock:
-            self._learn(entry, notice)
+            self._learn(entry, feed_entry)
 
     def begin_anew(self) -> None:
         """Nothing is taken back; what was judged by this view is judged once more."""
@@ -122,70 +122,72 @@ class View:
             self._locks.begin_anew()
             self.generation += 1
 
-    def _learn(self, entry: Entry, notice: FeedEntry) -> None:
+    def _learn(self, entry: Entry, feed_entry: FeedEntry) -> None:
         seq = entry.seq
-        kind = notice.kind
+        kind = feed_entry.kind
         if kind == "lifetime":
-            end = notice.at + LIFETIME_ANNOUNCED + notice.value + SKEW
-            self._lifetimes[notice.value] = max(end, self._lifetimes.get(notice.value, 0.0))
+            end = feed_entry.at + LIFETIME_ANNOUNCED + feed_entry.value + SKEW
+            self._lifetimes[feed_entry.value] = max(end, self._lifetimes.get(feed_entry.value, 0.0))
         elif kind == "barrier":
             self.barrier = max(self.barrier, seq)
         elif kind == "keys":
             self.keys_changed = max(self.keys_changed, seq)
         elif kind == "sealed":
-            self.broken = f"the store was moved to {notice.extra.get('moved_to', 'another one')}"
+            self.broken = (
+                f"the store was moved to {feed_entry.extra.get('moved_to', 'another one')}"
+            )
         elif kind == "swept":
-            self._settle(int(notice.value), entry, notice)
+            self._settle(int(feed_entry.value), entry, feed_entry)
         elif kind == "unlock":
-            self._locks.unlock(notice.number(seq), seq, (notice.digests, notice.kinds))
+            self._locks.unlock(feed_entry.number(seq), seq, (feed_entry.digests, feed_entry.kinds))
         else:
-            until = self._until(entry, notice)
+            until = self._until(entry, feed_entry)
             if kind == "lock":
-                self._lock(entry, notice, until)
+                self._lock(entry, feed_entry, until)
             else:
-                self._cover(notice.number(seq), notice, until)
-                if notice.remembered_until(0.0) is None:
-                    self._unswept[seq] = notice
+                self._cover(feed_entry.number(seq), feed_entry, until)
+                if feed_entry.remembered_until(0.0) is None:
+                    self._unswept[seq] = feed_entry
             if kind == "restored":
-                self.restored = max(self.restored, notice.number(seq))
+                self.restored = max(self.restored, feed_entry.number(seq))
             self.generation += 1
 
-    def _lock(self, entry: Entry, notice: FeedEntry, until: int) -> None:
-        lock = lock_of(entry.seq, notice, None if until == NEVER else float(until))
-        if "login" in notice.kinds and not lock.except_labels:
+    def _lock(self, entry: Entry, feed_entry: FeedEntry, until: int) -> None:
+        lock = lock_of(entry.seq, feed_entry, None if until == NEVER else float(until))
+        if "login" in feed_entry.kinds and not lock.except_labels:
             # What it has ended stays so when it stands no more, and longer than its entry may.
-            marked = max(until if until != NEVER else 0, self._marked_until(entry, notice))
-            if notice.digests:
+            marked = max(until if until != NEVER else 0, self._marked_until(entry, feed_entry))
+            if feed_entry.digests:
                 # (The first is the one that logins have: API tokens are good again later.)
-                self._table.learn(notice.digests[0], lock.seq, marked)
+                self._table.learn(feed_entry.digests[0], lock.seq, marked)
             else:
                 self._realm["login"] = max(self._realm["login"], lock.seq)
         self._locks.learn(lock)
         # (Last: whoever sees the new generation finds it.)
 
-    def _marked_until(self, entry: Entry, notice: FeedEntry) -> int:
+    def _marked_until(self, entry: Entry, feed_entry: FeedEntry) -> int:
         """Until then a mark of this very moment over logins is remembered."""
-        mark = FeedEntry("realm", notice.at, kinds=("login",))
-        return int(mark.remembered_until(self.longest(notice.at), entry.seq) or 0) + 1
+        mark = FeedEntry("realm", feed_entry.at, kinds=("login",))
+        return int(mark.remembered_until(self.longest(feed_entry.at), entry.seq) or 0) + 1
 
-    def _until(self, entry: Entry, notice: FeedEntry) -> int:
-        known = notice.remembered_until(self.longest(notice.at), entry.seq)
+    def _until(self, entry: Entry, feed_entry: FeedEntry) -> int:
+        known = feed_entry.remembered_until(self.longest(feed_entry.at), entry.seq)
         if known is None or entry.keep_until is None:
             return NEVER
         return min(NEVER, int(max(known, entry.keep_until)) + 1)
 
-    def _cover(self, seq: int, notice: FeedEntry, until: int) -> None:
-        if notice.kind in ("ids", "labels"):
-            for key in notice.digests:
+    def _cover(self, seq: int, feed_entry: FeedEntry, until: int) -> None:
+        if feed_entry.kind in ("ids", "labels"):
+            for key in feed_entry.digests:
                 self._table.learn(key, ALWAYS, until)
-        elif notice.kind in ("subject", "labels_before"):
-            for key in notice.digests:
+        elif feed_entry.kind in ("subject", "labels_before"):
+            for key in feed_entry.digests:
                 self._table.learn(key, seq, until)
-        elif notice.kind == "not_before":
-            for kind in notice.kinds:
-                self._not_before[kind] = max(self._not_before[kind], notice.value)
+        elif feed_entry.kind == "not_before":
+            for kind in feed_entry.kinds:
+                self._not_before[kind] = max(self._not_before[kind], feed_entry.value)
         else:
-            for kind in notice.kinds:
+            for kind in feed_entry.kinds:
                 self._realm[kind] = max(self._realm[kind], seq)
 
     def _settle(self, seq: int, entry: Entry, swept: FeedEntry) -> None:

@@ -261,7 +261,7 @@ def test_a_change_of_keys_empties_what_was_seen(cluster: Cluster) -> None:
 
 
 def test_new_states_of_keys_arrive_by_the_feed(cluster: Cluster) -> None:
-    """A notice of the keys makes every node read their states."""
+    """An entry about the keys makes every node read their states."""
     from flask_clustertoken.revocations import FeedEntry
 
     node, other = (cluster.node(SECRET=[SECRET, "n" * 40]) for _ in range(2))

@@ -49,7 +49,7 @@ def test_a_login_right_after_logging_out_everywhere_is_good(cluster: Cluster) ->
 
 
 def test_a_login_replaces_another_in_one_step(cluster: Cluster) -> None:
-    """The new record, the old one's end and the notice are one transaction."""
+    """The new record, the old one's end and the feed entry are one transaction."""
     node = cluster.node()
     old = node.issue_login("alice")
     appends = store_of(node).calls["append"]

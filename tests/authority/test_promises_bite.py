@@ -89,8 +89,8 @@ def up_to_the_number(self: Reader) -> int:
 def own_moves_the_position(patch: pytest.MonkeyPatch) -> None:
     learn = Reader.learn_own
 
-    def broken(self: Any, entry: Any, notice: Any) -> None:
-        learn(self, entry, notice)
+    def broken(self: Any, entry: Any, feed_entry: Any) -> None:
+        learn(self, entry, feed_entry)
         self.advance(entry.seq, self.era)
 
     patch.setattr(Reader, "learn_own", broken)

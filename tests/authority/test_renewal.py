@@ -94,9 +94,9 @@ def test_always_renewing_writes_no_record_per_request(cluster: Cluster) -> None:
         renewed = node.renew(text, token)
         assert renewed
         text, renewals = renewed.text, renewals + 1
-    housekeeping = store_of(node).calls["add"]
+    leases = store_of(node).calls["add"]
     assert renewals == 720
-    assert store_of(node).calls["touch"] - touches <= 4 + 1 + housekeeping
+    assert store_of(node).calls["touch"] - touches <= 4 + 1 + leases
 
 
 def test_api_tokens_are_never_renewed(cluster: Cluster) -> None:

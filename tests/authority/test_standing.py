@@ -23,7 +23,7 @@ End = Callable[[TokenAuthority, Token], object]
 
 
 def carry_on(node: TokenAuthority, asked: Token) -> IssuedToken:
-    """As the handle does for "log out my other browsers"."""
+    """As the request token does for "log out my other browsers"."""
     mark = node.revoke_subject(asked.subject, on=asked).seq
     return node.issue_login(
         asked.subject, since=mark, carries_on=asked, on=replace(asked, since=mark)

@@ -1,4 +1,4 @@
-"""House-keeping: hidden first, deleted a day later, and only by a clock that agrees."""
+"""The sweeper: hidden first, deleted a day later, and only by a clock that agrees."""
 
 from __future__ import annotations
 

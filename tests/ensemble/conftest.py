@@ -12,7 +12,8 @@ import pytest
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import ClusterStore
 from flask_clustertoken.stores.zookeeper import ZooKeeperStore
-from tests.servers.zookeeper import CannotRun, Ensemble, Server
+from tests.servers.running import started
+from tests.servers.zookeeper import Ensemble, Server
 
 from .handles import Open
 
@@ -22,13 +23,7 @@ _roots = itertools.count(1)
 @pytest.fixture(scope="session")
 def running_ensemble() -> Iterator[Ensemble]:
     """Three servers; a test asks for ``ensemble`` and finds them whole."""
-    try:
-        with Ensemble(3) as servers:
-            yield servers
-    except CannotRun as reason:
-        if os.environ.get("CLUSTERTOKEN_TEST_SERVERS") == "required":
-            raise
-        pytest.skip(str(reason))
+    yield from started(lambda: Ensemble(3))
 
 
 @pytest.fixture

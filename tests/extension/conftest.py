@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.extension.parts import clock, make_app
+from tests.extension.parts import clock, make_app, site
 
-__all__ = ["clock", "make_app"]
+__all__ = ["clock", "make_app", "site"]

@@ -99,6 +99,12 @@ def make_app(clock: ManualClock, tmp_path: Path) -> Iterator[MakeApp]:
         one.close()
 
 
+@pytest.fixture
+def site(make_app: MakeApp) -> tuple[Flask, ClusterToken]:
+    """An app with what :func:`add_views` has, and its extension."""
+    return make_app()
+
+
 def add_views(app: Flask, tokens: ClusterToken) -> None:
     """Log in and out, one protected view, one that looks, one that does not."""
     app.test_client_class = Client

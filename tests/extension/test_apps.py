@@ -129,7 +129,7 @@ def test_two_apps_under_one_dispatcher_do_not_meddle(make_app: MakeApp) -> None:
 
 
 def test_an_app_mounted_inside_another_judges_for_itself(make_app: MakeApp) -> None:
-    """An app inside the other's middleware replaces the handle, and the outer one stays unread."""
+    """An app inside the other's middleware has its own request token, the outer stays unread."""
     outer, _ = make_app("outer")
     inner, _ = make_app("inner", COOKIE_NAME="inner")
     middleware = state_of(outer).middleware

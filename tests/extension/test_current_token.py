@@ -25,11 +25,6 @@ from flask_clustertoken.extension.testing import TokenClient
 from tests.extension.parts import MakeApp, api_text, bearer, cookie, login_text, watch
 
 
-@pytest.fixture
-def site(make_app: MakeApp) -> tuple[Flask, ClusterToken]:
-    return make_app()
-
-
 def is_empty() -> bool:
     fields = ["token", "id", "subject", "kind", "issued_at", "authenticated_at", "expires_at"]
     return (

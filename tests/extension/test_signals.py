@@ -29,11 +29,6 @@ NAMES = [
 
 
 @pytest.fixture
-def site(make_app: MakeApp) -> tuple[Flask, ClusterToken]:
-    return make_app()
-
-
-@pytest.fixture
 def heard(site: tuple[Flask, ClusterToken]) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     """What the app said, in order."""
     said: list[tuple[str, dict[str, Any]]] = []

@@ -12,7 +12,7 @@ from flask_clustertoken import ClusterToken, Token
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import StoreDamaged, StoreUnavailable
 from flask_clustertoken.extension import state_of
-from tests.extension.parts import MakeApp, api_text, bearer, cookie, login_text, texts_set, watch
+from tests.extension.parts import api_text, bearer, cookie, login_text, texts_set, watch
 
 ERRORS = [
     StoreUnavailable("down"),
@@ -25,11 +25,6 @@ ERRORS = [
     RecursionError("deep"),
     UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
 ]
-
-
-@pytest.fixture
-def site(make_app: MakeApp) -> tuple[Flask, ClusterToken]:
-    return make_app()
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
@@ -62,8 +57,8 @@ def test_a_store_that_fails_somehow_authenticates_nobody(
         ("wire", "looks_like_api"),
         ("keys", "verifying"),
         ("view", "covers"),
-        ("recall", "get"),
-        ("recall", "put"),
+        ("verified cache", "get"),
+        ("verified cache", "put"),
     ],
 )
 def test_a_bug_in_any_step_authenticates_nobody(
@@ -84,7 +79,7 @@ def test_a_bug_in_any_step_authenticates_nobody(
         "wire": authority.wire,
         "keys": authority.keys,
         "view": authority.follower().view,
-        "recall": authority.remembered,
+        "verified cache": authority.remembered,
     }
 
     def broken(*args: Any, **kwargs: Any) -> Any:

@@ -22,7 +22,6 @@ from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.extension import state_of
 from tests.extension.parts import (
     DAY,
-    MakeApp,
     api_text,
     bearer,
     cookie,
@@ -30,11 +29,6 @@ from tests.extension.parts import (
     texts_set,
     watch,
 )
-
-
-@pytest.fixture
-def site(make_app: MakeApp) -> tuple[Flask, ClusterToken]:
-    return make_app()
 
 
 def test_the_decorator_is_bare_or_called(site: tuple[Flask, ClusterToken]) -> None:

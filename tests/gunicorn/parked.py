@@ -1,4 +1,4 @@
-"""An app with a view for each thing that is made of a login; each reads its body last."""
+"""The app of slow views, one process of it; what waits for its body says so in a file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from flask import Flask, request
 
 from flask_clustertoken import ClusterToken, current_token, token_required
+from tests.slow_views import add_slow_views
 
 FOLDER = Path(os.environ["INSTANCE"])
 
@@ -43,27 +44,7 @@ def me() -> str:
     return str(current_token.id)
 
 
-@app.post("/others")
-@token_required
-def others() -> str:
-    body()
-    tokens.logout_everywhere(keep_current=True)
-    return "done"
-
-
-@app.post("/again")
-@token_required
-def again() -> str:
-    body()
-    tokens.login(str(current_token.subject), since=tokens.login_begins())
-    return "done"
-
-
-@app.post("/api-token")
-@token_required(kind="login")
-def api_token() -> str:
-    body()
-    return tokens.issue_api_token(str(current_token.subject), "ci").text
+add_slow_views(app, tokens, body)
 
 
 @app.post("/end/<how>")

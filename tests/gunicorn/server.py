@@ -15,13 +15,13 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import urlencode
 
 from flask_clustertoken.cluster import Node
 from flask_clustertoken.stores.base import Presence
 from tests.servers.ports import spare_ports
+from tests.servers.running import Running
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -47,7 +47,7 @@ class Answer:
         return int(self.headers["x-answered-by"].rpartition("/")[2])
 
 
-class GunicornServer:
+class GunicornServer(Running):
     """Gunicorn, started in a context and always ended with it.
 
     *settings* are ``CLUSTERTOKEN_`` names without the prefix. Whatever the tests' own
@@ -102,22 +102,6 @@ class GunicornServer:
         self._fresh: set[int] = set()
 
     # life
-
-    def __enter__(self) -> GunicornServer:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Start it, and wait until its workers are there and fresh."""

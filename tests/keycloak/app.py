@@ -24,6 +24,27 @@ Make = Callable[..., dict[str, Any]]
 MakeApp = Callable[..., Flask]
 
 
+def configuration(
+    url: str, client: str, *, store: str, token_store: str = "session", **more: Any
+) -> dict[str, Any]:
+    """Of an app that is *client* of the realm ``demo`` at *url*; *more* by its full name."""
+    options = {
+        "realm": "demo",
+        "resource": client,
+        "auth-server-url": url,
+        "credentials": {"secret": "secret"},
+        **more.pop("options", {}),
+    }
+    return {
+        "CLUSTERTOKEN_STORE": store,
+        "CLUSTERTOKEN_TOKEN_STORE": token_store,
+        "CLUSTERTOKEN_SECRET": "a secret of the tests, long enough for anybody",
+        "CLUSTERTOKEN_COOKIE_SECURE": False,
+        "KEYCLOAK_OPTIONS": options,
+        **more,
+    }
+
+
 def create_app(config: dict[str, Any] | None = None) -> Flask:
     """*config*, or the JSON in ``TEST_APP_CONFIG``."""
     app = Flask("keycloak_test_app")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,24 +11,18 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_clustertoken.extension import state_of
-from tests.keycloak.app import Make, MakeApp, create_app
+from tests.keycloak.app import Make, MakeApp, configuration, create_app
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer
 from tests.keycloak.refreshing import Refreshing
 from tests.keycloak.server import Keycloak
-from tests.servers.zookeeper import CannotRun
+from tests.servers.running import started
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Keycloak]:
     """The server; each test makes the clients that it needs."""
-    try:
-        with Keycloak() as started:
-            yield started
-    except CannotRun as reason:
-        if os.environ.get("CLUSTERTOKEN_TEST_SERVERS") == "required":
-            raise
-        pytest.skip(str(reason))
+    yield from started(Keycloak)
 
 
 @pytest.fixture
@@ -37,21 +30,8 @@ def config(tmp_path: Path) -> Make:
     """Makes the configuration of a test app at *url* for a client."""
 
     def make(url: str, client: str = "app", store: str = "session", **more: Any) -> dict[str, Any]:
-        options = {
-            "realm": "demo",
-            "resource": client,
-            "auth-server-url": url,
-            "credentials": {"secret": "secret"},
-            **more.pop("options", {}),
-        }
-        return {
-            "CLUSTERTOKEN_STORE": f"directory://{tmp_path}/shared",
-            "CLUSTERTOKEN_TOKEN_STORE": store,
-            "CLUSTERTOKEN_SECRET": "a secret of the tests, long enough for anybody",
-            "CLUSTERTOKEN_COOKIE_SECURE": False,
-            "KEYCLOAK_OPTIONS": options,
-            **more,
-        }
+        place = f"directory://{tmp_path}/shared"
+        return configuration(url, client, store=place, token_store=store, **more)
 
     return make
 

@@ -16,7 +16,8 @@ from typing import Any
 import requests
 
 from tests.servers.ports import spare_ports
-from tests.servers.zookeeper import CannotRun, cache_folder
+from tests.servers.running import CannotRun, Running
+from tests.servers.zookeeper import cache_folder
 from tests.waiting import came_true
 
 #: Pinned: what the tests say was seen on this version.
@@ -74,7 +75,7 @@ def home() -> Path:
     return folder
 
 
-class Keycloak:
+class Keycloak(Running):
     """One server in development mode, with the realm ``demo``. ``with Keycloak() as server:``"""
 
     realm = "demo"
@@ -194,17 +195,6 @@ class Keycloak:
                 process.wait(10)
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
-
-    def __enter__(self) -> Keycloak:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     # -- its addresses -----------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import pytest
 
 from flask_clustertoken.keycloak.protocol.claims import unverified_claims
 from tests.conftest import Tell
+from tests.keycloak.app import configuration
 from tests.keycloak.nodes import Line, Nodes, unexpected
 from tests.keycloak.person import Person
 from tests.keycloak.server import Keycloak
@@ -69,19 +70,13 @@ def nodes(
     make_client(server, "app", port, channel)
     server.make_client("other")
     server.change_realm(notBefore=0)
-    config = {
-        "CLUSTERTOKEN_STORE": f"directory://{tmp_path_factory.mktemp('nodes')}/shared",
-        "CLUSTERTOKEN_TOKEN_STORE": store,
-        "CLUSTERTOKEN_SECRET": "a secret of the tests, long enough for anybody",
-        "CLUSTERTOKEN_COOKIE_SECURE": False,
-        "KEYCLOAK_OPTIONS": {
-            "realm": "demo",
-            "resource": "app",
-            "auth-server-url": server.url,
-            "credentials": {"secret": "secret"},
-            "register-node-at-startup": True,
-        },
-    }
+    config = configuration(
+        server.url,
+        "app",
+        store=f"directory://{tmp_path_factory.mktemp('nodes')}/shared",
+        token_store=store,
+        options={"register-node-at-startup": True},
+    )
     with Nodes(config, port=port, hosts=HOSTS) as started:
         wait_until(lambda: set(server.nodes("app")) == set(HOSTS))
         yield started

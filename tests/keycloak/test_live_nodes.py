@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.keycloak.app import configuration
 from tests.keycloak.nodes import ROOT, Nodes
 from tests.keycloak.person import Person
 from tests.keycloak.server import Keycloak
@@ -38,20 +39,13 @@ def settings(
     )
     yield (
         port,
-        {
-            "CLUSTERTOKEN_STORE": f"directory://{tmp_path_factory.mktemp('hosts')}/shared",
-            "CLUSTERTOKEN_TOKEN_STORE": "cookie",
-            "CLUSTERTOKEN_SECRET": "a secret of the tests, long enough for anybody",
-            "CLUSTERTOKEN_COOKIE_SECURE": False,
-            "KEYCLOAK_OPTIONS": {
-                "realm": "demo",
-                "resource": "nodes",
-                "auth-server-url": server.url,
-                "credentials": {"secret": "secret"},
-                "register-node-at-startup": True,
-                "register-node-period": 3,
-            },
-        },
+        configuration(
+            server.url,
+            "nodes",
+            store=f"directory://{tmp_path_factory.mktemp('hosts')}/shared",
+            token_store="cookie",
+            options={"register-node-at-startup": True, "register-node-period": 3},
+        ),
     )
     server.remove_client("nodes")
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
+from tests.keycloak.app import configuration
 from tests.keycloak.nodes import Nodes
 from tests.keycloak.person import Person, wait_until_due
 from tests.keycloak.server import Keycloak
@@ -41,19 +42,13 @@ def nodes(
         eventsEnabled=True,
         enabledEventTypes=["REFRESH_TOKEN", "REFRESH_TOKEN_ERROR"],
     )
-    config = {
-        "CLUSTERTOKEN_STORE": f"directory://{tmp_path_factory.mktemp('tokens')}/shared",
-        "CLUSTERTOKEN_TOKEN_STORE": request.param,
-        "CLUSTERTOKEN_SECRET": "a secret of the tests, long enough for anybody",
-        "CLUSTERTOKEN_COOKIE_SECURE": False,
-        "KEYCLOAK_TIMEOUT": 2,
-        "KEYCLOAK_OPTIONS": {
-            "realm": "demo",
-            "resource": "tokens",
-            "auth-server-url": server.url,
-            "credentials": {"secret": "secret"},
-        },
-    }
+    config = configuration(
+        server.url,
+        "tokens",
+        store=f"directory://{tmp_path_factory.mktemp('tokens')}/shared",
+        token_store=request.param,
+        KEYCLOAK_TIMEOUT=2,
+    )
     with Nodes(config, port=port, hosts=HOSTS) as started:
         yield started
         assert started.exceptions() == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,13 +10,15 @@ import pytest
 import requests
 
 from tests.conftest import Tell
+from tests.keycloak.app import configuration
 from tests.keycloak.nodes import Nodes
 from tests.keycloak.person import Person, wait_until_due
 from tests.keycloak.server import Keycloak
 from tests.pace import moments
 from tests.rounds import rounds
+from tests.servers import running
 from tests.servers.ports import spare_ports
-from tests.servers.zookeeper import CannotRun, Ensemble
+from tests.servers.zookeeper import Ensemble
 
 pytestmark = [pytest.mark.keycloak, pytest.mark.zookeeper, pytest.mark.gunicorn]
 
@@ -29,13 +30,7 @@ LIFE = 8
 
 @pytest.fixture(scope="module")
 def ensemble() -> Iterator[Ensemble]:
-    try:
-        with Ensemble(3) as started:
-            yield started
-    except CannotRun as reason:
-        if os.environ.get("CLUSTERTOKEN_TEST_SERVERS") == "required":
-            raise
-        pytest.skip(str(reason))
+    yield from running.started(lambda: Ensemble(3))
 
 
 @pytest.fixture(scope="module", params=["session", "cookie"])
@@ -50,18 +45,12 @@ def nodes(request: pytest.FixtureRequest, server: Keycloak, ensemble: Ensemble) 
         eventsEnabled=True,
         enabledEventTypes=["REFRESH_TOKEN", "REFRESH_TOKEN_ERROR"],
     )
-    config = {
-        "CLUSTERTOKEN_STORE": ensemble.url(f"/keycloak-{request.param}"),
-        "CLUSTERTOKEN_TOKEN_STORE": request.param,
-        "CLUSTERTOKEN_SECRET": "a secret of the tests, long enough for anybody",
-        "CLUSTERTOKEN_COOKIE_SECURE": False,
-        "KEYCLOAK_OPTIONS": {
-            "realm": "demo",
-            "resource": "zk",
-            "auth-server-url": server.url,
-            "credentials": {"secret": "secret"},
-        },
-    }
+    config = configuration(
+        server.url,
+        "zk",
+        store=ensemble.url(f"/keycloak-{request.param}"),
+        token_store=request.param,
+    )
     with Nodes(config, port=port, hosts=HOSTS) as started:
         yield started
         assert started.exceptions() == []

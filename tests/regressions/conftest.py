@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from tests.extension.parts import clock, make_app
+from tests.fixtures import cluster
 
-__all__ = ["clock", "make_app"]
+__all__ = ["clock", "cluster", "make_app"]

@@ -66,7 +66,7 @@ def test_r1_roots_that_differ_are_refused() -> None:
 def test_r2_a_revocation_outlives_what_it_revokes(
     make_app: MakeApp, clock: ManualClock, how: str, token_store: str
 ) -> None:
-    """Day after day, with all housekeeping, until the token is over: never accepted again."""
+    """Day after day, with all sweeping, until the token is over: never accepted again."""
     app, tokens = make_app(TOKEN_STORE=token_store, LIFETIME=7 * DAY)
     authority = state_of(app).authority
     issued = authority.issue_login("alice", labels=["provider:1"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
@@ -14,13 +14,6 @@ from flask_clustertoken.tokens import RING_KEY
 from tests.doubles import CALLS, Cluster, WatchedStore, store_of
 
 Alone = Callable[[], AbstractContextManager[None]]
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    made = Cluster()
-    yield made
-    made.close()
 
 
 @pytest.fixture(params=["rotation", "migration"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,13 +13,6 @@ from flask_clustertoken.tokens import Token
 from tests.doubles import DAY, Cluster
 
 HOUR = 3600
-
-
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    made = Cluster()
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -13,10 +13,11 @@ import pytest
 from flask import Flask, request
 
 from flask_clustertoken import ClusterToken, current_token, token_required
+from tests.slow_views import add_slow_views
 
 
 class Parked:
-    """An app with a view for each thing that is made of a login; *meanwhile* is the slow body."""
+    """The app of slow views, in this process; *meanwhile* is what happens while the body comes."""
 
     def __init__(self, folder: Path, token_store: str) -> None:
         app = self.app = Flask("parked")
@@ -39,25 +40,7 @@ class Parked:
         def login() -> str:
             return tokens.login("alice", labels=["idp:1"]).id
 
-        @app.post("/others")
-        @token_required
-        def others() -> str:
-            body()
-            tokens.logout_everywhere(keep_current=True)
-            return "done"
-
-        @app.post("/again")
-        @token_required
-        def again() -> str:
-            body()
-            tokens.login(str(current_token.subject), since=tokens.login_begins())
-            return "done"
-
-        @app.post("/api-token")
-        @token_required(kind="login")
-        def api_token() -> str:
-            body()
-            return tokens.issue_api_token(str(current_token.subject), "ci").text
+        add_slow_views(app, tokens, body)
 
         @app.post("/still")
         @token_required

@@ -8,7 +8,7 @@ it had read earlier over what the other had read later. Each run is forced here,
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,13 +24,6 @@ from tests.doubles import SECRET, Cluster, store_of
 OLD = "an old key, long enough to sign with"
 
 
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    made = Cluster()
-    yield made
-    made.close()
-
-
 def in_thread(work: Callable[[], object], patience: float = 0.2) -> threading.Thread:
     """*work* in another thread, which was given the time to do it if nothing holds it up."""
     thread = threading.Thread(target=work)
@@ -40,8 +33,8 @@ def in_thread(work: Callable[[], object], patience: float = 0.2) -> threading.Th
 
 
 def announce(view: View, value: float) -> None:
-    notice = FeedEntry("lifetime", 1.0, value=value)
-    view.learn(Entry(int(value), 0, str(value), notice.encode(), None), notice)
+    feed_entry = FeedEntry("lifetime", 1.0, value=value)
+    view.learn(Entry(int(value), 0, str(value), feed_entry.encode(), None), feed_entry)
 
 
 def test_the_longest_lifetime_can_be_asked_for_while_another_one_is_learnt() -> None:
@@ -122,15 +115,15 @@ def test_no_generation_of_the_keys_comes_again() -> None:
 
 def test_two_doubts_at_once_are_both_heard() -> None:
     """An answer asked for between two doubts is doubted by the second one."""
-    recall = VerifiedTokens()
+    cache = VerifiedTokens()
     met = set()
     for _ in range(3):
-        recall.doubt()
-        met.add(id(recall.doubts))
-        asked_under = recall.doubts
-        recall.doubt()
-        assert recall.doubts is not asked_under
-    assert not isinstance(recall.doubts, int), "a number that two raise at once misses one"
+        cache.doubt()
+        met.add(id(cache.doubts))
+        asked_under = cache.doubts
+        cache.doubt()
+        assert cache.doubts is not asked_under
+    assert not isinstance(cache.doubts, int), "a number that two raise at once misses one"
 
 
 def test_the_highest_number_seen_never_falls_back(cluster: Cluster) -> None:
@@ -198,14 +191,14 @@ def test_what_is_remembered_is_counted_right_by_many_threads() -> None:
     """However threads put, move and clear: the weight is that of what is there."""
     from tests.authority.test_verified_cache import seen
 
-    recall = VerifiedTokens(1_000_000)
+    cache = VerifiedTokens(1_000_000)
 
     def work() -> None:
         for number in range(400):
-            recall.put(f"text-{number % 150}", seen())
-            recall.get(f"text-{(number * 7) % 150}", 1)
+            cache.put(f"text-{number % 150}", seen())
+            cache.get(f"text-{(number * 7) % 150}", 1)
             if number % 97 == 0:
-                recall.clear()
+                cache.clear()
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for one in threads:
@@ -213,5 +206,5 @@ def test_what_is_remembered_is_counted_right_by_many_threads() -> None:
     for one in threads:
         one.join()
 
-    there = [*recall.young.values(), *recall._old.values()]
-    assert recall.weight == sum(one.weight for one in there)
+    there = [*cache.young.values(), *cache._old.values()]
+    assert cache.weight == sum(one.weight for one in there)

@@ -1,4 +1,4 @@
-"""Notices: what the feed says, and how long it must be remembered."""
+"""Feed entries: what the feed says, and how long it must be remembered."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def test_a_notice_round_trips(
     kind: str, at: float, marks: list[int], kinds: list[str], value: float, recorded: bool
 ) -> None:
     """What was written is read, for each kind and any digest of 64 bits."""
-    notice = FeedEntry(kind, at, tuple(marks), tuple(kinds), value, recorded)  # type: ignore[arg-type]
-    assert FeedEntry.decode(notice.encode()) == notice
+    feed_entry = FeedEntry(kind, at, tuple(marks), tuple(kinds), value, recorded)  # type: ignore[arg-type]
+    assert FeedEntry.decode(feed_entry.encode()) == feed_entry
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,8 @@ def test_the_feed_holds_no_id_in_clear() -> None:
 
 def test_a_recorded_id_is_remembered_short() -> None:
     """Its record went in the same step: longer than any remembered "alive" is enough."""
-    notice = FeedEntry("ids", AT, (1,), recorded=True)
-    until = notice.remembered_until(WEEK)
+    feed_entry = FeedEntry("ids", AT, (1,), recorded=True)
+    until = feed_entry.remembered_until(WEEK)
     assert until == AT + SHORT_MEMORY
     assert SHORT_MEMORY >= RECORD_CACHE_LIMIT + CALL_TIMEOUT + STALENESS_LIMIT + SKEW
 
@@ -78,45 +78,45 @@ def test_a_recorded_id_is_remembered_short() -> None:
 @pytest.mark.parametrize("kind", ["ids", "labels", "subject", "realm", "restored"])
 def test_everything_else_is_remembered_long(kind: str) -> None:
     """As long as any token that it may cover, a stale view and the skew of the clocks."""
-    notice = FeedEntry(kind, AT, (1,), ("login",))  # type: ignore[arg-type]
-    assert notice.remembered_until(WEEK) == AT + WEEK + STALENESS_LIMIT + SKEW
+    feed_entry = FeedEntry(kind, AT, (1,), ("login",))  # type: ignore[arg-type]
+    assert feed_entry.remembered_until(WEEK) == AT + WEEK + STALENESS_LIMIT + SKEW
 
 
 def test_a_time_to_come_counts_from_there() -> None:
     """A not-before time in the future is remembered from that time on."""
-    notice = FeedEntry("not_before", AT, kinds=("login",), value=AT + 1000)
-    until = notice.remembered_until(WEEK)
+    feed_entry = FeedEntry("not_before", AT, kinds=("login",), value=AT + 1000)
+    until = feed_entry.remembered_until(WEEK)
     assert until == AT + 1000 + WEEK + STALENESS_LIMIT + SKEW
 
 
 @pytest.mark.parametrize("kind", ["subject", "realm", "not_before", "restored"])
 def test_a_mark_over_api_tokens_has_no_end_of_its_own(kind: str) -> None:
     """Tokens that never expire are covered until a sweep is recorded as complete."""
-    notice = FeedEntry(kind, AT, (1,), ("login", "api"))  # type: ignore[arg-type]
-    assert notice.remembered_until(WEEK) is None
+    feed_entry = FeedEntry(kind, AT, (1,), ("login", "api"))  # type: ignore[arg-type]
+    assert feed_entry.remembered_until(WEEK) is None
     assert FeedEntry("sealed", AT).remembered_until(WEEK) is None
 
 
 def test_the_number_tells_the_append_where_the_writer_was_early() -> None:
     """A writer suspended before its append named an earlier moment; the number knows better."""
-    notice = FeedEntry("labels", AT, (1,))
-    late = notice.remembered_until(WEEK, int((AT + 500) * 1e6))
+    feed_entry = FeedEntry("labels", AT, (1,))
+    late = feed_entry.remembered_until(WEEK, int((AT + 500) * 1e6))
     assert late == pytest.approx(AT + 500 + WEEK + STALENESS_LIMIT + SKEW)
-    assert notice.remembered_until(WEEK, 5) == notice.remembered_until(WEEK)
+    assert feed_entry.remembered_until(WEEK, 5) == feed_entry.remembered_until(WEEK)
 
 
 def test_an_announced_lifetime_outlives_the_tokens_made_with_it() -> None:
     """Tokens may be made until the announcement ends, and live as long as it says from there."""
-    notice = FeedEntry("lifetime", AT, value=WEEK)
-    until = notice.remembered_until(0.0)
+    feed_entry = FeedEntry("lifetime", AT, value=WEEK)
+    until = feed_entry.remembered_until(0.0)
     assert until is not None
     assert until >= AT + LIFETIME_ANNOUNCED + WEEK + SKEW
 
 
 def test_each_append_has_its_own_id() -> None:
-    """Two notices alike are two entries, unless the caller names them."""
-    notice = FeedEntry("labels", AT, (1,))
-    assert notice.entry(WEEK).id != notice.entry(WEEK).id
-    assert notice.entry(WEEK, "mine").id == "mine"
-    assert json.loads(notice.entry(WEEK).body)["kind"] == "labels"
-    assert replace(notice, recorded=True).encode() != notice.encode()
+    """Two alike are two entries, unless the caller names them."""
+    feed_entry = FeedEntry("labels", AT, (1,))
+    assert feed_entry.entry(WEEK).id != feed_entry.entry(WEEK).id
+    assert feed_entry.entry(WEEK, "mine").id == "mine"
+    assert json.loads(feed_entry.entry(WEEK).body)["kind"] == "labels"
+    assert replace(feed_entry, recorded=True).encode() != feed_entry.encode()

@@ -142,12 +142,12 @@ def test_an_own_entry_is_in_the_view_before_it_may_be_passed_over(cluster: Clust
     learn = follower.view.learn
     seen: list[bool] = []
 
-    def learning(entry: Any, notice: Any) -> None:
+    def learning(entry: Any, feed_entry: Any) -> None:
         # Whoever reads the feed at this very moment:
         follower.view.learn = learn  # type: ignore[method-assign]
         follower.follow()
         seen.append(follower.view.applied < entry.seq or follower.view.covers(token))
-        learn(entry, notice)
+        learn(entry, feed_entry)
 
     follower.view.learn = learning  # type: ignore[method-assign]
     node.revoke_subject("alice")

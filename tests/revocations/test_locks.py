@@ -35,12 +35,12 @@ def a_token(**other: object) -> Token:
     return replace(base, **other)  # type: ignore[arg-type]
 
 
-def entry(seq: int, notice: FeedEntry) -> Entry:
-    return Entry(seq, 0, str(seq), notice.encode(), notice.remembered_until(WEEK))
+def entry(seq: int, feed_entry: FeedEntry) -> Entry:
+    return Entry(seq, 0, str(seq), feed_entry.encode(), feed_entry.remembered_until(WEEK))
 
 
-def learn(view: View, seq: int, notice: FeedEntry) -> None:
-    view.learn(entry(seq, notice), FeedEntry.decode(notice.encode()))
+def learn(view: View, seq: int, feed_entry: FeedEntry) -> None:
+    view.learn(entry(seq, feed_entry), FeedEntry.decode(feed_entry.encode()))
 
 
 def lock(until: float = 0.0, spares: tuple[str, ...] = (), **where: object) -> FeedEntry:
@@ -151,8 +151,8 @@ def test_the_order_of_locks_is_that_of_the_feed(view: View) -> None:
     for order in itertools.permutations(entries):
         made = View()
         learn(made, N - 1000, FeedEntry("lifetime", AT, value=WEEK))
-        for seq, notice in order:
-            learn(made, seq, notice)
+        for seq, feed_entry in order:
+            learn(made, seq, feed_entry)
         assert refused(made, a_token(since=N + 40)) == ""
         assert refused(made, a_token(since=N + 40, labels=("guest",))) == "locked"
         assert refused(made, a_token(since=N + 40, labels=("guest",)), AT + 61) == ""
@@ -238,8 +238,8 @@ def test_a_hundred_thousand_locks_are_learnt_and_asked(view: View) -> None:
     for number in range(100_000):
         name = f"user-{number}"
         marks = (digest("subject:login", name), digest("subject:api", name))
-        notice = lock(digests=marks)
-        view.learn(Entry(N + number, 0, str(number), b"", None), notice)
+        feed_entry = lock(digests=marks)
+        view.learn(Entry(N + number, 0, str(number), b"", None), feed_entry)
     assert len(view.locks) == 100_000
     assert refused(view, a_token(subject="user-77777", since=N * 2)) == "locked"
     assert refused(view, a_token()) == ""

@@ -79,7 +79,7 @@ def a_token(since: int, kind: TokenKind = "login", labels: tuple[str, ...] = ())
 ID = new_id("alice")
 
 
-def notices(kinds: tuple[str, ...] = ("login",)) -> dict[str, FeedEntry]:
+def feed_entries(kinds: tuple[str, ...] = ("login",)) -> dict[str, FeedEntry]:
     return {
         "id": FeedEntry("ids", AT, digests("id", [ID])),
         "label": FeedEntry("labels", AT, digests("label", ["sid"])),
@@ -92,42 +92,44 @@ def notices(kinds: tuple[str, ...] = ("login",)) -> dict[str, FeedEntry]:
     }
 
 
-def learn(view: View, seq: int, notice: FeedEntry) -> None:
-    view.learn(Entry(seq, 0, str(seq), notice.encode(), notice.remembered_until(WEEK)), notice)
+def learn(view: View, seq: int, feed_entry: FeedEntry) -> None:
+    view.learn(
+        Entry(seq, 0, str(seq), feed_entry.encode(), feed_entry.remembered_until(WEEK)), feed_entry
+    )
 
 
-@pytest.mark.parametrize("what", sorted(notices()))
+@pytest.mark.parametrize("what", sorted(feed_entries()))
 def test_each_level_covers_what_it_names(what: str) -> None:
     """Id and label whenever issued; subject, realm and restore what was issued before; a time."""
     view = View()
-    learn(view, 10, notices()[what])
+    learn(view, 10, feed_entries()[what])
     always = what in ("id", "label", "not_before")
     assert view.covers(a_token(9, labels=("sid",)))
     assert view.covers(a_token(10, labels=("sid",))) is always
     assert view.covers(a_token(11, labels=("sid",))) is always
     api = a_token(9, "api", labels=("sid",))
     assert view.covers(api) is (what in ("id", "label"))
-    learn(view, 12, notices(("login", "api"))[what])
+    learn(view, 12, feed_entries(("login", "api"))[what])
     assert view.covers(api)
 
 
-@pytest.mark.parametrize("what", sorted(notices()))
+@pytest.mark.parametrize("what", sorted(feed_entries()))
 def test_one_mark_alone_says_the_same(what: str) -> None:
     """What listeners ask of a single revocation is what the view says of it."""
     for kinds in (("login",), ("login", "api")):
-        notice = notices(kinds)[what]
+        feed_entry = feed_entries(kinds)[what]
         view = View()
-        learn(view, 10, notice)
+        learn(view, 10, feed_entry)
         for kind in ("login", "api"):
             for since in (9, 10, 11):
                 for labels in ((), ("sid",), ("x", "sid")):
                     token = a_token(since, kind, labels)  # type: ignore[arg-type]
-                    assert mark_covers(10, notice, token) == view.covers(token)
+                    assert mark_covers(10, feed_entry, token) == view.covers(token)
 
 
 def test_the_order_of_learning_changes_nothing() -> None:
     """All orders of the levels lead to one view (an own entry is learnt before its place)."""
-    steps = list(enumerate(notices().values(), start=10))
+    steps = list(enumerate(feed_entries().values(), start=10))
     tokens = [
         a_token(since, kind, labels)  # type: ignore[arg-type]
         for since in range(9, 18)
@@ -137,8 +139,8 @@ def test_the_order_of_learning_changes_nothing() -> None:
     answers = set()
     for order in permutations(steps):
         view = View()
-        for seq, notice in order:
-            learn(view, seq, notice)
+        for seq, feed_entry in order:
+            learn(view, seq, feed_entry)
         answers.add(tuple(view.covers(token) for token in tokens))
     assert len(answers) == 1
 
@@ -154,16 +156,16 @@ def test_a_lower_time_takes_nothing_back() -> None:
 def test_each_revocation_moves_the_generation() -> None:
     """Whoever remembers "not covered" can see that something was learnt since."""
     view = View()
-    for number, notice in enumerate(notices().values(), start=1):
+    for number, feed_entry in enumerate(feed_entries().values(), start=1):
         before = view.generation
-        learn(view, number, notice)
+        learn(view, number, feed_entry)
         assert view.generation > before
 
 
 def test_learning_never_moves_the_position() -> None:
     """The position says what was read without a gap; one entry alone says nothing of others."""
     view = View()
-    learn(view, 10, notices()["realm"])
+    learn(view, 10, feed_entries()["realm"])
     assert view.applied == 0
 
 
@@ -173,12 +175,12 @@ def test_the_longest_announced_lifetime_decides(longer: float, early: bool) -> N
     """A mark outlives the longest-lived token announced before it, in whichever order they came."""
     view = View()
     announced = FeedEntry("lifetime", AT - 10, value=longer)
-    mark = notices()["subject"]
+    mark = feed_entries()["subject"]
     steps = [(8, announced), (10, mark)]
     if early:
         steps.insert(0, (10, mark))
-    for seq, notice in steps:
-        view.learn(Entry(seq, 0, str(seq), b"", AT + 60), notice)
+    for seq, feed_entry in steps:
+        view.learn(Entry(seq, 0, str(seq), b"", AT + 60), feed_entry)
     for _ in range(64):
         view.expire(AT + longer)
     assert view.covers(a_token(9))
@@ -201,7 +203,7 @@ def test_marks_over_api_tokens_stay_until_they_are_swept() -> None:
     """No end before the sweep is recorded; then as long as a token of another kind may live."""
     view = View()
     learn(view, 5, FeedEntry("lifetime", AT, value=WEEK))
-    learn(view, 10, notices(("login", "api"))["subject"])
+    learn(view, 10, feed_entries(("login", "api"))["subject"])
     assert set(view.unswept()) == {10}
     for _ in range(64):
         view.expire(AT + 1000 * WEEK)
@@ -220,5 +222,5 @@ def test_marks_over_api_tokens_stay_until_they_are_swept() -> None:
 def test_ids_and_labels_cover_what_is_issued_later() -> None:
     """Their digests carry no number: whatever comes is covered while they live."""
     view = View()
-    learn(view, 10, notices()["label"])
+    learn(view, 10, feed_entries()["label"])
     assert view.covers(a_token(ALWAYS - 1, labels=("sid",)))

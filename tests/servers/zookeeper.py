@@ -14,14 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.servers.ports import spare_ports
+from tests.servers.running import CannotRun as CannotRun
+from tests.servers.running import Running
 from tests.waiting import came_true
 
 _POM = Path(__file__).with_name("pom.xml")
 _VERSION = "3.9.5"
-
-
-class CannotRun(Exception):
-    """Something that the servers need is not installed; the message says what."""
 
 
 def cache_folder() -> Path:
@@ -181,7 +179,7 @@ _LOGBACK = """<configuration>
 """
 
 
-class Ensemble:
+class Ensemble(Running):
     """Some servers that elect a leader. Use it with ``with``; whatever was started is ended."""
 
     def __init__(
@@ -268,14 +266,3 @@ class Ensemble:
         for server in self.servers:
             server.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> Ensemble:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()

@@ -1,6 +1,6 @@
 """A cluster on ZooKeeper servers that carry out so many requests a second and no more.
 
-Real nodes with their real hearts and the real store, over a tree that takes its time: requests
+Real nodes with their real runners and the real store, over a tree that takes its time: requests
 stand in one line, whoever asked may have given up long before its turn, and it costs the servers
 as much. In an outage nothing is answered, and each node finds back at a moment of its own.
 """
@@ -160,7 +160,7 @@ class SlowLine(TreeLine):
 
 
 class Crowd:
-    """Some nodes on such servers, each with a heart and with requests."""
+    """Some nodes on such servers, each with a runner and with requests."""
 
     def __init__(self, nodes: int, capacity: float, seed: int = 1) -> None:
         self.turnstile = Turnstile(1_800_000_000.0)

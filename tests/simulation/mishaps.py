@@ -34,7 +34,7 @@ class Mishaps:
         node.start()
 
     def sweep(self) -> None:
-        """Whoever can removes who stood still for longer than a lease, as house-keeping does."""
+        """Whoever can removes who stood still for longer than a lease, as the sweeper does."""
         for node in self.world.nodes:
             ready = not node.stepping and self.world.people.ready(node)
             if not ready or not node.authority.follower().fresh:

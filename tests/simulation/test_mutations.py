@@ -156,8 +156,8 @@ def own_entry_moves_the_position(patch: pytest.MonkeyPatch) -> None:
     """Whoever appended 101 skips 99 and 100."""
     learn_own = Reader.learn_own
 
-    def broken(self: Reader, entry: Any, notice: Any) -> None:
-        learn_own(self, entry, notice)
+    def broken(self: Reader, entry: Any, feed_entry: Any) -> None:
+        learn_own(self, entry, feed_entry)
         self.advance(entry.seq, self.era)
 
     patch.setattr(Reader, "learn_own", broken)
@@ -220,10 +220,10 @@ def seen_tokens_go_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(World, "locks", True)
     learn = View.learn
 
-    def broken(self: View, entry: Any, notice: Any) -> None:
+    def broken(self: View, entry: Any, feed_entry: Any) -> None:
         generation = self.generation
-        learn(self, entry, notice)
-        if notice.kind == "lock":
+        learn(self, entry, feed_entry)
+        if feed_entry.kind == "lock":
             self.generation = generation
 
     patch.setattr(View, "learn", broken)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def site(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    handle: RequestToken = environ["clustertoken"]
-    found: Token | Refusal = handle.token
+    request_token: RequestToken = environ["clustertoken"]
+    found: Token | Refusal = request_token.token
     if isinstance(found, Refusal):
         start_response("401 Unauthorized", [("Content-Type", "text/plain")])
         return [found.reason.encode()]

@@ -41,15 +41,15 @@ def wrap(clock: ManualClock) -> Iterator[Wrap]:
 
 def hello(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Greets whoever is logged in; ``/public`` does not look."""
-    handle: RequestToken = environ["clustertoken"]
+    request_token: RequestToken = environ["clustertoken"]
     path = environ["PATH_INFO"]
     if path == "/login":
-        handle.login("alice", {"role": "editor"})
+        request_token.login("alice", {"role": "editor"})
     elif path == "/logout":
-        handle.logout()
+        request_token.logout()
     elif path == "/poll":
-        handle.policy(slide=False)
-    token = handle.token if path != "/public" else None
+        request_token.policy(slide=False)
+    token = request_token.token if path != "/public" else None
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [(token.subject if token else "nobody").encode()]
 
@@ -67,7 +67,7 @@ def cookies_set(headers: Any) -> list[str]:
 
 
 def test_a_plain_app_logs_in_and_out(wrap: Wrap, clock: ManualClock) -> None:
-    """The handle in the environ is all there is: look, log in, log out, poll."""
+    """The request token in the environ is all there is: look, log in, log out, poll."""
     client = Client(wrap(hello))
 
     assert client.get("/").text == "nobody"
@@ -345,11 +345,11 @@ def test_it_is_too_late_to_log_in_or_out_once_the_headers_have_left(wrap: Wrap, 
     errors: list[Exception] = []
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
-        handle = environ["clustertoken"]
+        request_token = environ["clustertoken"]
         start_response("200 OK", [("Content-Type", "text/plain")])
         yield b"stream"
         try:
-            getattr(handle, call)(*["bob"] * (call == "login"))
+            getattr(request_token, call)(*["bob"] * (call == "login"))
         except RuntimeError as error:
             errors.append(error)
 

@@ -80,9 +80,9 @@ class NotBefore:
             self.changes += 1
             self._pushed()
 
-    def _is_push(self, notice: RevocationEntry) -> bool:
-        return notice.kind == "realm" or (
-            notice.kind == "labels" and notice.digests == self._digests
+    def _is_push(self, feed_entry: RevocationEntry) -> bool:
+        return feed_entry.kind == "realm" or (
+            feed_entry.kind == "labels" and feed_entry.digests == self._digests
         )
 
     def stored(self) -> Times:

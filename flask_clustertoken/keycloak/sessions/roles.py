@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...clock import Clock
 from ...errors import StoreError
-from ...extension import current_handle
+from ...extension import current_request_token
 from ...tokens import Token
 from ..options import KeycloakOptions
 from ..protocol import claims
@@ -38,8 +38,8 @@ class SessionRoles:
     def current(self) -> frozenset[str]:
         """The current roles: of a bearer token, of the last refreshed access token, or as at
         login."""
-        handle = current_handle()
-        token = handle.token if handle is not None else None
+        request_token = current_request_token()
+        token = request_token.token if request_token is not None else None
         if not isinstance(token, Token):
             return frozenset()
         at_login = claims.roles_from_claims(token.claims)

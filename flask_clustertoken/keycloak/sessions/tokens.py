@@ -10,7 +10,7 @@ from flask import request
 
 from ...authority import TokenAuthority
 from ...errors import StoreError
-from ...extension import current_handle
+from ...extension import current_request_token
 from ...tokens import UNNUMBERED, Token, new_id
 from ..errors import NoProviderTokens, SessionEnded
 from ..options import KeycloakOptions
@@ -103,8 +103,8 @@ class SessionTokens:
 
     def login(self) -> tuple[Token, str]:
         """The request's login and its label. Raises :class:`NoProviderTokens`."""
-        handle = current_handle()
-        token = handle.token if handle is not None else None
+        request_token = current_request_token()
+        token = request_token.token if request_token is not None else None
         if isinstance(token, Token) and token.kind == "login":
             label = labels.login_label(token.labels)
             if label is not None:

@@ -8,7 +8,7 @@ from flask import Flask, request
 from werkzeug.wrappers import Response
 
 from ...errors import StoreError
-from ...extension import current_handle
+from ...extension import current_request_token
 from ..errors import KeycloakError, NoProviderTokens, SessionEnded
 from ..sessions import request_state
 from ..state import KeycloakState
@@ -49,18 +49,18 @@ class RequestHooks:
         try:
             self._tokens.access_token(forced=True, voluntary=True)
         except SessionEnded:
-            handle = current_handle()
-            if handle is not None:
+            request_token = current_request_token()
+            if request_token is not None:
                 # Looks again: the login was good a moment ago.
-                handle.policy(strict=True)
+                request_token.policy(strict=True)
         except (KeycloakError, StoreError) as error:
             # No reason to throw anybody out before the login's own end.
             logger.warning("the token was not refreshed on this request: %s", error)
 
     def send_cookies(self, response: Response) -> Response:
         """The companion cookies that this request has made or removed."""
-        handle = current_handle()
-        if handle is not None and handle.looked and request_state().cookies is None:
+        request_token = current_request_token()
+        if request_token is not None and request_token.looked and request_state().cookies is None:
             self._logout_sync.ask_before_renewal()
         for header in request_state().cookies or ():
             response.headers.add("Set-Cookie", header)

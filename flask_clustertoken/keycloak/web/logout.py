@@ -9,7 +9,7 @@ from flask import redirect, request
 from werkzeug.wrappers import Response
 
 from ...errors import StoreError
-from ...extension import own_handle, safe_target
+from ...extension import own_request_token, safe_target
 from ..errors import KeycloakUnavailable
 from ..sessions import request_state
 from ..state import KeycloakState
@@ -24,7 +24,7 @@ def logout_response(state: KeycloakState, target: str | None = None) -> Response
     mine = request_state()
     mine.by_redirect = by_redirect
     try:
-        own_handle().logout()
+        own_request_token().logout()
     except StoreError:
         # The answer is 503, so no browser ends the session: we do.
         if by_redirect and mine.ended is not None:

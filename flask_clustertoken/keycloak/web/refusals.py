@@ -9,7 +9,7 @@ from flask import request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from ...extension import NodeNotFresh, TokenMissing, current_handle, way_to
+from ...extension import NodeNotFresh, TokenMissing, current_request_token, way_to
 from ...tokens import Refusal
 from ..errors import KeycloakRefused, KeycloakUnavailable, NoProviderTokens, SessionEnded
 from ..options import KeycloakOptions
@@ -56,9 +56,9 @@ class RefusalAnswers:
         return way
 
     def _not_logged_in(self, error: Exception) -> ResponseReturnValue:
-        handle = current_handle()
-        if handle is not None:
-            handle.policy(strict=True)
+        request_token = current_request_token()
+        if request_token is not None:
+            request_token.policy(strict=True)
         ended = isinstance(error, SessionEnded)
         try:
             return self.unauthorized(Refusal("revoked" if ended else "missing"))

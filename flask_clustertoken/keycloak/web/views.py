@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from ...errors import Locked, RevokedMeanwhile
-from ...extension import OPEN, client_of, own_handle, safe_target
+from ...extension import OPEN, client_of, own_request_token, safe_target
 from ..errors import KeycloakRefused, KeycloakUnavailable, NoProviderTokens, NotGenuine
 from ..protocol.claims import LOGOUT, PUSH_NOT_BEFORE, TEST_AVAILABILITY
 from ..sessions import Arrival, PendingLogin, ProviderTokens, arrive, begin, request_state
@@ -142,7 +142,7 @@ class PeoplesViews:
         if error is not None or not code:
             raise _said_no(error or "no code")
         # Before the exchange: a logout that falls between here and the login wins.
-        since = own_handle().begin()
+        since = own_request_token().begin()
         try:
             provider = parts.provider()
             issuer = request.args.get("iss")
@@ -179,7 +179,7 @@ class PeoplesViews:
         parts = self._parts
         made = parts.tokens.keep(arrival)
         try:
-            own_handle().login(
+            own_request_token().login(
                 arrival.subject,
                 made,
                 since=since,
