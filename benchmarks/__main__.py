@@ -12,6 +12,7 @@ The parts:
     gunicorn    the same behind gunicorn (2 sync workers), under load from wrk
     operations  ours: seen token, first sight, renewal, login, logout, API token
     trips       ours: each call on the Redis store, beside bare round trips
+    redisrealm  ours: a realm on Redis, to a million: memory, time, how soon a revocation is seen
     quorum      ours: login, log-out, API token in ZooKeeper, beside one bare quorum write
     start       from 1 to 200 nodes that start at once on an empty ZooKeeper realm: their writes
     spread      from a revocation to the first refusal in every other process
@@ -52,6 +53,7 @@ PARTS = (
     "gunicorn",
     "operations",
     "trips",
+    "redisrealm",
     "quorum",
     "start",
     "spread",

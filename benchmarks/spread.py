@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,6 +44,17 @@ def one_store(run: Run, store: str, count: int) -> dict[str, Any]:
     client = KazooClient(addresses)
     client.start(20)
     client.ensure_path(ZNODE)
+    try:
+        told = told_by(run, url, addresses, lambda text: client.set(ZNODE, text.encode()), count)
+    finally:
+        client.stop()
+    return told
+
+
+def told_by(
+    run: Run, url: str, addresses: str, tell: Callable[[str], object], count: int
+) -> dict[str, Any]:
+    """*count* revocations over the store *url*, each beside a bare call: *tell*."""
     authority = TokenAuthority(Settings(store=url, secret=(SECRET,)))
     refused: list[float] = []
     asked: list[float] = []
@@ -72,14 +83,13 @@ def one_store(run: Run, store: str, count: int) -> dict[str, Any]:
                 for one in others:
                     one.answer()
                 time.sleep(0.005)
-                client.set(ZNODE, str(number).encode())
+                tell(str(number))
                 acknowledged = time.monotonic()
                 bare += [max(0.0, one.answer() - acknowledged) for one in others]
                 if number % 25 == 0:
-                    run.say(f"{store}: {number} of {count}")
+                    run.say(f"{url.partition(':')[0]}: {number} of {count}")
     finally:
         authority.close()
-        client.stop()
     return {
         "refused_ms": Spread.of(refused).scaled(1e3),
         "revoke_ms": Spread.of(asked).scaled(1e3),
@@ -101,10 +111,10 @@ def table(result: Result) -> str:
     rows = []
     for store, one in result["stores"].items():
         rows.append(
-            [f"{store}: first refusal after the acknowledgement", *_cells(one["refused_ms"])]
+            [f"{store}: first refusal after the acknowledgement", *cells(one["refused_ms"])]
         )
-        rows.append(["   a bare kazoo watch in the same run", *_cells(one["bare_ms"])])
-        rows.append(["   the call that revokes", *_cells(one["revoke_ms"])])
+        rows.append(["   a bare kazoo watch in the same run", *cells(one["bare_ms"])])
+        rows.append(["   the call that revokes", *cells(one["revoke_ms"])])
     later = ", ".join(f"{store} {one['accepted_later']}" for store, one in result["stores"].items())
     return (
         f"{result['revocations']} revocations, {result['workers']} other processes, each asking "
@@ -116,7 +126,7 @@ def table(result: Result) -> str:
     )
 
 
-def _cells(spread: dict[str, float]) -> list[str]:
+def cells(spread: dict[str, float]) -> list[str]:
     return [f"{spread[name]:.2f}" for name in ("p50", "p90", "p99", "high")]
 
 

@@ -1,6 +1,7 @@
 """Another process of the cluster, which says when it first refused a token.
 
-Beside that it has a bare kazoo watch on a znode: what ZooKeeper alone needs to tell somebody.
+Beside that it has a bare kazoo watch on a znode, or a bare subscription of redis-py where the
+address is a Redis server's URL: what the server alone needs to tell somebody.
 Moments are those of the machine's monotonic clock, which all processes share.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -52,7 +54,8 @@ def watch(url: str, addresses: str, znode: str, pipe: Connection) -> None:
     logging.getLogger("flask_clustertoken").setLevel(logging.CRITICAL)
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)
     authority = TokenAuthority(Settings(store=url, secret=(SECRET,)))
-    client, heard = _bare_watch(addresses, znode)
+    bare = _bare_subscription if addresses.startswith("redis:") else _bare_watch
+    stop, heard = bare(addresses, znode)
     while not authority.readiness().fresh:
         time.sleep(0.05)
     pipe.send("ready")
@@ -68,7 +71,7 @@ def watch(url: str, addresses: str, znode: str, pipe: Connection) -> None:
             heard.wait(value)
             pipe.send(heard.at)
     authority.close()
-    client.stop()
+    stop()
 
 
 def _first_refusal(authority: TokenAuthority, text: str) -> tuple[float, float]:
@@ -105,7 +108,16 @@ class _Heard:
                 raise TimeoutError("the watch never fired")
 
 
-def _bare_watch(addresses: str, znode: str) -> tuple[Any, _Heard]:
+def _bare_subscription(url: str, channel: str) -> tuple[Callable[[], None], _Heard]:
+    import redis
+
+    heard = _Heard()
+    subscription = redis.Redis.from_url(url).pubsub(ignore_subscribe_messages=True)
+    subscription.subscribe(**{channel: lambda told: heard.tell(told["data"].decode())})
+    return subscription.run_in_thread(sleep_time=1.0, daemon=True).stop, heard
+
+
+def _bare_watch(addresses: str, znode: str) -> tuple[Callable[[], None], _Heard]:
     from kazoo.client import KazooClient
 
     client = KazooClient(addresses)
@@ -116,4 +128,4 @@ def _bare_watch(addresses: str, znode: str) -> tuple[Any, _Heard]:
     def changed(data: bytes | None, _: Any) -> None:
         heard.tell((data or b"").decode())
 
-    return client, heard
+    return client.stop, heard
