@@ -12,7 +12,7 @@ import pytest
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import ClusterStore
 from flask_clustertoken.stores.zookeeper import ZooKeeperStore
-from tests.servers.zookeeper import CannotRun, Ensemble, Server
+from tests.servers.zookeeper import CannotRun, Ensemble, Server, needed
 
 from .handles import Open
 
@@ -26,9 +26,7 @@ def running_ensemble() -> Iterator[Ensemble]:
         with Ensemble(3) as servers:
             yield servers
     except CannotRun as reason:
-        if os.environ.get("CLUSTERTOKEN_TEST_SERVERS") == "required":
-            raise
-        pytest.skip(str(reason))
+        needed(reason)
 
 
 @pytest.fixture

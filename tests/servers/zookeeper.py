@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from tests.servers.ports import spare_ports
 from tests.waiting import came_true
@@ -22,6 +23,15 @@ _VERSION = "3.9.5"
 
 class CannotRun(Exception):
     """Something that the servers need is not installed; the message says what."""
+
+
+def needed(reason: CannotRun) -> NoReturn:
+    """Where servers are required, a missing one is a failure."""
+    import pytest
+
+    if os.environ.get("CLUSTERTOKEN_TEST_SERVERS") == "required":
+        raise reason
+    pytest.skip(str(reason))
 
 
 def cache_folder() -> Path:
