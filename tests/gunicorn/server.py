@@ -170,7 +170,8 @@ class GunicornServer:
         return self._process.pid
 
     def _has_joined(self) -> bool:
-        if self._environment.get("CLUSTERTOKEN_STORE", "").startswith(("zookeeper:", "redis:")):
+        of_hosts = ("zookeeper:", "redis:", "postgresql:")
+        if self._environment.get("CLUSTERTOKEN_STORE", "").startswith(of_hosts):
             # Some requests in a row, so that each worker is likely to have got one.
             with suppress(OSError, HTTPException):
                 asked = 4 * self.workers
