@@ -243,10 +243,23 @@ class Server:
         self.sql("SELECT pg_promote(true, 60)", timeout=70)
         wait_until(lambda: self.sql("SELECT NOT pg_is_in_recovery()") == [(True,)], 30)
 
+    def unfollow(self) -> None:
+        """A standby hears no more of its primary, and stays a standby."""
+        self.sql("ALTER SYSTEM SET primary_conninfo = ''")
+        self.sql("SELECT pg_reload_conf()")
+        wait_until(lambda: self.sql("SELECT 1 FROM pg_stat_wal_receiver") == [], 30)
+
     def streaming(self) -> int:
         """How many standbys follow it now."""
         rows = self.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")
         return int(rows[0][0])
+
+    def cancel_waits(self) -> int:
+        """What somebody does who sees commits hang: cancel each that waits for a standby."""
+        rows = self.sql(
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        )
+        return len(rows)
 
     def cut_lines(self, user: str = APP) -> int:
         """End every connection of *user*; how many there were."""
