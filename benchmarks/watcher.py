@@ -1,7 +1,7 @@
 """Another process of the cluster, which says when it first refused a token.
 
-Beside that it has a bare kazoo watch on a znode: what ZooKeeper alone needs to tell somebody.
-Moments are those of the machine's monotonic clock, which all processes share.
+Beside that it has a bare kazoo watch on a znode, where there is an ensemble: what ZooKeeper alone
+needs to tell somebody. Moments are those of the machine's monotonic clock, which all processes share.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def watch(url: str, addresses: str, znode: str, pipe: Connection) -> None:
     logging.getLogger("flask_clustertoken").setLevel(logging.CRITICAL)
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)
     authority = TokenAuthority(Settings(store=url, secret=(SECRET,)))
-    client, heard = _bare_watch(addresses, znode)
+    client, heard = _bare_watch(addresses, znode) if addresses else (None, _Heard())
     while not authority.readiness().fresh:
         time.sleep(0.05)
     pipe.send("ready")
@@ -68,7 +68,8 @@ def watch(url: str, addresses: str, znode: str, pipe: Connection) -> None:
             heard.wait(value)
             pipe.send(heard.at)
     authority.close()
-    client.stop()
+    if client is not None:
+        client.stop()
 
 
 def _first_refusal(authority: TokenAuthority, text: str) -> tuple[float, float]:
