@@ -1,7 +1,8 @@
 """Another process of the cluster, which says when it first refused a token.
 
 Beside that it has a bare kazoo watch on a znode, where there is an ensemble: what ZooKeeper alone
-needs to tell somebody. Moments are those of the machine's monotonic clock, which all processes share.
+needs to tell somebody. Moments are those of the machine's monotonic clock, which all processes
+share.
 """
 
 from __future__ import annotations
