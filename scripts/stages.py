@@ -97,7 +97,14 @@ STAGES = (
     ),
     Stage("browser", "browser and not (zookeeper or keycloak)", 420, 600, {**BROWSER, **NPM}),
     Stage("redis", "redis and not keycloak", 900, 1800, {**REDIS, **NGINX}),
-    Stage("postgresql", "postgresql and not keycloak", 720, 1800, {**POSTGRESQL, **NGINX}),
+    Stage(
+        "postgresql",
+        "postgresql and not keycloak",
+        720,
+        1800,
+        {**POSTGRESQL, **NGINX},
+        parallel=True,
+    ),
     Stage("cluster", "zookeeper and not keycloak", 1200, 3600, {**JAVA, **NGINX}),
     Stage("keycloak", "keycloak", 900, 3600, {**JAVA, **NGINX, **BROWSER}),
 )

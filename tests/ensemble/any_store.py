@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.conftest import Tell
-from tests.waiting import came_true
+from tests.waiting import came_true, wait_until
 
 from .harness import Fleet, Process
 
@@ -83,6 +83,13 @@ def reason(worker: Process, made: dict[str, str]) -> str:
 
     came_true(is_fresh, 20)
     return told[-1]
+
+
+def wait_revoked(workers: Sequence[Process], *ended: dict[str, str]) -> None:
+    """Until each of *workers* refuses each of *ended*. (By when is for the history to show.)"""
+    for worker in workers:
+        for made in ended:
+            wait_until(lambda w=worker, made=made: said(w, made) == "revoked", 60)  # type: ignore[misc]
 
 
 def revoke_for(fleet: StoreFleet, seconds: float) -> int:
