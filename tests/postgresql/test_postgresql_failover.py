@@ -184,8 +184,8 @@ def test_an_old_primary_with_a_standby_beside_it(
         holds_for(lambda: not fresh(new_side), MAX_STALENESS)
 
         old.kill()
-        servers.follow(beside, new)
         there.find(new)
+        servers.follow(beside, new)
         fleet.wait_fresh()
         wait_revoked(fleet.workers, *made[:3])
         for worker in fleet.workers:

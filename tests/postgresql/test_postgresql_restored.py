@@ -28,10 +28,9 @@ def test_a_dump_that_was_put_back(
     into: str, own_server: Server, tmp_path: Path, judge: Judge
 ) -> None:
     """Nodes that live put back what the dump lacks, before a newcomer accepts anything."""
-    backup = tmp_path / "dump.sql"
     with StoreFleet.on(tmp_path, own_server.url) as fleet:
         made = fleet.logins(5)
-        own_server.dump(backup)
+        backup = own_server.dump()
         # (Not the whole realm: that would end the login which is to go on.)
         for what, one in (("id", made[0]), ("subject", made[1]), ("label", made[2])):
             assert "error" not in fleet.revoke(fleet.workers[0], one, what)

@@ -42,7 +42,9 @@ class Replicated:
 
     @property
     def quorum(self) -> str:
-        return f"ANY {self.synchronous} (*)"
+        # (Names, for "*" would take in a base backup that is just being made.)
+        names = ", ".join(f"s{number}" for number in range(len(self.servers)))
+        return f"ANY {self.synchronous} ({names})"
 
     def follow(self, one: Server, primary: Server) -> None:
         """Make *one* a new standby of *primary*, whatever it was; returns once it follows."""
