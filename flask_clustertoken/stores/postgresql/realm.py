@@ -234,7 +234,7 @@ class PostgreSQLRealm:
         *_, rows, _ = self.connections.ask(deadline, *asked, _COMMIT, again=True)
         if not rows:
             return None
-        _, history, epoch, form = rows[0]
+        history, epoch, form, _ = rows[0]
         rules.require_known_format(form)
         if self._lineage(deadline) != lineage:
             raise ReadOnlyServer("the PostgreSQL server was replaced meanwhile")
