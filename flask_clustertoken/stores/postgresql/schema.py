@@ -91,7 +91,7 @@ def make(connections: Connections, deadline: Deadline, schema: str) -> None:
 
 
 def _make(session: Session, deadline: Deadline, schema: str) -> None:
-    patience = str(int(deadline.left() * 1000))
+    patience = str(int(deadline.left() * 900))
     session.ask(
         deadline,
         ("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", ()),
