@@ -125,7 +125,7 @@ class PostgreSQLRealm:
         again: bool = True,
     ) -> list[list[Row]]:
         """*steps* as one transaction, sent at once; behind *locks*, each sees what those left."""
-        patience = str(max(1, int(deadline.left() * 1000)))
+        patience = _patience(deadline)
         asked = [
             (self.text(name), (self.name, history, patience, *values)) for name, values in steps
         ]
@@ -223,7 +223,7 @@ class PostgreSQLRealm:
 
     def _meet(self, deadline: Deadline, make: bool, lost: bool) -> tuple[str, str] | None:
         lineage = self._lineage(deadline)
-        patience = str(max(1, int(deadline.left() * 1000)))
+        patience = _patience(deadline)
         asked: list[Ask] = [_BEGIN, (self.text("prelude"), (patience,))]
         if make:
             epoch = secrets.token_hex(8)
@@ -234,7 +234,7 @@ class PostgreSQLRealm:
         *_, rows, _ = self.connections.ask(deadline, *asked, _COMMIT, again=True)
         if not rows:
             return None
-        _, history, epoch, form = rows[0]
+        history, epoch, form, _ = rows[0]
         rules.require_known_format(form)
         if self._lineage(deadline) != lineage:
             raise ReadOnlyServer("the PostgreSQL server was replaced meanwhile")
@@ -298,6 +298,11 @@ class PostgreSQLRealm:
         if any(not rows or rows[0][0] != "ok" for rows in answers):
             raise ReadOnlyServer("the PostgreSQL server was replaced meanwhile")
         return answers
+
+
+def _patience(deadline: Deadline) -> str:
+    """Milliseconds for which the server waits for a lock, so that it can still say so."""
+    return str(max(1, int(deadline.left() * 900)))
 
 
 def _as_values(kept: Kept) -> tuple[Value, ...]:

@@ -30,23 +30,28 @@ def step(number: int) -> str:
     return (_FOLDER / f"{number:03}.sql").read_text(encoding="utf-8")
 
 
-def as_script(schema: str, app_role: str = "app", reader_role: str = "") -> Iterator[str]:
-    """What an administrator runs so that an app role need not create anything, in psql."""
-    name = quoted(schema)
-    yield "-- The cluster store of Flask-ClusterToken. Run it in the app's database, once.\nBEGIN;"
-    yield f"CREATE SCHEMA IF NOT EXISTS {name};"
-    for number in range(1, VERSION + 1):
-        yield step(number).strip().replace("clustertoken.", f"{name}.")
-    yield "-- The app: it reads and writes rows, and makes nothing."
-    app = quoted(app_role)
-    yield f"GRANT USAGE ON SCHEMA {name} TO {app};"
-    yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO {app};"
+def as_script(schema: str, app_role: str, reader_role: str) -> str:
+    """What an administrator runs in psql, so that *app_role* need not create anything."""
+    name, app, reader = map(quoted, (schema, app_role, reader_role))
+    parts = [
+        "-- The cluster store of Flask-ClusterToken. Run it in the app's database, once.",
+        "BEGIN;",
+        f"CREATE SCHEMA IF NOT EXISTS {name};",
+        *(_in(schema, number).strip() for number in range(1, VERSION + 1)),
+        f"""-- The app: it reads and writes rows, and makes nothing.
+GRANT USAGE ON SCHEMA {name} TO {app};
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {name} TO {app};""",
+    ]
     if reader_role:
-        reader = quoted(reader_role)
-        yield "-- People who look with SQL."
-        yield f"GRANT USAGE ON SCHEMA {name} TO {reader};"
-        yield f"GRANT SELECT ON {name}.live_tokens, {name}.recent_revocations TO {reader};"
-    yield "COMMIT;"
+        parts.append(f"""-- People who look: the two views, and nothing else.
+GRANT USAGE ON SCHEMA {name} TO {reader};
+GRANT SELECT ON {name}.live_tokens, {name}.recent_revocations TO {reader};""")
+    return "\n".join([*parts, "COMMIT;", ""])
+
+
+def _in(schema: str, number: int) -> str:
+    """Step *number*, for that schema."""
+    return step(number).replace("clustertoken.", f"{quoted(schema)}.")
 
 
 def _statements(text: str) -> Iterator[str]:
@@ -86,7 +91,7 @@ def make(connections: Connections, deadline: Deadline, schema: str) -> None:
 
 
 def _make(session: Session, deadline: Deadline, schema: str) -> None:
-    patience = str(int(deadline.left() * 1000))
+    patience = str(int(deadline.left() * 900))
     session.ask(
         deadline,
         ("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", ()),
@@ -104,5 +109,5 @@ def _make(session: Session, deadline: Deadline, schema: str) -> None:
         found = refuse_newer([(row[0], row[1]) for row in rows])
     todo: list[str] = [] if there else [f"CREATE SCHEMA {quoted(schema)}"]
     for number in range(found + 1, VERSION + 1):
-        todo += _statements(step(number).replace("clustertoken.", f"{quoted(schema)}."))
+        todo += _statements(_in(schema, number))
     session.ask(deadline, *((one, ()) for one in (*todo, "COMMIT")))

@@ -33,11 +33,13 @@ _HERE = f"""
 """
 
 # A commit waits for standbys only if it wrote something; so where there are any, something is.
+_BEHIND = """CASE WHEN current_setting('synchronous_standby_names') <> ''
+             THEN pg_logical_emit_message(true, 'clustertoken', '') END"""
+
 _DURABLE = f"""
     SELECT {_COLUMNS},
         set_config('synchronous_commit', 'on', true), set_config('lock_timeout', $3, true),
-        CASE WHEN current_setting('synchronous_standby_names') <> ''
-             THEN pg_logical_emit_message(true, 'clustertoken', '') END
+        {_BEHIND}
     {_FROM}
 """
 
@@ -56,6 +58,7 @@ def statement(name: str, schema: str) -> str:
     for sign, meaning in (
         (":here", _HERE),
         (":durable", _DURABLE),
+        (":behind", _BEHIND),
         (":status", _STATUS),
         (":micros", _MICROS),
         (":start", _START),

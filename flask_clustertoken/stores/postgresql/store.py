@@ -36,7 +36,7 @@ from .loading import load
 from .place import PostgreSQLOptions, PostgreSQLPlace, parse_options, parse_place
 from .realm import HEAD, Lock, PostgreSQLRealm
 from .records import PostgreSQLRecords
-from .schema import MayNotCreate
+from .schema import MayNotCreate, as_script
 from .statements import array
 from .steps import Steps, end
 from .watch import HeadWatch
@@ -248,6 +248,10 @@ class PostgreSQLStore(ClusterStore):
         locks = [HEAD, *([("lock_records", (array([held.key]),))] if held else [])]
         for values in load(records, entries, head, floor, held):
             self._steps.run("load", repr(self.clock.time()), *values, locks=locks)
+
+    def schema_script(self, app_role: str = "", reader_role: str = "") -> str:
+        role = app_role or self.options.username or self.place.username or "app"
+        return as_script(self.options.schema, role, reader_role)
 
     # how the server is set up
 

@@ -103,6 +103,7 @@ class HeadWatch:
             )
             self._look()
             return
+        realm.run(Deadline(self._timeout), "root")  # (It may be the first that asks.)
         call = (f"LISTEN {quoted(realm.channel)}", ())
         noted = (realm.text("listened"), (realm.name,))
         session.ask(Deadline(self._timeout), call, noted)

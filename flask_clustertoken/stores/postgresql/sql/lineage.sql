@@ -2,4 +2,3 @@
 -- (The timeline from the name of the WAL file: the control file tells of it a minute later.)
 SELECT (SELECT system_identifier::text FROM pg_control_system()) || '/'
        || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)
-       || CASE WHEN current_setting('fsync') = 'off' THEN '/' || :start ELSE '' END

@@ -8,8 +8,8 @@ mine AS (
     FROM here WHERE here.same AND n.realm = $1 AND n.node_id = $4
     RETURNING n.node_id
 ),
--- (The server's clock was set back: the wait begins again, and is no longer than it was.)
-begun_again AS (
+-- (It begins here; or again, where the server's clock was set back, and is no longer than it was.)
+begun AS (
     UPDATE clustertoken.realm AS r SET since = clock_timestamp()
     FROM here WHERE here.same AND r.realm = $1 AND r.since > clock_timestamp()
     RETURNING r.realm
