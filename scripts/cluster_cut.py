@@ -58,7 +58,7 @@ class CutOff:
         say("    the standby was promoted; the others talk to it. The old primary goes on.")
         # (Asked right there, not by way of nginx.)
         left = Browser(nodes[-1])
-        status = left.log_in("bob")
+        status = left.ask("/login", {"username": "bob", "password": "bob"})[0]
         if status != 503:
             raise SystemExit(f"a login counted at {beside} although no standby has it: {status}")
         say(

@@ -23,6 +23,8 @@ class Browser:
     def __init__(self, base: str) -> None:
         self.base = base
         self.cookie = ""
+        #: Answers of 503: a worker cannot know at the moment, and the cookie stays.
+        self.waits = 0
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         data = None if body is None else json.dumps(body).encode()
@@ -39,6 +41,7 @@ class Browser:
         except urllib.error.HTTPError as error:
             with error:
                 self._keep(error.headers.get("Set-Cookie"))
+                self.waits += error.code == 503
                 try:
                     return error.code, json.loads(error.read() or b"{}")
                 except ValueError:
@@ -48,8 +51,9 @@ class Browser:
         if header:
             self.cookie = header.partition(";")[0]
 
-    def log_in(self, name: str) -> int:
-        return self.ask("/login", {"username": name, "password": name})[0]
+    def log_in(self, name: str) -> None:
+        wish = {"username": name, "password": name}
+        until(lambda: self.ask("/login", wish)[0] == 200, f"the login of {name}")
 
 
 def until(done: Callable[[], bool], what: str, seconds: float = 60.0) -> float:
@@ -77,6 +81,10 @@ def where(person: Browser, seconds: float = 30.0) -> set[str]:
     end = time.monotonic() + seconds
     while len(found) < len(NODES) * WORKERS and time.monotonic() < end:
         status, me = person.ask("/api/me")
+        if status == 503:
+            # (A worker that is not fresh yet, or not at the moment.)
+            time.sleep(0.05)
+            continue
         if status != 200:
             raise SystemExit(f"the login was not accepted: {status} {me}")
         found.add(f"{me['node']['name']}:{me['node']['pid']}")

@@ -182,8 +182,11 @@ def lose_the_leader(
     kind = "Redis" if isinstance(ensemble, Guarded) else "ZooKeeper"
     say(f"\nKilling the {kind} server that leads …")
     leader.kill()
+    bob.waits = 0
     where(bob)
     say("    bob goes on working, on every worker, while another one takes its place.")
+    if bob.waits:
+        say(f"    ({bob.waits} of his requests met a worker that asked him to wait: 503.)")
     log_alice_out(admin, phone)
     leader.start()
     ensemble.wait_ready()

@@ -81,7 +81,7 @@ def reason(worker: Process, made: dict[str, str]) -> str:
         told.append(said(worker, made))
         return told[-1] != "stale"
 
-    came_true(is_fresh, 20)
+    came_true(is_fresh, 60)
     return told[-1]
 
 
@@ -101,3 +101,21 @@ def revoke_for(fleet: StoreFleet, seconds: float) -> int:
         told = fleet.revoke(worker, made) if "error" not in made else made
         done += "error" not in told
     return done
+
+
+def logged_in(fleet: StoreFleet, worker: Process) -> dict[str, str]:
+    """A login there, once the store takes one."""
+    made: dict[str, str] = {}
+
+    def works() -> bool:
+        made.clear()
+        made.update(fleet.login(worker))
+        return "error" not in made
+
+    wait_until(works, 60)
+    return made
+
+
+def log_outs_go_on(fleet: StoreFleet) -> None:
+    """Wait until somebody who logged in has been logged out again."""
+    wait_until(lambda: revoke_for(fleet, 0.2) > 0, 60)

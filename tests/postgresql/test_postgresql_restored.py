@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Tell
-from tests.ensemble.any_store import Judge, StoreFleet, judging, reason, revoke_for, wait_revoked
+from tests.ensemble.any_store import (
+    Judge,
+    StoreFleet,
+    judging,
+    log_outs_go_on,
+    reason,
+    wait_revoked,
+)
 from tests.servers.postgresql import Server
 from tests.servers.unprivileged import give, new_folder
 from tests.waiting import wait_until
@@ -48,7 +55,7 @@ def test_a_dump_that_was_put_back(
             for one in made[:3]:
                 assert reason(worker, one) == "revoked"
             assert reason(worker, made[3]) == "accepted"
-        assert revoke_for(fleet, 0.5) > 0
+        log_outs_go_on(fleet)
         judge(fleet, f"a dump put back into {into}")
 
 
@@ -108,5 +115,5 @@ def test_a_disk_that_is_full(small_disk: Path, tmp_path: Path, judge: Judge) -> 
         wait_revoked(fleet.workers, made[0])
         for worker in fleet.workers:
             assert reason(worker, made[3]) == "accepted"
-        assert revoke_for(fleet, 0.5) > 0
+        log_outs_go_on(fleet)
         judge(fleet, "disk full")

@@ -7,38 +7,85 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Tell
-from tests.ensemble.any_store import Judge, StoreFleet, fresh, judging, reason, revoke_for, said
-from tests.ensemble.harness import MAX_STALENESS
+from tests.ensemble.harness import MAX_STALENESS, Process
 from tests.rounds import rounds
 from tests.servers.ports import spare_ports
 from tests.servers.redis import Guarded, Server
 from tests.waiting import came_true, holds_for, wait_until
 
-from .sentinel import Said
+from .fleet import RedisFleet, Said
 
 pytestmark = [pytest.mark.redis, pytest.mark.processes]
+
+Judge = Callable[[RedisFleet, str], None]
 
 
 @pytest.fixture
 def judge(tell: Tell) -> Judge:
-    return judging(tell, "redis")
+    """Reads the history that was recorded, and says what it shows."""
+
+    def judge(fleet: RedisFleet, fault: str) -> None:
+        verdict = fleet.verdict()
+        tell(
+            f"redis: {fault}",
+            revocations=verdict.revocations,
+            validations=verdict.validations,
+            violations=len(verdict.violations),
+            worst_delay=f"{verdict.worst_delay * 1000:,.0f} ms",
+        )
+        assert verdict.violations == [], "\n".join(map(str, verdict.violations[:5]))
+        assert verdict.revocations > 0
+
+    return judge
 
 
-def a_fleet(folder: Path, *urls: str, **options: object) -> StoreFleet:
-    return StoreFleet.on(folder, *urls, managed=True, **options)
+def a_fleet(folder: Path, *urls: str, **options: object) -> RedisFleet:
+    return RedisFleet(None, "", folder, urls=urls, options=dict(options))  # type: ignore[arg-type]
+
+
+def fresh(worker: Process) -> bool:
+    return bool(worker.ask("ready")["fresh"])
+
+
+def said(worker: Process, made: dict[str, str]) -> str:
+    answer = worker.ask("validate", token=made["token"], text=made["text"])
+    return "accepted" if answer["accepted"] else str(answer["reason"])
+
+
+def reason(worker: Process, made: dict[str, str]) -> str:
+    """What a worker says that is fresh (on a busy machine it may be late with its proof)."""
+    told: list[str] = []
+
+    def is_fresh() -> bool:
+        told.append(said(worker, made))
+        return told[-1] != "stale"
+
+    came_true(is_fresh, 20)
+    return told[-1]
 
 
 def cut_lines(server: Server) -> None:
     """End every client's connection: whoever may comes back."""
     for kind in ("normal", "pubsub"):
         server.ask("CLIENT", "KILL", "TYPE", kind)
+
+
+def revoke_for(fleet: RedisFleet, seconds: float) -> int:
+    """Log users in and out for a while; returns how many log-outs were acknowledged."""
+    done, end = 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        worker = fleet.workers[done % len(fleet.workers)]
+        made = fleet.login(worker)
+        told = fleet.revoke(worker, made) if "error" not in made else made
+        done += "error" not in told
+    return done
 
 
 def test_without_a_fault_every_worker_refuses_soon(url: str, tmp_path: Path, judge: Judge) -> None:

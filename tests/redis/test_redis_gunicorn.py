@@ -7,12 +7,33 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Tell
-from tests.gunicorn.ways import WAYS, serve
+from tests.gunicorn.server import GunicornServer
 from tests.rounds import rounds
 from tests.servers.redis import Server
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.redis, pytest.mark.gunicorn]
+
+SECRET = "one key for every host of the test, long enough"
+
+WAYS = {
+    "sync": (),
+    "gthread": ("--worker-class", "gthread", "--threads", "8"),
+    "gevent": ("--worker-class", "gevent"),
+    "preload": ("--preload",),
+    "preloaded gevent": ("--preload", "--worker-class", "gevent"),
+}
+
+
+def serve(folder: Path, url: str, *options: str, node: str, **settings: object) -> GunicornServer:
+    (folder / node).mkdir(exist_ok=True)
+    return GunicornServer(
+        folder / node,
+        *options,
+        workers=2,
+        node=node,
+        settings={"STORE": url, "SECRET": SECRET, **settings},
+    )
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -1,11 +1,15 @@
-"""A Sentinel that says what a test wants."""
+"""Worker processes on Redis servers that fail, and a Sentinel that says what a test wants."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import socketserver
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from tests.ensemble.harness import Fleet, Process
 from tests.servers.redis import Server
 
 
@@ -65,3 +69,22 @@ class _Answering(socketserver.StreamRequestHandler):
         return f"*{len(texts)}\r\n".encode() + b"".join(
             f"${len(text)}\r\n{text}\r\n".encode() for text in texts
         )
+
+
+@dataclass
+class RedisFleet(Fleet):
+    """Three workers; *urls* says how each finds the store (the last one for the rest)."""
+
+    urls: Sequence[str] = ()
+    options: dict[str, object] = field(default_factory=dict)
+
+    def start_worker(
+        self, *, cut: bool = False, index: int = 0, mutation: str | None = None
+    ) -> Process:
+        self._started += 1
+        name = f"w{self._started}"
+        url = self.urls[min(index, len(self.urls) - 1)]
+        more = ["--options", json.dumps({"managed": True, **self.options})]
+        worker = Process(name, url, self.folder / f"{name}.jsonl", *more)
+        self.workers.append(worker)
+        return worker
