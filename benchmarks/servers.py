@@ -13,6 +13,7 @@ from types import TracebackType
 
 from tests.servers.ports import spare_ports
 from tests.servers.postgresql import APP, Server
+from tests.servers.unprivileged import new_folder
 from tests.servers.zookeeper import CannotRun, Ensemble
 
 from .measure import wait_until
@@ -94,7 +95,9 @@ class Servers:
     @property
     def postgresql(self) -> Server:
         if self._postgresql is None:
-            self._postgresql = self._stack.enter_context(Server(DURABLE))
+            folder = new_folder(disk=True)
+            self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            self._postgresql = self._stack.enter_context(Server(DURABLE, folder))
         return self._postgresql
 
     def folder(self) -> str:
