@@ -71,12 +71,11 @@ noted AS (
     SELECT $1, $6, clock_timestamp() FROM judged WHERE judged.status = 'ok' AND $6 <> ''
 ),
 forgotten AS (
-    DELETE FROM clustertoken.done AS d USING judged, (
-        SELECT id FROM clustertoken.done
-        WHERE realm = $1 AND made_at < clock_timestamp() - interval '5 minutes'
-        ORDER BY made_at LIMIT 4
-    ) AS old
-    WHERE judged.status = 'ok' AND d.realm = $1 AND d.id = old.id
+    DELETE FROM clustertoken.done AS d USING judged
+    WHERE judged.status = 'ok' AND d.ctid = ANY (ARRAY(
+        SELECT old.ctid FROM clustertoken.done AS old
+        WHERE old.realm = $1 AND old.made_at < now() - interval '5 minutes'
+        ORDER BY old.made_at LIMIT 4))
 )
 SELECT judged.status,
        CASE judged.status WHEN 'sealed' THEN judged.moved_to
