@@ -13,6 +13,10 @@ The parts:
     operations  ours: seen token, first sight, renewal, login, logout, API token
     trips       ours: each call on the Redis store, beside bare round trips
     redisrealm  ours: a realm on Redis, to a million: memory, time, how soon a revocation is seen
+    commits     ours: login, log-out, proof of freshness and so on in PostgreSQL, beside bare
+                statements of psycopg; and from a log-out to the refusal in other processes
+    rows        ours: up to 100,000 tokens and revocations in PostgreSQL: time, bytes, dead rows
+                (--million: up to a million)
     quorum      ours: login, log-out, API token in ZooKeeper, beside one bare quorum write
     start       from 1 to 200 nodes that start at once on an empty ZooKeeper realm: their writes
     spread      from a revocation to the first refusal in every other process
@@ -20,10 +24,10 @@ The parts:
     locks       a token's check beside none, and beside a hundred thousand locks of others
     growth      from a thousand to a million tokens and revocations: time, memory, start, pauses
 
-Servers (Redis, a ZooKeeper ensemble of three) are started on spare ports of this machine and
-ended with the run. Needs the extras "bench" and "zookeeper", redis-server, wrk, Java and
-Maven; "make bench" installs the Python packages. A part whose programs are missing is left
-out, and the results say so.
+Servers (Redis, PostgreSQL, a ZooKeeper ensemble of three) are started on spare ports of this
+machine and ended with the run. Needs the extra "bench", redis-server, postgresql, wrk, Java and
+Maven; "make bench" installs the Python packages. A part whose programs are missing is left out,
+and the results say so.
 
 Each part writes PART.json and its plots (SVG); README.md in the same folder is the table of
 all parts that are there, with machine and versions. Absolute times depend on the machine and
@@ -54,6 +58,8 @@ PARTS = (
     "operations",
     "trips",
     "redisrealm",
+    "commits",
+    "rows",
     "quorum",
     "start",
     "spread",
@@ -76,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes")
+    parser.add_argument("--million", action="store_true", help="rows: up to a million")
     parser.add_argument("--only", action="append", choices=PARTS, metavar="PART", help="a part")
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="where results go")
     options = parser.parse_args(arguments)
@@ -96,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write(options.out, {one: part(one) for one in PARTS})
 
     with Servers() as servers:
-        run = Run(servers, quick=options.quick, keep=keep)
+        run = Run(servers, quick=options.quick, million=options.million, keep=keep)
         for name in PARTS:
             if name not in chosen:
                 continue

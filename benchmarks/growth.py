@@ -111,11 +111,11 @@ def table(result: Result) -> str:
     ]
     for store, sizes in result["stores"].items():
         head = [store, *(f"{int(size):,}" for size in sizes)]
-        texts.append(markdown_table(head, [[name, *cells] for name, *cells in _rows(sizes)]))
+        texts.append(markdown_table(head, [[name, *cells] for name, *cells in rows_of(sizes)]))
     return "\n".join(texts)
 
 
-def _rows(sizes: dict[str, dict[str, Any]]) -> Iterator[list[str]]:
+def rows_of(sizes: dict[str, dict[str, Any]]) -> Iterator[list[str]]:
     every = list(sizes.values())
 
     def plain(title: str, name: str, form: str) -> list[str]:

@@ -40,6 +40,8 @@ class Run:
 
     servers: Servers
     quick: bool = False
+    #: Whether the part ``rows`` goes on to a million.
+    million: bool = False
     #: Writes down what a part has measured so far: a long one may be interrupted.
     keep: Callable[[str, Result], None] = lambda part, result: None
     _started: float = field(default_factory=time.monotonic)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from tests.servers.ports import spare_ports
+from tests.servers.postgresql import APP, Server
+from tests.servers.unprivileged import new_folder
 from tests.servers.zookeeper import CannotRun, Ensemble
 
 from .measure import wait_until
@@ -25,6 +27,16 @@ LARGE = ("-Xms3g", "-Xmx3g", "-XX:+UseParallelGC")
 
 #: What ZooKeeper's manual recommends; the tests want elections that are over soon.
 PATIENT = ("tickTime=2000", "initLimit=30", "syncLimit=15")
+
+
+#: What people run: every commit is on the disk, and some memory for the tables.
+DURABLE = {
+    "fsync": "on",
+    "full_page_writes": "on",
+    "shared_buffers": "256MB",
+    "max_wal_size": "2GB",
+    "log_checkpoints": "off",
+}
 
 
 @contextmanager
@@ -57,13 +69,14 @@ def redis_server() -> Iterator[int]:
 
 @dataclass
 class Servers:
-    """Redis and a ZooKeeper ensemble, each started when it is first asked for."""
+    """Redis, PostgreSQL and a ZooKeeper ensemble, each started when it is first asked for."""
 
     #: Three servers, as a cluster has.
     size: int = 3
     _stack: ExitStack = field(default_factory=ExitStack)
     _redis: int = 0
     _ensemble: Ensemble | None = None
+    _postgresql: Server | None = None
     _folders: int = 0
 
     @property
@@ -79,15 +92,27 @@ class Servers:
             self._ensemble = self._stack.enter_context(ensemble)
         return self._ensemble
 
+    @property
+    def postgresql(self) -> Server:
+        if self._postgresql is None:
+            folder = new_folder(disk=True)
+            self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            self._postgresql = self._stack.enter_context(Server(DURABLE, folder))
+        return self._postgresql
+
     def folder(self) -> str:
         """A new folder, removed with the run."""
         return self._stack.enter_context(tempfile.TemporaryDirectory(prefix="clustertoken-bench-"))
 
     def store(self, kind: str) -> str:
-        """The URL of a new and empty cluster store: ``directory`` or ``zookeeper``."""
+        """The URL of a new and empty store: ``directory``, ``zookeeper`` or ``postgresql``."""
         if kind == "directory":
             return f"directory://{self.folder()}/shared"
         self._folders += 1
+        if kind == "postgresql":
+            database = f"benchmark_{self._folders}"
+            self.postgresql.sql(f"CREATE DATABASE {database} OWNER {APP}")
+            return f"postgresql://{APP}@{self.postgresql.address}/{database}"
         return self.ensemble.url(f"/benchmark-{os.getpid()}-{self._folders}")
 
     def __enter__(self) -> Servers:

@@ -1,7 +1,7 @@
 """Another process of the cluster, which says when it first refused a token.
 
 Beside that it has a bare kazoo watch on a znode, or a bare subscription of redis-py where the
-address is a Redis server's URL: what the server alone needs to tell somebody.
+address is a Redis server's URL: what the server alone needs to tell somebody. Or nothing.
 Moments are those of the machine's monotonic clock, which all processes share.
 """
 
@@ -54,8 +54,7 @@ def watch(url: str, addresses: str, znode: str, pipe: Connection) -> None:
     logging.getLogger("flask_clustertoken").setLevel(logging.CRITICAL)
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)
     authority = TokenAuthority(Settings(store=url, secret=(SECRET,)))
-    bare = _bare_subscription if addresses.startswith("redis:") else _bare_watch
-    stop, heard = bare(addresses, znode)
+    stop, heard = _beside(addresses, znode)
     while not authority.readiness().fresh:
         time.sleep(0.05)
     pipe.send("ready")
@@ -106,6 +105,13 @@ class _Heard:
         with self._moved:
             if not self._moved.wait_for(lambda: self.value == value, 30):
                 raise TimeoutError("the watch never fired")
+
+
+def _beside(addresses: str, znode: str) -> tuple[Callable[[], None], _Heard]:
+    if not addresses:
+        return (lambda: None), _Heard()
+    bare = _bare_subscription if addresses.startswith("redis:") else _bare_watch
+    return bare(addresses, znode)
 
 
 def _bare_subscription(url: str, channel: str) -> tuple[Callable[[], None], _Heard]:

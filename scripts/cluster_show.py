@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import secrets
 import shutil
@@ -11,23 +10,28 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
+from scripts.cluster_cut import CutOff
+from scripts.cluster_people import (
+    NODES,
+    WORKERS,
+    Browser,
+    log_alice_out,
+    refused,
+    say,
+    until,
+    up,
+    where,
+)
 from tests.servers.ports import spare_ports
 from tests.servers.redis import Guarded
 from tests.servers.zookeeper import Ensemble
 
-#: What the show runs on; either knows which of its servers leads.
-Servers = Ensemble | Guarded
-
-NODES = ("red", "green", "blue")
-WORKERS = 2
+#: What the show runs on; each knows which of its servers leads.
+Servers = Ensemble | Guarded | CutOff
 
 _NGINX = """
 daemon off;
@@ -56,10 +60,6 @@ http {{
 """
 
 
-def say(text: str) -> None:
-    print(text, flush=True)
-
-
 @contextmanager
 def process(command: list[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run *command* until the end of the block; it and whatever it started are ended then."""
@@ -83,84 +83,6 @@ def process(command: list[str], log: Path, **environment: str) -> Iterator[subpr
             started.wait(10)
 
 
-class Browser:
-    """A person's browser, as far as this show needs one: it keeps the cookie."""
-
-    def __init__(self, base: str) -> None:
-        self.base = base
-        self.cookie = ""
-        #: Answers of 503: a worker cannot know at the moment, and the cookie stays.
-        self.waits = 0
-
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.base + path, data)
-        request.add_header("Accept", "application/json")
-        if data is not None:
-            request.add_header("Content-Type", "application/json")
-        if self.cookie:
-            request.add_header("Cookie", self.cookie)
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                self._keep(answer.headers.get("Set-Cookie"))
-                return answer.status, json.loads(answer.read() or b"{}")
-        except urllib.error.HTTPError as error:
-            with error:
-                self._keep(error.headers.get("Set-Cookie"))
-                self.waits += error.code == 503
-                try:
-                    return error.code, json.loads(error.read() or b"{}")
-                except ValueError:
-                    return error.code, {}
-
-    def _keep(self, header: str | None) -> None:
-        if header:
-            self.cookie = header.partition(";")[0]
-
-    def log_in(self, name: str) -> None:
-        wish = {"username": name, "password": name}
-        until(lambda: self.ask("/login", wish)[0] == 200, f"the login of {name}")
-
-
-def until(done: Callable[[], bool], what: str, seconds: float = 60.0) -> float:
-    start = time.monotonic()
-    while not done():
-        if time.monotonic() - start > seconds:
-            raise SystemExit(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.05)
-    return time.monotonic() - start
-
-
-def up(base: str) -> bool:
-    try:
-        return Browser(base).ask("/readyz")[0] == 200
-    except OSError:
-        return False
-
-
-def where(person: Browser, seconds: float = 30.0) -> set[str]:
-    """The workers that answered, each having accepted the login: all of them, if they all come.
-
-    (Which of a host's workers takes a request is for the kernel to say, and it has favourites.)
-    """
-    found: set[str] = set()
-    end = time.monotonic() + seconds
-    while len(found) < len(NODES) * WORKERS and time.monotonic() < end:
-        status, me = person.ask("/api/me")
-        if status == 503:
-            # (A worker that is not fresh yet, or not at the moment.)
-            time.sleep(0.05)
-            continue
-        if status != 200:
-            raise SystemExit(f"the login was not accepted: {status} {me}")
-        found.add(f"{me['node']['name']}:{me['node']['pid']}")
-    return found
-
-
-def refused(person: Browser, times: int = 30) -> bool:
-    return all(person.ask("/api/me")[0] == 401 for _ in range(times))
-
-
 def share_requests(stack: ExitStack, folder: Path, hosts: Sequence[str], port: int) -> str:
     """Nginx at *port* before *hosts*, without stickiness; gives its address."""
     servers = "\n        ".join(f"server {one} max_fails=0;" for one in hosts)
@@ -179,24 +101,32 @@ def share_requests(stack: ExitStack, folder: Path, hosts: Sequence[str], port: i
     return base
 
 
-def start_servers(stack: ExitStack, store: str) -> tuple[Servers, str]:
-    """The servers of the store, and its URL."""
+def start_servers(stack: ExitStack, store: str) -> tuple[Servers, Sequence[str]]:
+    """The servers of the store, and the URL that each node has for it."""
+    if store == "postgresql":
+        say("Starting two PostgreSQL servers, one the synchronous standby of the other …")
+        servers = stack.enter_context(CutOff())
+        return servers, servers.urls
     if store == "redis":
         say("Starting three Redis servers and three Sentinels …")
         guarded = stack.enter_context(Guarded(settings={"appendonly": "yes"}))
-        return guarded, guarded.url
+        return guarded, [guarded.url] * len(NODES)
     say("Starting three ZooKeeper servers …")
     ensemble = stack.enter_context(Ensemble(3))
     # Written with the root behind each server, the form that Panopticon's manual shows.
-    return ensemble, "zookeeper://" + ",".join(f"{one.address}/pano" for one in ensemble.servers)
+    url = "zookeeper://" + ",".join(f"{one.address}/pano" for one in ensemble.servers)
+    return ensemble, [url] * len(NODES)
 
 
-def start_parts(stack: ExitStack, folder: Path, port: int, store: str) -> tuple[Servers, str]:
-    ensemble, url = start_servers(stack, store)
+def start_parts(
+    stack: ExitStack, folder: Path, port: int, store: str
+) -> tuple[Servers, str, list[str]]:
+    """The servers, and the addresses of nginx and of each node."""
+    ensemble, urls = start_servers(stack, store)
     secret = secrets.token_hex(32)
     ports = spare_ports(len(NODES))
     say("Starting three gunicorns, two workers each …")
-    for name, one in zip(NODES, ports, strict=True):
+    for name, one, url in zip(NODES, ports, urls, strict=True):
         stack.enter_context(
             process(
                 [
@@ -216,10 +146,10 @@ def start_parts(stack: ExitStack, folder: Path, port: int, store: str) -> tuple[
         until(lambda base=f"http://127.0.0.1:{one}": up(base), f"gunicorn {name}")  # type: ignore[misc]
     base = share_requests(stack, folder, [f"127.0.0.1:{one}" for one in ports], port)
     say(f"nginx shares the requests among them at {base}, without stickiness.\n")
-    return ensemble, base
+    return ensemble, base, [f"http://127.0.0.1:{one}" for one in ports]
 
 
-def show(ensemble: Servers, base: str) -> None:
+def show(ensemble: Servers, base: str, nodes: Sequence[str]) -> None:
     alice, phone, bob, admin = (Browser(base) for _ in range(4))
     alice.log_in("alice")
     phone.log_in("alice")
@@ -230,10 +160,23 @@ def show(ensemble: Servers, base: str) -> None:
     say(f"    {', '.join(sorted(found))}")
 
     alice.ask("/logout", {})
-    start = time.monotonic()
     gone = until(lambda: phone.ask("/api/me")[0] == 200 and refused(alice), "the log-out")
     say(f"alice logged out: refused by every worker after {gone * 1000:.0f} ms; her phone is not.")
 
+    if isinstance(ensemble, CutOff):
+        ensemble.show(bob, phone, admin, nodes)
+    else:
+        lose_the_leader(ensemble, bob, phone, admin)
+
+    phone.log_in("alice")
+    where(phone)
+    say("\nalice logged in again right after it: good on every worker.")
+
+
+def lose_the_leader(
+    ensemble: Ensemble | Guarded, bob: Browser, phone: Browser, admin: Browser
+) -> None:
+    """The server that leads is killed; the others choose another one."""
     leader = ensemble.leader()
     where(bob)
     kind = "Redis" if isinstance(ensemble, Guarded) else "ZooKeeper"
@@ -244,23 +187,17 @@ def show(ensemble: Servers, base: str) -> None:
     say("    bob goes on working, on every worker, while another one takes its place.")
     if bob.waits:
         say(f"    ({bob.waits} of his requests met a worker that asked him to wait: 503.)")
-    status = 0
-    while status != 200 and time.monotonic() - start < 60:
-        status = admin.ask("/api/subjects/alice/logout", {})[0]
-    gone = until(lambda: refused(phone), "the administrator's log-out")
-    say(f"    the administrator logged alice out everywhere: refused after {gone * 1000:.0f} ms.")
+    log_alice_out(admin, phone)
     leader.start()
     ensemble.wait_ready()
     say("    the server is back.")
 
-    phone.log_in("alice")
-    where(phone)
-    say("\nalice logged in again right after it: good on every worker.")
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--store", choices=["zookeeper", "redis"], default="zookeeper")
+    parser.add_argument(
+        "--store", choices=["zookeeper", "redis", "postgresql"], default="zookeeper"
+    )
     parser.add_argument("--stay", action="store_true", help="go on until Ctrl-C")
     arguments = parser.parse_args()
     port = int(os.environ.get("PORT", "8000"))
@@ -270,8 +207,8 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="clustertoken-show-"))
     try:
         with ExitStack() as stack:
-            ensemble, base = start_parts(stack, folder, port, arguments.store)
-            show(ensemble, base)
+            ensemble, base, nodes = start_parts(stack, folder, port, arguments.store)
+            show(ensemble, base, nodes)
             if arguments.stay:
                 say(f"\nOpen {base} and log in as alice, bob or admin. Ctrl-C stops everything.")
                 signal.pause()

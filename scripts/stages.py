@@ -6,6 +6,7 @@ Started by ``scripts/run-tests``, which makes the environment first.
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 import random
 import shutil
@@ -31,12 +32,19 @@ GRACE = 30
 NO_TESTS = 5  # pytest's exit status where nothing was selected
 
 #: Debian keeps servers where an ordinary user's PATH does not look.
-PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+PATH = ":".join(
+    [
+        os.environ.get("PATH", os.defpath),
+        "/usr/sbin:/sbin",
+        *sorted(glob.glob("/usr/lib/postgresql/*/bin")),
+    ]
+)
 
 #: What is looked for (of several names one is enough), and the package that brings it.
 JAVA = {("java",): "default-jre-headless", ("mvn",): "maven"}
 NGINX = {("nginx",): "nginx"}
 REDIS = {("redis-server",): "redis-server", ("redis-sentinel",): "redis-sentinel"}
+POSTGRESQL = {("initdb",): "postgresql", ("pgbouncer",): "pgbouncer"}
 BROWSER = {
     ("chromium", "chromium-browser"): "chromium",
     ("chromedriver", "chromium.chromedriver"): "chromium-driver",
@@ -74,14 +82,14 @@ class Stage:
 STAGES = (
     Stage(
         "quick",
-        "not (processes or gunicorn or browser or zookeeper or redis or keycloak)",
+        "not (processes or gunicorn or browser or zookeeper or redis or postgresql or keycloak)",
         600,
         900,
         parallel=True,
     ),
     Stage(
         "processes",
-        "(processes or gunicorn) and not (browser or zookeeper or redis or keycloak)",
+        "(processes or gunicorn) and not (browser or zookeeper or redis or postgresql or keycloak)",
         1200,
         3600,
         NGINX,
@@ -89,6 +97,14 @@ STAGES = (
     ),
     Stage("browser", "browser and not (zookeeper or keycloak)", 420, 600, {**BROWSER, **NPM}),
     Stage("redis", "redis and not keycloak", 900, 1800, {**REDIS, **NGINX}),
+    Stage(
+        "postgresql",
+        "postgresql and not keycloak",
+        720,
+        1800,
+        {**POSTGRESQL, **NGINX},
+        parallel=True,
+    ),
     Stage("cluster", "zookeeper and not keycloak", 1200, 3600, {**JAVA, **NGINX}),
     Stage("keycloak", "keycloak", 900, 3600, {**JAVA, **NGINX, **BROWSER}),
 )

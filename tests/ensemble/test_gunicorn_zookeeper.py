@@ -11,36 +11,13 @@ from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores.base import CALL_TIMEOUT
 from tests.conftest import Tell
 from tests.gunicorn.server import GunicornServer
+from tests.gunicorn.ways import SECRET, WAYS, serve
 from tests.rounds import rounds
 from tests.servers.ports import spare_ports
 from tests.servers.zookeeper import Ensemble
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.zookeeper, pytest.mark.gunicorn]
-
-SECRET = "one key for every host of the test, long enough"
-
-WAYS = {
-    "sync": (),
-    "gthread": ("--worker-class", "gthread", "--threads", "8"),
-    "gevent": ("--worker-class", "gevent"),
-    "preload": ("--preload",),
-    "preloaded gevent": ("--preload", "--worker-class", "gevent"),
-}
-
-
-def serve(
-    folder: Path, url: str, *options: str, node: str = "one", hooks: bool = True, **settings: object
-) -> GunicornServer:
-    (folder / node).mkdir(exist_ok=True)
-    return GunicornServer(
-        folder / node,
-        *options,
-        workers=2,
-        node=node,
-        hooks=hooks,
-        settings={"STORE": url, "SECRET": SECRET, **settings},
-    )
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -123,7 +123,11 @@ class Worker:
             arguments.store,
             clock=clock,
             timeout=arguments.timeout,
-            options=json.loads(arguments.options) or {"session_timeout": arguments.session_timeout},
+            options=(
+                json.loads(arguments.options)
+                if arguments.options
+                else {"session_timeout": arguments.session_timeout}
+            ),
         )
         self.authority = TokenAuthority(self.settings, clock=clock, store=store)
         if arguments.mutation:
@@ -265,7 +269,7 @@ def main() -> None:
     parser.add_argument("--max-staleness", type=float, default=3.0)
     parser.add_argument("--timeout", type=float, default=2.0)
     parser.add_argument("--session-timeout", type=float, default=4.0)
-    parser.add_argument("--options", default="{}", help="of another store than ZooKeeper, as JSON")
+    parser.add_argument("--options", help="of another store than ZooKeeper, as JSON")
     parser.add_argument("--token-store", default="session")
     parser.add_argument("--mutation", default="")
     arguments = parser.parse_args()

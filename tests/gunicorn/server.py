@@ -162,7 +162,8 @@ class GunicornServer(Running):
         return self._process.pid
 
     def _has_joined(self) -> bool:
-        if self._environment.get("CLUSTERTOKEN_STORE", "").startswith(("zookeeper:", "redis:")):
+        of_hosts = ("zookeeper:", "redis:", "postgresql:")
+        if self._environment.get("CLUSTERTOKEN_STORE", "").startswith(of_hosts):
             return self._is_up() and self._are_fresh()
         # Without a request: with --max-requests 1 that would end a worker.
         with suppress(sqlite3.Error):

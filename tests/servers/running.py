@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 AServer = TypeVar("AServer", bound="Running")
+Anything = TypeVar("Anything")
 
 
 class CannotRun(Exception):
@@ -34,7 +36,7 @@ class Running:
         self.stop()
 
 
-def started(make: Callable[[], AServer]) -> Iterator[AServer]:
+def started(make: Callable[[], AbstractContextManager[Anything]]) -> Iterator[Anything]:
     """For a fixture: what *make* gives, while it runs.
 
     Where it cannot run the test is skipped, unless this run requires servers.

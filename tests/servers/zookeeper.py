@@ -58,10 +58,10 @@ def jars() -> Path:
     return folder
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
     """In the child: ask Linux to kill it should the test run itself be killed."""
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
 
 
 #: Starts soon and takes little memory.

@@ -7,6 +7,7 @@ import click
 from . import cluster as cluster
 from . import keys as keys
 from . import locks as locks
+from . import schema as schema
 from . import tokens as tokens
 
 COMMANDS: tuple[click.Command, ...] = (
@@ -27,6 +28,7 @@ COMMANDS: tuple[click.Command, ...] = (
     cluster.purge_command,
     cluster.restored_command,
     cluster.migrate_command,
+    schema.schema_command,
 )
 
 
