@@ -72,7 +72,7 @@ class Nodes:
         )
         assert old.expires_at is not None
         if issuer.settings.token_store == "session":
-            issuer.store.add(old.record_key, to_record(old), old.expires_at + SKEW + 1)
+            issuer.store.add(old.record_key, to_record(old, 0.0), old.expires_at + SKEW + 1)
         return IssuedToken(old, issuer.wire.write(old))
 
 
