@@ -230,7 +230,7 @@ def test_a_commit_that_no_standby_confirms_does_not_count(own_server: Server, re
         before.announce("n1", b"")
     own_server.sql(f"ALTER DATABASE {APP} SET synchronous_commit = 'off'")
     own_server.configure(synchronous_standby_names="nobody")
-    with open_store(own_server.url, realm=realm, timeout=2) as store:
+    with open_store(own_server.url, realm=realm, timeout=1) as store:
         for refused in (
             lambda: store.append([new("b")]),
             lambda: store.append([new("a")]),
@@ -328,6 +328,32 @@ def test_connections_are_counted(opened: Open, server: Server, realm: str) -> No
     assert answers == [None] * 12
     assert most[0] <= 2
     assert any("up to 3 connections" in one.said for one in store.remarks())
+
+
+def test_who_waits_for_a_lock_leaves_a_way_for_proofs_of_freshness(
+    opened: Open, server: Server, realm: str
+) -> None:
+    """However many wait: a node is not stale because somebody holds the head."""
+    import psycopg
+
+    store = opened(connections=2, timeout=30)
+    store.append([new("first")])
+    store.announce("n1", b"")
+    with psycopg.connect(server.url) as other:
+        other.execute("SELECT FROM clustertoken.head WHERE realm = %s FOR UPDATE", (realm,))
+        threads = [
+            threading.Thread(target=store.append, args=([new(f"e{number}")],))
+            for number in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = %s"
+        wait_until(lambda: server.sql(waiting, APP), 60)
+        assert store.vouch("n1", b"").seq == store.head()
+        assert all(thread.is_alive() for thread in threads)
+    for thread in threads:
+        thread.join(60)
+    assert len(feed(store)) == 4
 
 
 # -- purging ------------------------------------------------------------------------------

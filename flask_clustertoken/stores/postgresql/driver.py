@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ...errors import StoreUnavailable
+from ...errors import MissingDriver, StoreUnavailable
 from ..deadline import Deadline
 from .place import Host, named
 
@@ -67,8 +67,10 @@ class Session:
     """
 
     def __init__(self, host: Host, said: Mapping[str, str], deadline: Deadline) -> None:
-        from psycopg import pq
-
+        try:
+            from psycopg import pq
+        except ImportError as error:  # (psycopg without a libpq)
+            raise MissingDriver("STORE", "psycopg with libpq", "postgresql") from error
         self.host = host
         self.pooled = True
         self._pq = pq

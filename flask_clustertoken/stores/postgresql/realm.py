@@ -133,7 +133,7 @@ class PostgreSQLRealm:
             return self.connections.ask(deadline, *asked, again=again)
         before: list[Ask] = [_BEGIN, (self.text("prelude"), (patience,))]
         before += [(self.text(name), (self.name, *values)) for name, values in locks]
-        answers = self.connections.ask(deadline, *before, *asked, _COMMIT, again=again)
+        answers = self.connections.ask(deadline, *before, *asked, _COMMIT, again=again, waits=True)
         return answers[len(before) : -1]
 
     def _keep(self, entries: Iterable[Kept], history: str) -> None:
