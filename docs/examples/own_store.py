@@ -164,7 +164,7 @@ class OneFileStore(ClusterStore):
             if entries and self.number_of(db, entries[0]):
                 return [self.number_of(db, entry) for entry in entries]
             rules.check_conditions(
-                changes, lambda: self.last(db, head), lambda key: bool(self.alive(db, key))
+                changes, lambda: self.last(db, head), lambda key: self.alive(db, key)
             )
             for change in changes:
                 if isinstance(change, Add | Put):

@@ -7,13 +7,15 @@ its own; nothing here knows of tokens.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote, unquote
 
+from ..backoff import Backoff
 from ..clock import Clock
-from ..errors import ValueTooLarge
-from ..stores.base import ClusterStore
+from ..errors import Conflict, StoreUnavailable, ValueTooLarge
+from ..stores.base import Add, Change, ClusterStore, Put, Record, Unchanged
 from ..tokens import validation
 
 #: Bytes of one value as JSON.
@@ -21,6 +23,12 @@ LIMIT = 64 * 1024
 
 #: Characters of a name, and of a key.
 NAME_LIMIT = 512
+
+#: Seconds for which an update is tried again while others are faster.
+PATIENCE = 30.0
+
+#: Seconds: the first pause before an update is tried again, and the longest.
+_PAUSE, _LONGEST_PAUSE = 0.005, 0.25
 
 
 class SharedData:
@@ -72,6 +80,43 @@ class SharedData:
         """Create *key* only where nothing is; of two servers that try, one is told ``True``."""
         return self._store.add(self._key(key), self._bytes(value), self._end(ttl))
 
+    def update(
+        self,
+        key: str,
+        change: Callable[[Any], Any],
+        default: Any = None,
+        ttl: float | None = None,
+    ) -> Any:
+        """Put what *change* makes of the value at *key* in its place; returns the new value.
+
+        Nothing that others write meanwhile is lost: between our read and our write another
+        server may read the same value and write first, delete it, or let it end. So the write is
+        one step in the store with the condition that the value still is the one that was read;
+        where it is not, all begins anew. *change* is therefore called again, and must do nothing
+        but compute. It is given *default* where nothing is, always as a copy of its own. As after
+        a ``set``, the new value ends after *ttl* seconds, or never.
+
+        Raises :class:`~flask_clustertoken.errors.StoreUnavailable` where others were faster for
+        half a minute (nothing was written then), or where the store did not answer (whether it
+        was written is unknown: a list that may not have an entry twice looks for it in *change*).
+        """
+        name, pauses = self._key(key), Backoff(_PAUSE, _LONGEST_PAUSE)
+        spelled, over = self._bytes(default), self._clock.monotonic() + PATIENCE
+        while True:
+            record = self._store.get(name)
+            raw = self._bytes(change(json.loads(spelled if record is None else record.value)))
+            try:
+                self._store.append([], _replaced(name, record, Record(raw, self._end(ttl))))
+            except Conflict as error:
+                if self._clock.monotonic() >= over:
+                    raise StoreUnavailable(
+                        f"others changed this value of shared data for {PATIENCE:g} s, each time "
+                        "before we could; nothing was written"
+                    ) from error
+                time.sleep(pauses.next())
+            else:
+                return json.loads(raw)
+
     def delete(self, key: str) -> bool:
         """*key* is gone when this returns; says whether it was there."""
         return self._store.delete(self._key(key))
@@ -80,3 +125,10 @@ class SharedData:
         """Every key, in a stable order; pages are read as needed."""
         for key, _ in self._store.walk(self._prefix):
             yield unquote(key[len(self._prefix) :])
+
+
+def _replaced(name: str, old: Record | None, new: Record) -> list[Change]:
+    """The transaction that makes *new* of *old*, which was read, and only of that."""
+    if old is None:
+        return [Add(name, new.value, new.expires_at)]
+    return [Unchanged(name, old.value), Put(name, new.value, new.expires_at)]

@@ -25,7 +25,7 @@ from typing import ClassVar
 from .. import forks
 from ..clock import Clock, SystemClock
 from .answers import FORMAT, Batch, Entry, Presence, Purged, Remark, Root, Vouched
-from .changes import Add, Change, Delete, HeadIs, Held, NewEntry, Put, Record, Require
+from .changes import Add, Change, Delete, HeadIs, Held, NewEntry, Put, Record, Require, Unchanged
 from .rules import VALUE_LIMIT, next_seq, seq_at, time_of
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "Remark",
     "Require",
     "Root",
+    "Unchanged",
     "Vouched",
     "next_seq",
     "seq_at",
@@ -210,9 +211,9 @@ class ClusterStore(ABC):
         is restored (unless a clock had run ahead: readers compare the entry's id as well). If
         the id of the first entry is known already, nothing is done and the numbers of then are
         returned. With no entries it is a plain transaction on records.
-        Raises :class:`Conflict` when an :class:`Add` or :class:`Require` does not hold,
-        :class:`HeadMoved` (whatever else does not hold) when a :class:`HeadIs` does not, and
-        :class:`StoreNotOpen` when the store is sealed; so do add, put and touch.
+        Raises :class:`Conflict` when an :class:`Add`, :class:`Require` or :class:`Unchanged` does
+        not hold, :class:`HeadMoved` (whatever else does not hold) when a :class:`HeadIs` does not,
+        and :class:`StoreNotOpen` when the store is sealed; so do add, put and touch.
         """
 
     @abstractmethod

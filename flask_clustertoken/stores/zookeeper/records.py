@@ -11,13 +11,13 @@ from typing import Any
 
 from ...errors import Conflict
 from .. import rules
-from ..base import Add, Delete, Purged, Put, Record, Require
+from ..base import Add, Delete, Purged, Put, Record, Require, Unchanged
 from .codec import escape, key_names, names_key, pack_record, unpack_record
 from .connection import CallDeadline, Op, Refused, Request
 from .site import Data, Raced, Site, children, create, delete, get, stat, write
 
 #: A change of a record, or a condition on one.
-RecordChange = Add | Put | Delete | Require
+RecordChange = Add | Put | Delete | Require | Unchanged
 
 #: Bytes of a record so many of which fit into one transaction.
 _SMALL = 4096
@@ -187,19 +187,22 @@ class Records:
         found = dict.fromkeys(change.key for change in changes)
         found |= {key: _found(one) for key, one in zip(asked.keys, answers, strict=False)}
         missing = self._missing(asked.above, answers[len(asked.keys) :])
-        alive = {key: one is not None and one.record.alive(now) for key, one in found.items()}
+        living = {
+            key: one.record if one is not None and one.record.alive(now) else None
+            for key, one in found.items()
+        }
         conditional: set[str] = set()
         last: dict[str, RecordChange] = {}
         try:
-            rules.check_records(changes, alive.__getitem__)
+            rules.check_records(changes, living.__getitem__)
         except Conflict as error:
             if not sure:
                 raise Raced(error.key) from error
             raise
         for change in changes:
-            if isinstance(change, Add | Require):
+            if isinstance(change, Add | Require | Unchanged):
                 conditional.add(change.key)
-            if not isinstance(change, Require) or change.key not in last:
+            if not isinstance(change, Require | Unchanged) or change.key not in last:
                 last[change.key] = change
         ops = [Op("create", path) for path in missing]
         for key, change in last.items():
@@ -217,8 +220,11 @@ class Records:
     def made_by(
         self, deadline: CallDeadline, maker: bytes, changes: Sequence[RecordChange]
     ) -> bool:
-        """Whether an earlier try of *maker*'s added what *changes* add. (Ask a sure question.)"""
-        keys = [change.key for change in changes if isinstance(change, Add)]
+        """Whether an earlier try of *maker*'s made *changes*. (Ask a sure question.)
+
+        ``False`` also where others have written over all of it since.
+        """
+        keys = [change.key for change in changes if isinstance(change, Add | Put)]
         found = self.look(deadline, keys).values()
         return any(one is not None and one.maker == maker for one in found)
 
@@ -232,7 +238,7 @@ class Records:
     ) -> list[Op]:
         path = self._site.record(key)
         version = one.version if one is not None and conditional else -1
-        if isinstance(change, Require):
+        if isinstance(change, Require | Unchanged):
             return [Op("check", path, version=version)]
         if isinstance(change, Add | Put):
             data = pack_record(Record(change.value, change.expires_at), maker)
