@@ -146,7 +146,7 @@ class OneFileStore(ClusterStore):
                 " AND (ends IS NULL OR ends > ?) ORDER BY key LIMIT ?",
                 (after, len(prefix), prefix, self.clock.time(), limit),
             ).fetchall()
-        return [(key, Record(value, ends)) for key, value, ends in rows]
+        return rules.page_of(((key, Record(value, ends)) for key, value, ends in rows), limit)
 
     def purge(self, before, limit=PAGE):
         with self.step() as db:

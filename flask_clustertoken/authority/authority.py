@@ -16,7 +16,7 @@ from ..clock import Clock
 from ..cluster import ListedNode, NodeRuntime, Publisher, Revocation, present
 from ..revocations import Follower, View
 from ..settings import Settings
-from ..shared import SharedData
+from ..shared import SharedData, SharedFiles, sweep_files
 from ..stores.base import ClusterStore
 from .authentication import Authentication
 from .issuing import Issuing
@@ -99,6 +99,7 @@ class TokenAuthority:
         self.settings, self.clock, self.events = settings, runtime.clock, runtime.events
         self.keys, self.wire = runtime.keys, runtime.wire
         self.active = active
+        runtime.chores.append(lambda late: sweep_files(runtime.bulk(), self.clock, late=late))
         # The parts, by what they do.
         self.publisher = publisher = Publisher(runtime)
         self.verdict = verdict = Verdict(runtime)
@@ -178,6 +179,17 @@ class TokenAuthority:
     def shared(self, name: str) -> SharedData:
         """The deployment's shared data called *name*."""
         return SharedData(self.store, self.clock, self.settings.deployment, name)
+
+    def files(self, name: str) -> SharedFiles:
+        """The deployment's shared files called *name*."""
+        return SharedFiles(
+            self.runtime.bulk,
+            self.clock,
+            self.settings.deployment,
+            name,
+            limit=self.settings.file_limit,
+            total=self.settings.files_total,
+        )
 
     # -- streams and sockets -----------------------------------------------------------
 

@@ -6,6 +6,11 @@ and what it hands out.
 
 from __future__ import annotations
 
+from .fileinfo import FileInfo as FileInfo
+from .files import SharedFiles as SharedFiles
 from .lease import Loss as Loss
 from .lease import SharedLease as SharedLease
+from .pieces import Room as Room
+from .reading import SharedFile as SharedFile
+from .sweep import sweep_files as sweep_files
 from .values import SharedData as SharedData

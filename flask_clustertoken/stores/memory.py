@@ -160,7 +160,7 @@ class MemoryStore(ClusterStore):
         with shelf.lock:
             keys = sorted(key for key in shelf.records if key.startswith(prefix) and key > after)
             page = [(key, shelf.records[key]) for key in keys]
-        return [(key, record) for key, record in page if record.alive(now)][:limit]
+        return rules.page_of(((key, one) for key, one in page if one.alive(now)), limit)
 
     def purge(self, before: float, limit: int = PAGE) -> Purged:
         shelf = self._open()

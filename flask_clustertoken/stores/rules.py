@@ -26,6 +26,9 @@ from .numbers import time_of as time_of
 
 Item = TypeVar("Item")
 
+#: Bytes of values after which a page of records ends, so that no walk needs more memory.
+PAGE_BYTES = 4_000_000
+
 
 # -- the feed's numbers ----------------------------------------------------------------
 
@@ -66,6 +69,21 @@ def check_records(changes: Iterable[Change], living: Callable[[str], Record | No
                 holds = (found is None) is isinstance(change, Add)
             if not holds:
                 raise Conflict(change.key)
+
+
+def page_of(records: Iterable[tuple[str, Record]], limit: int) -> list[tuple[str, Record]]:
+    """The first of *records* that make a page: *limit* of them, and :data:`PAGE_BYTES` or one more.
+
+    What is not taken is not asked for.
+    """
+    page: list[tuple[str, Record]] = []
+    size = 0
+    for key, record in records:
+        page.append((key, record))
+        size += len(record.value)
+        if len(page) >= limit or size >= PAGE_BYTES:
+            break
+    return page
 
 
 def check_value(value: bytes) -> bytes:

@@ -25,6 +25,12 @@ _SMALL = 4096
 #: Listings of shards under way at once while a walk looks for the next ones with records.
 _SHARDS = 64
 
+#: Records that are read at once before it is known whether they are large.
+_FEW = 16
+
+#: An area whose records are large and have no end: they are not read for a purge.
+_ENDLESS = "piece"
+
 #: Areas and shards that a process remembers to be there, some hundred bytes each.
 _KNOWN_PLACES = 20_000
 
@@ -256,6 +262,7 @@ class Records:
         now = self._site.clock.time()
         start = key_names(after) if after else ("", "", "")
         page: list[tuple[str, Record]] = []
+        size, at_once = 0, _FEW
         shards = [one for one in self._shards(deadline, prefix) if one >= start[:2]]
         for first in range(0, len(shards), _SHARDS):
             some = shards[first : first + _SHARDS]
@@ -264,14 +271,18 @@ class Records:
                     del leaves[: bisect_right(leaves, start[2])]
                 keys = [names_key(*shard, leaf) for leaf in leaves]
                 keys = [key for key in keys if key.startswith(prefix)]
-                while keys and len(page) < limit:
-                    # Some more than are missing, in case some are dead.
-                    some_keys = keys[: limit - len(page) + 16]
+                while keys and len(page) < limit and size < rules.PAGE_BYTES:
+                    # Some more than are missing, in case some are dead; few while they are large.
+                    some_keys = keys[: min(at_once, limit - len(page) + _FEW)]
                     del keys[: len(some_keys)]
+                    read = 0
                     for key, one in self.look(deadline, some_keys).items():
                         if one is not None and one.record.alive(now):
                             page.append((key, one.record))
-                if len(page) >= limit:
+                            read += len(one.record.value)
+                    size += read
+                    at_once = 2 * at_once if read <= _SMALL * len(some_keys) else _FEW
+                if len(page) >= limit or size >= rules.PAGE_BYTES:
                     return page[:limit]
         return page
 
@@ -304,7 +315,7 @@ class Records:
     def purge(self, deadline: CallDeadline, before: float, limit: int) -> Purged:
         """Sweep for a moment, and go on there the next time."""
         stop = time.monotonic() + min(_WALK, deadline.left() / 2)
-        shards = self._shards(deadline, "")
+        shards = [one for one in self._shards(deadline, "") if one[0] != _ENDLESS]
         del shards[: bisect_right(shards, self._purged_up_to)]
         count = 0
         for first in range(0, len(shards), _SHARDS):
