@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from .fileinfo import FileInfo as FileInfo
 from .files import SharedFiles as SharedFiles
+from .files import every_file as every_file
 from .lease import Loss as Loss
 from .lease import SharedLease as SharedLease
-from .pieces import Room as Room
+from .pieces import room_of as room_of
 from .reading import SharedFile as SharedFile
 from .sweep import sweep_files as sweep_files
+from .values import SLOT_LIFE as SLOT_LIFE
 from .values import SharedData as SharedData

@@ -10,14 +10,14 @@ import mimetypes
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, BinaryIO
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from ..clock import Clock
 from ..errors import Conflict
 from ..stores.base import Change, ClusterStore, Delete, Unchanged
 from ..tokens import validation
 from .fileinfo import ANY_TYPE, PIECE, FileInfo, StoredFile, checked_type
-from .pieces import Room, file_prefix
+from .pieces import Room, file_prefix, room_of
 from .reading import SharedFile
 from .upload import Upload, unnaming
 from .values import NAME_LIMIT
@@ -55,8 +55,7 @@ class SharedFiles:
         return self._opened()
 
     def _room(self, store: ClusterStore) -> Room:
-        total = store.files_total if self._total is None else self._total
-        return Room(store, self._clock, self._deployment, total)
+        return room_of(store, self._clock, self._deployment, self._total)
 
     def _key(self, key: Any) -> str:
         return self._prefix + quote(
@@ -149,6 +148,17 @@ class SharedFiles:
         """Every key, in a stable order; pages are read as needed."""
         for info in self.infos():
             yield info.key
+
+
+def every_file(store: ClusterStore, deployment: str) -> Iterator[tuple[str, FileInfo]]:
+    """Name and what is known of each file of *deployment*."""
+    mine = file_prefix(deployment, "").removesuffix("/")
+    for key, record in store.walk("file/"):
+        if key.startswith(mine):
+            yield (
+                unquote(key.removeprefix(mine).split("/")[0]),
+                StoredFile.decode(record.value).info,
+            )
 
 
 def in_pieces(data: bytes | bytearray | memoryview | BinaryIO) -> Iterator[bytes]:

@@ -124,5 +124,10 @@ class Room:
                 return
 
 
+def room_of(store: ClusterStore, clock: Clock, deployment: str, total: int | None) -> Room:
+    """The room of *deployment*; what it has there where *total* was not set, the store says."""
+    return Room(store, clock, deployment, store.files_total if total is None else total)
+
+
 def _number(record: Record | None) -> int:
     return 0 if record is None else int(record.value)

@@ -58,7 +58,7 @@ class RecordsContract(StoreFixtures):
     ) -> None:
         """A page ends after some MB, however many records were asked for, and none is left out."""
         value = b"v" * 200_000
-        for number in range(25):
+        for number in range(40):
             store.put(f"large/{number:02}", value, None)
             store.put(f"small/{number:02}", b"", None)
         found: list[str] = []
@@ -66,9 +66,9 @@ class RecordsContract(StoreFixtures):
             assert sum(len(one.value) for _, one in page) <= PAGE_BYTES + 20 * len(value)
             found += [key for key, _ in page]
         assert sorted(found) == sorted(
-            f"{size}/{number:02}" for size in ("large", "small") for number in range(25)
+            f"{size}/{number:02}" for size in ("large", "small") for number in range(40)
         )
-        assert len(other.scan("large/")) < 25
+        assert len(other.scan("large/")) < 40
 
     def test_another_handle_sees_the_same_store(self, store: ClusterStore) -> None:
         """What one of the two wrote, the other reads; closing one leaves the other open."""
