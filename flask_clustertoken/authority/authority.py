@@ -99,7 +99,9 @@ class TokenAuthority:
         self.settings, self.clock, self.events = settings, runtime.clock, runtime.events
         self.keys, self.wire = runtime.keys, runtime.wire
         self.active = active
-        runtime.chores.append(lambda late: sweep_files(runtime.bulk(), self.clock, late=late))
+        # (Nothing that this process goes on with holds the whole: who lets it go is no node.)
+        clock = runtime.clock
+        runtime.chores.append(lambda late: sweep_files(runtime.bulk(), clock, late=late))
         # The parts, by what they do.
         self.publisher = publisher = Publisher(runtime)
         self.verdict = verdict = Verdict(runtime)
@@ -178,7 +180,7 @@ class TokenAuthority:
 
     def shared(self, name: str) -> SharedData:
         """The deployment's shared data called *name*."""
-        return SharedData(self.store, self.clock, self.settings.deployment, name)
+        return SharedData(self.runtime.used(), self.clock, self.settings.deployment, name)
 
     def files(self, name: str) -> SharedFiles:
         """The deployment's shared files called *name*."""

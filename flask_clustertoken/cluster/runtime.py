@@ -122,6 +122,7 @@ class NodeRuntime:
         self.chores: list[Chore] = []
         #: The same store for what is large, once it was asked for.
         self._bulk: ClusterStore | None = None
+        self._used = False
         self._threaded = self.store.shared and active if threaded is None else threaded
         #: The store's epoch, as last met; ``""`` before the first contact.
         self.epoch = ""
@@ -141,12 +142,19 @@ class NodeRuntime:
         self.closed = False
         _runtimes.add(self)
 
+    def used(self) -> ClusterStore:
+        """The store, for what servers share besides tokens; closed at the end of the process."""
+        if not self._used:
+            self._used = True
+            atexit.register(self.close)
+        return self.store
+
     def bulk(self) -> ClusterStore:
-        """The store, by connections of its own: no file on its way holds up a vouch."""
+        """The same by connections of its own: no file on its way holds up a vouch."""
         if self.closed:
             raise ClusterTokenError("this authority was closed")
         if self._bulk is None:
-            self._bulk = self.store.another()
+            self._bulk = self.used().another()
         return self._bulk
 
     # -- the follower ------------------------------------------------------------------
