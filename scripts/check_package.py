@@ -61,6 +61,7 @@ for name in sys.argv[1:]:
 DRIVERS = {
     "": [],
     "redis": ["redis"],
+    "postgresql": ["psycopg"],
     "zookeeper": ["kazoo"],
     "keycloak": ["authlib", "joserfc", "cryptography", "requests"],
     "async": ["asgiref"],
@@ -83,6 +84,12 @@ else:
 from flask_clustertoken.stores import open_store
 open_store("redis://127.0.0.1:1").close()
 import redis
+""",
+    "postgresql": """
+from flask_clustertoken.stores import open_store
+open_store("postgresql://127.0.0.1:1/app").close()
+import psycopg
+from psycopg import pq
 """,
     "zookeeper": """
 from flask_clustertoken.stores import open_store

@@ -96,6 +96,7 @@ FOREIGN: dict[str, tuple[str, bool]] = {
     "gevent": ("stores.zookeeper.* revocations.follower gunicorn", True),
     "eventlet": ("stores.zookeeper.* revocations.follower gunicorn", True),
     "redis": ("stores.redis.driver", True),
+    "psycopg": ("stores.postgresql.driver", True),
     "authlib": ("keycloak.*", True),
     "joserfc": ("keycloak.*", True),
     "urllib3": ("keycloak.*", True),

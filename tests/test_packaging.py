@@ -7,6 +7,8 @@ import re
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
+
 from scripts import check_package
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +52,7 @@ def test_dependencies_have_lower_bounds_only() -> None:
 def test_lowest_versions_are_the_lower_bounds() -> None:
     """``requirements/lowest.txt`` pins what setup.cfg promises to work with."""
     bounds = lower_bounds(setup_cfg()["options"]["install_requires"])
-    for extra in ("zookeeper", "redis"):
+    for extra in ("zookeeper", "redis", "postgresql"):
         bounds |= lower_bounds(setup_cfg()["options.extras_require"][extra])
     lowest = exact_versions("lowest.txt")
 
@@ -92,6 +94,15 @@ def test_scripts_for_redis_are_shipped() -> None:
 
     assert "lua/*.lua" in shipped.split()
     assert list((ROOT / "flask_clustertoken" / "stores" / "redis" / "lua").glob("*.lua"))
+
+
+@pytest.mark.parametrize("folder", ["sql", "schema"])
+def test_statements_for_postgresql_are_shipped(folder: str) -> None:
+    """The store, and whoever prints the schema, read them from the installed package."""
+    shipped = setup_cfg()["options.package_data"]["flask_clustertoken.stores.postgresql"]
+
+    assert f"{folder}/*.sql" in shipped.split()
+    assert list((ROOT / "flask_clustertoken/stores/postgresql" / folder).glob("*.sql"))
 
 
 def test_licence_is_named_and_there() -> None:

@@ -75,7 +75,7 @@ def test_importing_the_root_imports_no_flask() -> None:
     ).stdout.split()
 
     assert "flask_clustertoken" in loaded
-    assert not {"flask", "kazoo", "redis", "click", "blinker", "sqlite3"} & set(loaded)
+    assert not {"flask", "kazoo", "redis", "psycopg", "click", "blinker", "sqlite3"} & set(loaded)
 
 
 def test_the_drawn_tree_of_errors_is_the_real_one() -> None:

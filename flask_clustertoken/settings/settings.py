@@ -34,8 +34,8 @@ class Settings:
 
     #: Where the cluster store is: ``directory:`` (``<instance>/shared/``),
     #: ``directory:///abs/path``, ``zookeeper://h1:2181,h2:2181/root``, ``redis://host:6379/0``,
-    #: ``memory:``.
-    # (A Redis URL may hold a password.)
+    #: ``postgresql://h1:5432/database``, ``memory:``.
+    # (A URL may hold a password.)
     store: str = field(default="directory:", repr=False)
     #: What the store needs besides its URL (access control, TLS), by name. Never shown.
     store_options: Mapping[str, Any] = field(default_factory=dict, repr=False)

@@ -28,6 +28,7 @@ __all__ = ["ClusterStore", "home_of", "open_store", "schemes", "unshared"]
 _BUILT_IN = {
     "directory": ("directory", "DirectoryStore"),
     "memory": ("memory", "MemoryStore"),
+    "postgresql": ("postgresql", "PostgreSQLStore"),
     "redis": ("redis", "RedisStore"),
     "redis+sentinel": ("redis", "SentinelRedisStore"),
     "rediss": ("redis", "TlsRedisStore"),

@@ -318,6 +318,14 @@ class ClusterStore(ABC):
         """What a confirmation leaves open over this store, in a few words; ``""``: nothing."""
         return ""
 
+    def schema_script(self, app_role: str = "", reader_role: str = "") -> str:
+        """The SQL that makes what this store needs in somebody else's database; ``""``: nothing.
+
+        With what *app_role*, which the nodes sign on with, and *reader_role*, for people who only
+        look, are to be granted. Asks no server.
+        """
+        return ""
+
     def begun(self) -> bool:
         """Whether there is anything to ask yet; never makes it. For whoever must not begin one.
 

@@ -8,6 +8,7 @@ from . import cluster as cluster
 from . import files as files
 from . import keys as keys
 from . import locks as locks
+from . import schema as schema
 from . import tasks as tasks
 from . import tokens as tokens
 
@@ -31,6 +32,7 @@ COMMANDS: tuple[click.Command, ...] = (
     cluster.purge_command,
     cluster.restored_command,
     cluster.migrate_command,
+    schema.schema_command,
 )
 
 

@@ -32,7 +32,6 @@ module        its noun
 ``feed``      entries, and the transactions that append them
 ``loading``   what a migration brings, cut into steps
 ``realm``     the history of a server, and what is published again where it lost its end
-``tail``      the feed's end, as far as this process knows it
 ``line``      connections, and scripts run over them
 ``topology``  which server is the primary, and how many replicas have to acknowledge
 ``driver``    redis-py's connection with a deadline; the only module that imports it

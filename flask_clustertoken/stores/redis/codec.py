@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from ...errors import StoreDamaged
 from ..base import Entry, Presence, Record
+from ..tail import Kept as Kept
 
 #: In the order in which every script is given them.
 NAMES = ("root", "feed", "ids", "ends", "records", "names", "lives", "nodes", "done")
@@ -41,14 +41,6 @@ def record(packed: bytes) -> Record:
         return Record(value, float(ends) if ends else None)
     except ValueError as error:
         raise StoreDamaged("a record on the Redis server is not as we write it") from error
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """An entry, and the keys of the records that were deleted in the same step."""
-
-    entry: Entry
-    deleted: tuple[str, ...] = ()
 
 
 def deleted_keys(keys: Sequence[str]) -> str:

@@ -9,34 +9,16 @@ from __future__ import annotations
 
 import select
 import socket
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
 
 from ...errors import StoreUnavailable
+from ..deadline import Deadline as Deadline
 from .place import Host, named
 
 Command = Sequence[str | bytes | int]
-
-
-class Deadline:
-    """The end of a call."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    @property
-    def over(self) -> bool:
-        return time.monotonic() >= self._end
-
-    def left(self) -> float:
-        """Seconds that are left; the time-out that a socket raises too if there are none."""
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the call's time is over")
-        return left
 
 
 class Until:

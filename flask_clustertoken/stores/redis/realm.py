@@ -18,12 +18,12 @@ from typing import Any, NoReturn
 from ...errors import Conflict, HeadMoved, StoreUnavailable
 from .. import rules
 from ..base import FORMAT, Entry, Root
+from ..tail import Tail
 from .codec import Kept, channel, deleted_keys, end, key_names
 from .driver import Deadline
 from .line import NotPrimary, PrimaryLine
 from .place import SETTLE_AFTER_FAILOVER, SETTLE_AFTER_RESTART, Options, RedisPlace
 from .scripts import script
-from .tail import Tail
 from .topology import Topology
 
 _log = logging.getLogger(__name__)

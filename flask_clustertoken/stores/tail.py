@@ -7,12 +7,21 @@ puts it back. Only the end can be lost like that; so only the end is kept here.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from .codec import Kept
+from .answers import Entry
 
 #: Entries, and bytes, that are kept at most.
 ENTRIES = 10_000
 BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An entry, and the keys of the records that were deleted in the same step."""
+
+    entry: Entry
+    deleted: tuple[str, ...] = ()
 
 
 class Tail:
@@ -21,6 +30,8 @@ class Tail:
     def __init__(self) -> None:
         #: Of which store (its epoch) these are.
         self.epoch = ""
+        #: The highest number that was ever told of, kept or not.
+        self.last = 0
         self._kept: dict[str, Kept] = {}
         self._bytes = 0
         self._dropped = False
@@ -29,13 +40,14 @@ class Tail:
         """The store is *epoch* from here on; what is kept of another one is nothing."""
         if epoch != self.epoch:
             self.epoch = epoch
-            self._kept, self._bytes, self._dropped = {}, 0, False
+            self._kept, self._bytes, self._dropped, self.last = {}, 0, False, 0
 
     def add(self, entries: Iterable[Kept]) -> None:
         for one in entries:
             if one.entry.id not in self._kept:
                 self._bytes += len(one.entry.body)
             self._kept[one.entry.id] = one
+            self.last = max(self.last, one.entry.seq)
         if len(self._kept) > ENTRIES or self._bytes > BYTES:
             self._shorten()
 

@@ -1,0 +1,3 @@
+-- The server's clock, in microseconds.
+WITH here AS MATERIALIZED (:here)
+SELECT :status, :micros FROM here
