@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .extension import fresh_login_required as fresh_login_required
     from .extension import require_token as require_token
     from .extension import safe_target as safe_target
+    from .extension import send_shared_file as send_shared_file
     from .extension import token_policy as token_policy
     from .extension import token_required as token_required
     from .settings import Settings as Settings
@@ -40,6 +41,7 @@ _HOMES = {
     "fresh_login_required": "extension",
     "require_token": "extension",
     "safe_target": "extension",
+    "send_shared_file": "extension",
     "token_policy": "extension",
     "token_required": "extension",
 }

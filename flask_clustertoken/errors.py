@@ -11,6 +11,8 @@
     ├── Conflict                a conditional change did not hold; nothing was written
     │   └── HeadMoved           the feed went on meanwhile
     ├── ValueTooLarge           more bytes than the cookie or the store can carry
+    ├── FilesFull               the deployment's files take all the room that they may take
+    ├── FileChanged             a shared file was replaced or deleted while it was read
     ├── NodesTooOld             nodes of an older version would not understand it
     ├── KeyMissing              this node cannot sign: the key is not here
     ├── NotMade                 no token was handed out
@@ -116,6 +118,26 @@ class ValueTooLarge(ClusterTokenError):
         self.limit = limit
         message = f"{what} has {size} bytes, {limit} are allowed."
         super().__init__(f"{message} {remedy}".strip())
+
+
+class FilesFull(ClusterTokenError):
+    """There is no room for *more* bytes of shared files beside the *used* ones.
+
+    Those of replaced and deleted files count for the five minutes in which they may be read.
+    """
+
+    def __init__(self, used: int, more: int, limit: int) -> None:
+        self.used = used
+        self.limit = limit
+        super().__init__(
+            f"the shared files of this deployment have {used} bytes, {more} more are too many: "
+            f"{limit} are allowed. Delete some, or raise CLUSTERTOKEN_FILES_TOTAL, if the store "
+            "can hold more. (Those that were replaced or deleted in the last minutes count, too.)"
+        )
+
+
+class FileChanged(ClusterTokenError):
+    """A shared file was replaced or deleted while it was read, and its content is gone."""
 
 
 class NodesTooOld(ClusterTokenError):

@@ -16,7 +16,7 @@ from ..clock import Clock
 from ..cluster import ListedNode, NodeRuntime, Publisher, Revocation, present
 from ..revocations import Follower, View
 from ..settings import Settings
-from ..shared import SharedData
+from ..shared import SharedData, SharedFiles, sweep_files
 from ..stores.base import ClusterStore
 from .authentication import Authentication
 from .issuing import Issuing
@@ -99,6 +99,9 @@ class TokenAuthority:
         self.settings, self.clock, self.events = settings, runtime.clock, runtime.events
         self.keys, self.wire = runtime.keys, runtime.wire
         self.active = active
+        # (Nothing that this process goes on with holds the whole: who lets it go is no node.)
+        clock = runtime.clock
+        runtime.chores.append(lambda late: sweep_files(runtime.bulk(), clock, late=late))
         # The parts, by what they do.
         self.publisher = publisher = Publisher(runtime)
         self.verdict = verdict = Verdict(runtime)
@@ -177,7 +180,18 @@ class TokenAuthority:
 
     def shared(self, name: str) -> SharedData:
         """The deployment's shared data called *name*."""
-        return SharedData(self.store, self.clock, self.settings.deployment, name)
+        return SharedData(self.runtime.used(), self.clock, self.settings.deployment, name)
+
+    def files(self, name: str) -> SharedFiles:
+        """The deployment's shared files called *name*."""
+        return SharedFiles(
+            self.runtime.bulk,
+            self.clock,
+            self.settings.deployment,
+            name,
+            limit=self.settings.file_limit,
+            total=self.settings.files_total,
+        )
 
     # -- streams and sockets -----------------------------------------------------------
 

@@ -25,6 +25,8 @@ OPTIONS = {
     PREFIX + "EXPECTED_NODES": "--expect",
     PREFIX + "SECRET_FILE": "--secret-file",
     PREFIX + "STORE_OPTIONS": "--store-options",
+    PREFIX + "FILE_LIMIT": "--file-limit",
+    PREFIX + "FILES_TOTAL": "--files-total",
 }
 
 
@@ -59,6 +61,10 @@ OPTIONS = {
     type=click.Path(exists=True, dir_okay=False),
     help="A JSON file with the STORE_OPTIONS (access control, TLS).",
 )
+@click.option(
+    "--file-limit", type=int, metavar="BYTES", help="Of a shared file, as the nodes have."
+)
+@click.option("--files-total", type=int, metavar="BYTES", help="Of all of them, as the nodes have.")
 @click.option("--expect", multiple=True, metavar="HOST", help="A host that should be present.")
 @click.option(
     "--instance-path",
@@ -75,6 +81,8 @@ def program(
     secret_file: str | None,
     api_prefix: str,
     store_options: str | None,
+    file_limit: int | None,
+    files_total: int | None,
     expect: tuple[str, ...],
     instance_path: str | None,
 ) -> None:
@@ -99,6 +107,10 @@ def program(
     }
     if secret_file is not None:
         given[PREFIX + "SECRET_FILE"] = secret_file
+    if file_limit is not None:
+        given[PREFIX + "FILE_LIMIT"] = file_limit
+    if files_total is not None:
+        given[PREFIX + "FILES_TOTAL"] = files_total
     door = Door(Settings(), instance_path or "", program=PROGRAM, options=OPTIONS)
     try:
         options = read_options(store_options)

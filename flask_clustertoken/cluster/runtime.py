@@ -25,7 +25,7 @@ from ..tokens import Wire
 from .description import Description
 from .joining import Joining, forget_locks
 from .keys import key_ring, load_keys
-from .sweeper import Sweeper
+from .sweeper import Chore, Sweeper
 
 logger = logging.getLogger("flask_clustertoken")
 
@@ -118,6 +118,11 @@ class NodeRuntime:
             token_store=settings.token_store,
             api_prefix=settings.api_prefix,
         )
+        #: What house-keeping does besides; whoever has a chore adds it.
+        self.chores: list[Chore] = []
+        #: The same store for what is large, once it was asked for.
+        self._bulk: ClusterStore | None = None
+        self._used = False
         self._threaded = self.store.shared and active if threaded is None else threaded
         #: The store's epoch, as last met; ``""`` before the first contact.
         self.epoch = ""
@@ -136,6 +141,21 @@ class NodeRuntime:
         )
         self.closed = False
         _runtimes.add(self)
+
+    def used(self) -> ClusterStore:
+        """The store, for what servers share besides tokens; closed at the end of the process."""
+        if not self._used:
+            self._used = True
+            atexit.register(self.close)
+        return self.store
+
+    def bulk(self) -> ClusterStore:
+        """The same by connections of its own: no file on its way holds up a vouch."""
+        if self.closed:
+            raise ClusterTokenError("this authority was closed")
+        if self._bulk is None:
+            self._bulk = self.used().another()
+        return self._bulk
 
     # -- the follower ------------------------------------------------------------------
 
@@ -165,7 +185,7 @@ class NodeRuntime:
             lifetime=self.settings.lifetime,
         )
         self._begin_to_remember()
-        self.sweeper = Sweeper(self.store, follower, self.clock)
+        self.sweeper = Sweeper(self.store, follower, self.clock, self.chores)
         return follower
 
     def _begin_to_remember(self) -> None:
@@ -232,6 +252,8 @@ class NodeRuntime:
             except Exception as error:
                 # The lease is given up; what stays in the list is swept.
                 logger.info("this node could not leave the list of nodes: %s", error)
+        if self._bulk is not None:
+            self._bulk.close()
         self.store.close()
 
     # -- what others ask ---------------------------------------------------------------

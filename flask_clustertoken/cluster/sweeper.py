@@ -8,7 +8,8 @@ forgets nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from math import inf
 
 from ..backoff import share
@@ -51,10 +52,19 @@ AT_ONCE = 100
 LOOKED_AT = 250
 
 
+#: What else is to be swept, by those who know of it; told how to ask whether time is over.
+Chore = Callable[[Callable[[], bool]], object]
+
+#: Seconds between two rounds of each of those.
+MORE_EVERY = 300.0
+
+
 class Sweeper:
     """One node's chores; :meth:`run` is cheap until something is due."""
 
-    def __init__(self, store: ClusterStore, follower: Follower, clock: Clock) -> None:
+    def __init__(
+        self, store: ClusterStore, follower: Follower, clock: Clock, more: Sequence[Chore] = ()
+    ) -> None:
         self._store = store
         self.follower = follower
         self._clock = clock
@@ -69,6 +79,7 @@ class Sweeper:
         self._cursor = ""
         self._unread = False
         self._ended_up_to = 0
+        self._more, self._more_due = more, clock.monotonic()
         self._turn = 0
         self._measured = clock.monotonic()
         #: (A command line, which is no node, has all the time that it wants.)
@@ -88,6 +99,9 @@ class Sweeper:
             chores += [self.sweep_records, self.sweep_feed, self.sweep_locks]
         else:
             self._measured = now
+        if now >= self._more_due:
+            self._more_due = now + MORE_EVERY
+            chores += [partial(one, self._late) for one in self._more]
         for _ in range(len(chores)):
             # In turns: where one takes all the time, the next round begins with the others.
             self._turn = (self._turn + 1) % len(chores)

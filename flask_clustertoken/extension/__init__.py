@@ -14,6 +14,7 @@ from .decorators import require_token as require_token
 from .decorators import stands_open as stands_open
 from .decorators import token_policy as token_policy
 from .decorators import token_required as token_required
+from .files import send_shared_file as send_shared_file
 from .globals import CurrentToken as CurrentToken
 from .globals import current_token as current_token
 from .redirects import safe_target as safe_target

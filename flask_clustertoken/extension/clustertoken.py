@@ -15,7 +15,7 @@ from ..clock import Clock, SystemClock
 from ..cluster import Readiness, Revocation
 from ..errors import ConfigurationError, NotAllowed
 from ..settings import Settings
-from ..shared import SharedData
+from ..shared import SharedData, SharedFiles
 from ..tokens import Refusal, Token, TokenKind, validation
 from ..wsgi import ClusterTokenMiddleware
 from . import signals
@@ -298,6 +298,10 @@ class ClusterToken:
     def shared(self, name: str) -> SharedData:
         """The deployment's shared data called *name*."""
         return current_state().authority.shared(name)
+
+    def files(self, name: str) -> SharedFiles:
+        """The deployment's shared files called *name*."""
+        return current_state().authority.files(name)
 
     def readiness(self) -> Readiness:
         """Whether this process may vouch for tokens now; for ``/readyz``. Never raises."""

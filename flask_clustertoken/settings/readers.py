@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 from . import keytexts
-from .limits import DAY, RECORD_CACHE_LIMIT, STALENESS_LIMIT
+from .limits import DAY, FILE_MOST, RECORD_CACHE_LIMIT, STALENESS_LIMIT
 from .urls import plain_url
 
 #: The shortest staleness, in seconds: with less no contact with a store is over in time.
@@ -110,7 +110,7 @@ def _count(key: str, value: Any) -> int:
     return value
 
 
-def _bytes(least: int) -> Reader:
+def _bytes(least: int, at_most: int | None = None) -> Reader:
     def read(key: str, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ConfigurationError(
@@ -118,6 +118,8 @@ def _bytes(least: int) -> Reader:
                 f"{value!r} is not a number of bytes from {least} up.",
                 f"Use a whole number, such as {64 * 1024 * 1024} for 64 MB.",
             )
+        if at_most is not None and value > at_most:
+            raise ConfigurationError(key, f"{value} bytes are too many.", f"At most {at_most}.")
         return value
 
     return read
@@ -225,6 +227,8 @@ READERS: dict[str, Reader] = {
     "login_view": _text(),
     "api_prefix": lambda key, value: check_api_prefix(_text()(key, value)),
     "bearer_prefixes": _bearers,
+    "file_limit": _bytes(1, FILE_MOST),
+    "files_total": _optional(_bytes(1)),
     "expected_nodes": _hosts,
 }
 

@@ -17,6 +17,9 @@ PREFIX = "CLUSTERTOKEN_"
 #: Bytes for verified tokens unless it is set: room for some 40,000 without claims.
 TOKEN_CACHE = 64 * 1024 * 1024
 
+#: Bytes of a shared file unless it is set.
+FILE_LIMIT = 32 * 1024 * 1024
+
 #: Where the claims of a login are.
 TokenStore = Literal["session", "cookie"]
 
@@ -83,6 +86,11 @@ class Settings:
     #: How the bearer tokens begin that are ours to judge: another one decides nothing, and the
     #: cookie counts. ``()``: every bearer token is.
     bearer_prefixes: tuple[str, ...] = ()
+    #: Bytes that one shared file may have.
+    file_limit: int = FILE_LIMIT
+    #: Bytes that all shared files of the deployment may have; ``None``: 1 GB on a disk
+    #: (``directory:``), 64 MB where the store holds everything in memory.
+    files_total: int | None = None
     #: Host names that should be present; ``confirm`` and ``nodes`` name those that are silent.
     expected_nodes: tuple[str, ...] = ()
 

@@ -25,13 +25,14 @@ from typing import ClassVar
 from .. import forks
 from ..clock import Clock, SystemClock
 from .answers import FORMAT, Batch, Entry, Presence, Purged, Remark, Root, Vouched
-from .changes import Add, Change, Delete, HeadIs, Held, NewEntry, Put, Record, Require
-from .rules import VALUE_LIMIT, next_seq, seq_at, time_of
+from .changes import Add, Change, Delete, HeadIs, Held, NewEntry, Put, Record, Require, Unchanged
+from .rules import PAGE_BYTES, VALUE_LIMIT, next_seq, seq_at, time_of
 
 __all__ = [
     "CALL_TIMEOUT",
     "FORMAT",
     "PAGE",
+    "PAGE_BYTES",
     "VALUE_LIMIT",
     "Add",
     "Batch",
@@ -49,6 +50,7 @@ __all__ = [
     "Remark",
     "Require",
     "Root",
+    "Unchanged",
     "Vouched",
     "next_seq",
     "seq_at",
@@ -91,6 +93,10 @@ class ClusterStore(ABC):
     embedded: ClassVar[bool] = False
     extra: ClassVar[str] = ""
 
+    #: Bytes of a deployment's shared files unless it is set: a server that holds everything in
+    #: memory should not be filled with them.
+    files_total: ClassVar[int] = 64 * 1024 * 1024
+
     #: Seconds after which the caller should look at the store although nothing called.
     look_every: ClassVar[float | None] = None
 
@@ -122,6 +128,12 @@ class ClusterStore(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of the server or file. Twice is fine; any other call afterwards raises."""
+
+    def another(self) -> ClusterStore:
+        """A handle with connections of its own, so that what is large holds up nothing that is
+        small; this one where there is no line to be held up. Whoever asked for it closes it.
+        """
+        return self
 
     @property
     @abstractmethod
@@ -173,7 +185,8 @@ class ClusterStore(ABC):
     def scan(self, prefix: str, after: str = "", limit: int = PAGE) -> list[tuple[str, Record]]:
         """A page of live records whose keys begin with *prefix*, in a stable order.
 
-        *prefix* is empty or ends with ``/``. *after* is the last key of the page before. A
+        *prefix* is empty or ends with ``/``. *after* is the last key of the page before. A page
+        has some MB at most (:data:`PAGE_BYTES`), whatever its *limit*. A
         record that lives through the whole walk is met once; the walk ends with an empty page.
         """
 
@@ -210,9 +223,9 @@ class ClusterStore(ABC):
         is restored (unless a clock had run ahead: readers compare the entry's id as well). If
         the id of the first entry is known already, nothing is done and the numbers of then are
         returned. With no entries it is a plain transaction on records.
-        Raises :class:`Conflict` when an :class:`Add` or :class:`Require` does not hold,
-        :class:`HeadMoved` (whatever else does not hold) when a :class:`HeadIs` does not, and
-        :class:`StoreNotOpen` when the store is sealed; so do add, put and touch.
+        Raises :class:`Conflict` when an :class:`Add`, :class:`Require` or :class:`Unchanged` does
+        not hold, :class:`HeadMoved` (whatever else does not hold) when a :class:`HeadIs` does not,
+        and :class:`StoreNotOpen` when the store is sealed; so do add, put and touch.
         """
 
     @abstractmethod

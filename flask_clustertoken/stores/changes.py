@@ -51,6 +51,28 @@ class Require:
 
 
 @dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Part of a transaction: *key* is alive with this very *value*, else :class:`Conflict`.
+
+    Judged by the bytes. Whoever has read a value, and writes what it made of it under this
+    condition, loses nothing that another one wrote in between. A value that was changed and
+    changed back, or whose life was prolonged, is unchanged.
+    """
+
+    key: str
+    value: bytes
+
+    def check(self, found: Record | None, now: float) -> None:
+        """:class:`Conflict` unless *found*, which is under *key*, says so at *now*."""
+        if found is None or found.value != self.value or not found.alive(now):
+            raise Conflict(self.key)
+
+
+#: What whoever loads must still hold is the same condition.
+Held = Unchanged
+
+
+@dataclass(frozen=True, slots=True)
 class HeadIs:
     """Part of a transaction: the feed's last number is still *seq*, else :class:`HeadMoved`.
 
@@ -69,20 +91,7 @@ class HeadIs:
             raise HeadMoved(self.seq)
 
 
-Change = Add | Put | Delete | Require | HeadIs
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What whoever loads must still hold: *key* is alive, with *value*."""
-
-    key: str
-    value: bytes
-
-    def check(self, found: Record | None, now: float) -> None:
-        """:class:`Conflict` unless *found*, which is under *key*, says so at *now*."""
-        if found is None or found.value != self.value or not found.alive(now):
-            raise Conflict(self.key)
+Change = Add | Put | Delete | Require | Unchanged | HeadIs
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Sequence
 from contextlib import suppress
 
 from ..clock import SKEW, Clock
@@ -45,9 +46,11 @@ class Lease:
         nonce = secrets.token_hex(8)
         return nonce, f"{self.key}/{nonce}"
 
-    def take(self, seconds: float) -> bool:
+    def take(self, seconds: float, also: Sequence[Change] = ()) -> bool:
         """Whether it is ours now, for *seconds*; ``False``: somebody has it (perhaps we do,
         and go on having it).
+
+        *also* is made in the same step; ``False`` too where a condition among it does not hold.
 
         Raises a :class:`~flask_clustertoken.errors.StoreError` in trouble; then nothing was taken.
         """
@@ -60,6 +63,7 @@ class Lease:
                 [
                     Add(self.key, nonce.encode(), now + seconds + self._margin),
                     Add(mine, b"", now + seconds),
+                    *also,
                 ],
             )
         except Conflict:

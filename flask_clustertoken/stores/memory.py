@@ -116,9 +116,12 @@ class MemoryStore(ClusterStore):
             found = {key: shelf.records.get(key) for key in keys}
         return {key: one for key, one in found.items() if one is not None and one.alive(now)}
 
-    def _alive(self, key: str) -> bool:
+    def _living(self, key: str) -> Record | None:
         record = self._shelf.records.get(key)
-        return record is not None and record.alive(self.clock.time())
+        return record if record is not None and record.alive(self.clock.time()) else None
+
+    def _alive(self, key: str) -> bool:
+        return self._living(key) is not None
 
     def add(self, key: str, value: bytes, expires_at: float | None) -> bool:
         shelf = self._writable()
@@ -157,7 +160,7 @@ class MemoryStore(ClusterStore):
         with shelf.lock:
             keys = sorted(key for key in shelf.records if key.startswith(prefix) and key > after)
             page = [(key, shelf.records[key]) for key in keys]
-        return [(key, record) for key, record in page if record.alive(now)][:limit]
+        return rules.page_of(((key, one) for key, one in page if one.alive(now)), limit)
 
     def purge(self, before: float, limit: int = PAGE) -> Purged:
         shelf = self._open()
@@ -186,7 +189,7 @@ class MemoryStore(ClusterStore):
         return seqs
 
     def _change(self, changes: Sequence[Change]) -> None:
-        rules.check_conditions(changes, self._last, self._alive)
+        rules.check_conditions(changes, self._last, self._living)
         for change in changes:
             if isinstance(change, Add | Put):
                 self._shelf.records[change.key] = Record(change.value, change.expires_at)

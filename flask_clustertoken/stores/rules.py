@@ -20,11 +20,14 @@ from ..errors import (
 )
 from ..settings import VALUE_LIMIT as VALUE_LIMIT
 from .answers import FORMAT, Root
-from .changes import Add, Change, HeadIs, Require
+from .changes import Add, Change, HeadIs, Record, Require, Unchanged
 from .numbers import seq_at as seq_at
 from .numbers import time_of as time_of
 
 Item = TypeVar("Item")
+
+#: Bytes of values after which a page of records ends, so that no walk needs more memory.
+PAGE_BYTES = 4_000_000
 
 
 # -- the feed's numbers ----------------------------------------------------------------
@@ -41,25 +44,46 @@ def next_seq(head: int, now: float, above: int = 0) -> int:
 def check_conditions(
     changes: Sequence[Change],
     head: Callable[[], tuple[int, str | None]],
-    alive: Callable[[str], bool],
+    living: Callable[[str], Record | None],
 ) -> None:
     """Judge what *changes* demand before the first of them is made, the head above all else.
 
-    *head* (the last number, and the id of the entry there unless it was trimmed) and *alive* are
-    asked for only if something depends on it. Raises
+    *head* (the last number, and the id of the entry there unless it was trimmed) and *living*
+    (the record under a key, if it is alive) are asked for only if something depends on it. Raises
     :class:`HeadMoved` or :class:`Conflict`, whose key is the first that does not hold.
     """
     for change in changes:
         if isinstance(change, HeadIs):
             change.check(*head())
-    check_records(changes, alive)
+    check_records(changes, living)
 
 
-def check_records(changes: Iterable[Change], alive: Callable[[str], bool]) -> None:
+def check_records(changes: Iterable[Change], living: Callable[[str], Record | None]) -> None:
     """What :func:`check_conditions` says of records: :class:`Conflict` where one does not hold."""
     for change in changes:
-        if isinstance(change, Add | Require) and alive(change.key) is isinstance(change, Add):
-            raise Conflict(change.key)
+        if isinstance(change, Add | Require | Unchanged):
+            found = living(change.key)
+            if isinstance(change, Unchanged):
+                holds = found is not None and found.value == change.value
+            else:
+                holds = (found is None) is isinstance(change, Add)
+            if not holds:
+                raise Conflict(change.key)
+
+
+def page_of(records: Iterable[tuple[str, Record]], limit: int) -> list[tuple[str, Record]]:
+    """The first of *records* that make a page: *limit* of them, and :data:`PAGE_BYTES` or one more.
+
+    What is not taken is not asked for.
+    """
+    page: list[tuple[str, Record]] = []
+    size = 0
+    for key, record in records:
+        page.append((key, record))
+        size += len(record.value)
+        if len(page) >= limit or size >= PAGE_BYTES:
+            break
+    return page
 
 
 def check_value(value: bytes) -> bytes:

@@ -43,6 +43,16 @@ def test_a_healthy_app_has_no_problem(line: Line) -> None:
     assert "OK" in line("doctor").stdout
 
 
+def test_files_are_said_where_there_are_some(make_line: MakeLine) -> None:
+    """How much room they take; little left is a warning that names the setting."""
+    line = make_line(FILES_TOTAL=1000)
+    line.authority.follower()
+    line.authority.files("a").put("k", b"x" * 700)
+    assert "700 of 1,000 bytes" in said(line, "ok", 0)
+    line.authority.files("a").put("l", b"x" * 100)
+    assert "CLUSTERTOKEN_FILES_TOTAL" in said(line, "warning", 0)
+
+
 def test_every_finding_that_is_not_ok_has_a_remedy(make_line: MakeLine, tmp_path: Path) -> None:
     """A problem without a way out is not worth saying."""
     line = make_line(

@@ -9,12 +9,13 @@ import pytest
 
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.cli.waiting import drawn
-from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.clock import SKEW, ManualClock
 from flask_clustertoken.errors import StoreNotOpen
 from flask_clustertoken.operations import migrate
 from flask_clustertoken.operations.migration import (
     MigrationRefused,
 )
+from flask_clustertoken.shared import sweep_files
 from flask_clustertoken.stores.base import Add, Require
 from flask_clustertoken.tokens import RING_KEY
 from tests.cli.parts import Line, MakeLine
@@ -47,6 +48,35 @@ def test_everything_comes_along(build: Builder, tmp_path: Path) -> None:
         assert done.records["api"] == 3
         assert done.records["data"] == 1
     people.check(target)
+
+
+@both
+def test_what_servers_share_comes_along(build: Builder, tmp_path: Path) -> None:
+    """Files are whole, slots stay taken, and a lease waits for its holder; fences go on."""
+    source, target = build(tmp_path, ManualClock())
+    content = bytes(range(256)) * 3000
+    before = source.authority()
+    before.files("fonts").put("f", content, ttl=3600)
+    assert before.shared("tasks").once("backup", "1")
+    lease = before.shared("tasks").lease("index", 30)
+    assert lease.take()
+    with source.open() as old, target.open() as new:
+        migrate(old, new)
+    after = target.authority()
+    assert after.files("fonts").open("f").read() == content
+    assert not after.shared("tasks").once("backup", "1")
+    assert after.shared("tasks").once("backup", "2")
+    assert not after.shared("tasks").lease("index", 30).take()
+    assert isinstance(source.clock, ManualClock)
+    source.clock.advance(30 + SKEW)
+    next_one = after.shared("tasks").lease("index", 30)
+    assert next_one.take()
+    assert next_one.fence > lease.fence
+    files = after.files("fonts")
+    assert files.delete("f")
+    source.clock.advance(10_000)
+    assert sweep_files(after.store, after.clock) == 1
+    assert after.store.scan("piece/") == []
 
 
 @both

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flask_clustertoken.errors import StoreUnavailable, ValueTooLarge
-from flask_clustertoken.shared.values import LIMIT
+from flask_clustertoken.shared.values import LIMIT, PATIENCE
 from tests.doubles import Cluster, store_of
 
 
@@ -81,3 +81,88 @@ def test_trouble_is_not_absence(cluster: Cluster) -> None:
     store_of(node).cut()
     with pytest.raises(StoreUnavailable):
         node.shared("a").get("k", "default")
+
+
+def test_an_update_gives_what_it_made_of_the_value(cluster: Cluster) -> None:
+    """Of the default where nothing is, which stays as it was; of the value otherwise."""
+    one, two = (cluster.node().shared("lists") for _ in range(2))
+    default: list[str] = []
+
+    def add(name: str, found: Any) -> Any:
+        found.append(name)
+        return found
+
+    assert one.update("k", lambda found: add("a", found), default) == ["a"]
+    assert two.update("k", lambda found: add("b", found), default) == ["a", "b"]
+    assert one.get("k") == ["a", "b"]
+    assert default == []
+
+
+@pytest.mark.parametrize("meanwhile", ["changed", "deleted", "ended", "created"])
+def test_an_update_loses_nothing_of_what_happens_meanwhile(
+    cluster: Cluster, meanwhile: str
+) -> None:
+    """Between its read and its write another server changes, deletes or creates the value, or
+    its life ends: what is changed is what is there then."""
+    one, two = (cluster.node().shared("lists") for _ in range(2))
+    if meanwhile != "created":
+        one.set("k", ["old"], ttl=10)
+    happens = {
+        "changed": lambda: two.set("k", ["new"]),
+        "deleted": lambda: two.delete("k"),
+        "ended": lambda: cluster.clock.advance(10),
+        "created": lambda: two.set("k", ["new"]),
+    }[meanwhile]
+    seen = []
+
+    def change(found: Any) -> Any:
+        seen.append(list(found))
+        if len(seen) == 1:
+            happens()
+        return [*found, "mine"]
+
+    first = [] if meanwhile == "created" else ["old"]
+    then = ["new"] if meanwhile in ("changed", "created") else []
+    assert one.update("k", change, []) == [*then, "mine"]
+    assert two.get("k") == [*then, "mine"]
+    assert seen == [first, then]
+
+
+def test_an_update_gives_the_new_value_its_life(cluster: Cluster) -> None:
+    """``ttl`` counts from the update; without one the value has no end, as after a ``set``."""
+    data = cluster.node().shared("lists")
+    data.update("k", lambda _: 1, ttl=10)
+    data.update("k", lambda found: found + 1, ttl=20)
+    cluster.clock.advance(15)
+    assert data.get("k") == 2
+    data.update("k", lambda found: found + 1)
+    cluster.clock.advance(10**9)
+    assert data.get("k") == 3
+
+
+def test_an_update_gives_up_while_others_are_faster(cluster: Cluster) -> None:
+    """With an error that says so, and nothing of it written."""
+    one, two = (cluster.node().shared("lists") for _ in range(2))
+    one.set("k", 0)
+
+    def change(found: int) -> int:
+        two.set("k", found + 1)
+        cluster.clock.advance(PATIENCE / 3)
+        return -1
+
+    with pytest.raises(StoreUnavailable, match="nothing was written"):
+        one.update("k", change)
+    assert one.get("k") == 3
+
+
+def test_an_update_that_fails_changes_nothing(cluster: Cluster) -> None:
+    """What *change* raises is the caller's; what it makes has to be JSON and small enough."""
+    data = cluster.node().shared("lists")
+    data.set("k", [1])
+    with pytest.raises(ZeroDivisionError):
+        data.update("k", lambda found: 1 / 0)
+    with pytest.raises(TypeError, match="JSON"):
+        data.update("k", lambda found: {*found})
+    with pytest.raises(ValueTooLarge):
+        data.update("k", lambda found: "x" * LIMIT)
+    assert data.get("k") == [1]

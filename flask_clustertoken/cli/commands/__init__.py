@@ -5,9 +5,11 @@ from __future__ import annotations
 import click
 
 from . import cluster as cluster
+from . import files as files
 from . import keys as keys
 from . import locks as locks
 from . import schema as schema
+from . import tasks as tasks
 from . import tokens as tokens
 
 COMMANDS: tuple[click.Command, ...] = (
@@ -22,6 +24,8 @@ COMMANDS: tuple[click.Command, ...] = (
     locks.unlock_command,
     locks.locks_command,
     tokens.issue_api_command,
+    files.files_group,
+    tasks.once_command,
     cluster.nodes_command,
     keys.keys_group,
     cluster.doctor_command,

@@ -11,6 +11,7 @@ from ...errors import ClusterTokenError, ConfigurationError
 from ...revocations import FeedEntry
 from ...settings import PREFIX, Settings
 from ...stores.base import FORMAT, ClusterStore
+from .files import look_at_files
 from .findings import Finding, Level
 from .keys import look_at_ring, look_for_lost_keys
 from .nodes import look_at_nodes
@@ -86,6 +87,7 @@ def _look_into(
     yield from _clocks(store, clock)
     yield from look_at_ring(store, held)
     yield from _feed(store)
+    yield from look_at_files(store, settings, clock)
     found = present(store)
     live = [one.node for one in found if not one.silent]
     yield from _rolled_back(max([position, *(one.seen for one in live)]), head)

@@ -48,9 +48,7 @@ def last_of(db: Connection) -> tuple[int, str | None]:
 
 def make(db: Connection, changes: Sequence[Change], now: float) -> None:
     """Make *changes*; :class:`Conflict` if a condition did not hold before the first of them."""
-    rules.check_conditions(
-        changes, lambda: last_of(db), lambda key: alive(db, key, now) is not None
-    )
+    rules.check_conditions(changes, lambda: last_of(db), lambda key: alive(db, key, now))
     for change in changes:
         if isinstance(change, Add | Put):
             db.execute(SAVE_RECORD, (change.key, change.value, change.expires_at))

@@ -120,7 +120,8 @@ class OrderedStore(ClusterStore):
 
         def work(realm: Layout) -> list[tuple[str, Record]]:
             found = realm.records(prefix, after)
-            return _first(limit, (one for one in found if one[0] != after and one[1].alive(now)))
+            alive = (one for one in found if one[0] != after and one[1].alive(now))
+            return rules.page_of(alive, limit)
 
         return self._do(work)
 
@@ -145,9 +146,7 @@ class OrderedStore(ClusterStore):
                 numbers = [realm.number_of(entry.id) for entry in entries]
                 return [seq for seq in numbers if seq is not None]
             now = self.clock.time()
-            rules.check_conditions(
-                changes, realm.last, lambda key: realm.record(key, now) is not None
-            )
+            rules.check_conditions(changes, realm.last, lambda key: realm.record(key, now))
             for change in changes:
                 if isinstance(change, Add | Put):
                     realm.save(change.key, change.value, change.expires_at)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ...clock import Clock
 from ...errors import StoreUnavailable
 from .. import rules
-from ..base import Add, Batch, Change, Delete, Entry, HeadIs, NewEntry, Put, Require
+from ..base import Add, Batch, Change, Delete, Entry, HeadIs, NewEntry, Put, Require, Unchanged
 from ..tail import Kept
 from .driver import Row, Value
 from .realm import HEAD, Lock
@@ -52,6 +52,9 @@ class PostgreSQLFeed:
             array([end(one.keep_until) for one in entries]),
             array([rules.check_value(one.body) for one in entries]),
             self._steps.realm().channel,
+            array(
+                [one.value if isinstance(one, Unchanged) else None for one in _conditions(changes)]
+            ),
             locks=_locks(changes),
             learn=lambda rows: _as_kept(entries, numbers(rows), deleted),
         )
@@ -93,13 +96,13 @@ def _locks(changes: Sequence[Change]) -> list[Lock]:
     return [HEAD, ("lock_records", (array(sorted(keys)),))] if keys else [HEAD]
 
 
+def _conditions(changes: Sequence[Change]) -> list[Add | Require | Unchanged]:
+    return [one for one in changes if isinstance(one, Add | Require | Unchanged)]
+
+
 def _as_values(changes: Sequence[Change]) -> list[Value]:
     """What must hold, and what is to be: of several changes to one key the last one counts."""
-    conditions = [
-        ("add" if isinstance(one, Add) else "require", one.key)
-        for one in changes
-        if isinstance(one, Add | Require)
-    ]
+    conditions = [(type(one).__name__.lower(), one.key) for one in _conditions(changes)]
     heads = [(str(one.seq), one.entry) for one in changes if isinstance(one, HeadIs)]
     last: dict[str, Add | Put | Delete] = {
         one.key: one for one in changes if isinstance(one, Add | Put | Delete)

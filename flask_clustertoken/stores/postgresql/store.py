@@ -55,6 +55,7 @@ class PostgreSQLStore(ClusterStore):
     scheme: ClassVar[str] = "postgresql"
     extra: ClassVar[str] = "postgresql"
     look_every: ClassVar[float | None] = 1.0
+    files_total: ClassVar[int] = 1024 * 1024 * 1024
 
     def __init__(
         self,
@@ -119,6 +120,11 @@ class PostgreSQLStore(ClusterStore):
         self._watch = None
         for opened in before.values():
             opened.connections.abandon()
+
+    def another(self) -> PostgreSQLStore:
+        return type(self)(
+            self.place, self.options, realm=self.realm, clock=self.clock, timeout=self.timeout
+        )
 
     def close(self) -> None:
         self._closed = True

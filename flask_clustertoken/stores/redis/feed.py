@@ -8,7 +8,7 @@ from typing import Any
 
 from ...clock import Clock
 from .. import rules
-from ..base import Add, Batch, Change, Delete, Entry, HeadIs, NewEntry, Put, Require
+from ..base import Add, Batch, Change, Delete, Entry, HeadIs, NewEntry, Put, Require, Unchanged
 from . import codec
 from .realm import Argument, Asking
 
@@ -91,6 +91,8 @@ def _as_arguments(change: Change) -> list[Argument]:
     if isinstance(change, Add | Put):
         what = "add" if isinstance(change, Add) else "put"
         return [what, change.key, codec.end(change.expires_at), rules.check_value(change.value)]
+    if isinstance(change, Unchanged):
+        return ["unchanged", change.key, "", change.value]
     return ["require" if isinstance(change, Require) else "delete", change.key, "", ""]
 
 

@@ -115,6 +115,11 @@ class RedisStore(ClusterStore):
         for opened in before.values():
             opened.line.abandon()
 
+    def another(self) -> RedisStore:
+        return type(self)(
+            self.place, self.options, realm=self.realm, clock=self.clock, timeout=self.timeout
+        )
+
     def close(self) -> None:
         self._closed = True
         wakeup, self._wakeup = self._wakeup, None

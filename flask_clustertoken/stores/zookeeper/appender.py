@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 
-from ...errors import HeadMoved, StoreUnavailable
-from ..base import Add, Change, HeadIs, NewEntry
+from ...errors import Conflict, HeadMoved, StoreUnavailable
+from ..base import Add, Change, HeadIs, NewEntry, Put, Unchanged
 from .connection import CallDeadline, Late, LineLost, Op
 from .feed import Feed, SeenHead
 from .queue import Queue, Turns
@@ -90,9 +90,14 @@ class Appender:
         """Make *changes* alone."""
         feed, records = self._feed, self._records
         heads, on_records = _sorted(changes)
-        # Whether a try whose answer was lost was carried out, the maker of what it added tells.
+        # Whether a try whose answer was lost was carried out, the maker of what it added tells,
+        # or whether what it replaces is as it was.
         maker = secrets.token_bytes(8)
-        tells = any(isinstance(change, Add) for change in on_records)
+        replaced = {change.key for change in on_records if isinstance(change, Put)}
+        tells = any(
+            isinstance(change, Add) or (isinstance(change, Unchanged) and change.key in replaced)
+            for change in on_records
+        )
         lost = False
 
         def step(sure: bool) -> None:
@@ -106,7 +111,15 @@ class Appender:
                 ops.append(Op("check", self._site.head, version=seen.version))
             asked = records.questions(on_records, sure)
             answers = self._site.line.ask_many(deadline, asked.requests)
-            ops += records.plan(on_records, asked, answers, sure, maker)
+            try:
+                ops += records.plan(on_records, asked, answers, sure, maker)
+            except Conflict as error:
+                if not lost:
+                    raise
+                # With what that try wrote, perhaps, which others have written over since.
+                raise StoreUnavailable(
+                    "the answer to a write was lost, and others have written since"
+                ) from error
             try:
                 self._site.commit(deadline, ops)
             except Beaten:

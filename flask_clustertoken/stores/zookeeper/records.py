@@ -11,19 +11,25 @@ from typing import Any
 
 from ...errors import Conflict
 from .. import rules
-from ..base import Add, Delete, Purged, Put, Record, Require
+from ..base import Add, Delete, Purged, Put, Record, Require, Unchanged
 from .codec import escape, key_names, names_key, pack_record, unpack_record
 from .connection import CallDeadline, Op, Refused, Request
 from .site import Data, Raced, Site, children, create, delete, get, stat, write
 
 #: A change of a record, or a condition on one.
-RecordChange = Add | Put | Delete | Require
+RecordChange = Add | Put | Delete | Require | Unchanged
 
 #: Bytes of a record so many of which fit into one transaction.
 _SMALL = 4096
 
 #: Listings of shards under way at once while a walk looks for the next ones with records.
 _SHARDS = 64
+
+#: Records that are read at once before it is known whether they are large.
+_FEW = 16
+
+#: An area whose records are large and have no end: they are not read for a purge.
+_ENDLESS = "piece"
 
 #: Areas and shards that a process remembers to be there, some hundred bytes each.
 _KNOWN_PLACES = 20_000
@@ -188,19 +194,22 @@ class Records:
         found |= {key: _found(one) for key, one in zip(asked.keys, answers, strict=False)}
         states = zip(asked.above, answers[len(asked.keys) :], strict=True)
         missing = [path for path, state in states if state is None]
-        alive = {key: one is not None and one.record.alive(now) for key, one in found.items()}
+        living = {
+            key: one.record if one is not None and one.record.alive(now) else None
+            for key, one in found.items()
+        }
         conditional: set[str] = set()
         last: dict[str, RecordChange] = {}
         try:
-            rules.check_records(changes, alive.__getitem__)
+            rules.check_records(changes, living.__getitem__)
         except Conflict as error:
             if not sure:
                 raise Raced(error.key) from error
             raise
         for change in changes:
-            if isinstance(change, Add | Require):
+            if isinstance(change, Add | Require | Unchanged):
                 conditional.add(change.key)
-            if not isinstance(change, Require) or change.key not in last:
+            if not isinstance(change, Require | Unchanged) or change.key not in last:
                 last[change.key] = change
         ops = [Op("create", path) for path in missing]
         for key, change in last.items():
@@ -216,8 +225,11 @@ class Records:
     def made_by(
         self, deadline: CallDeadline, maker: bytes, changes: Sequence[RecordChange]
     ) -> bool:
-        """Whether an earlier try of *maker*'s added what *changes* add. (Ask a sure question.)"""
-        keys = [change.key for change in changes if isinstance(change, Add)]
+        """Whether an earlier try of *maker*'s made *changes*. (Ask a sure question.)
+
+        ``False`` also where others have written over all of it since.
+        """
+        keys = [change.key for change in changes if isinstance(change, Add | Put)]
         found = self.look(deadline, keys).values()
         return any(one is not None and one.maker == maker for one in found)
 
@@ -231,7 +243,7 @@ class Records:
     ) -> list[Op]:
         path = self._site.record(key)
         version = one.version if one is not None and conditional else -1
-        if isinstance(change, Require):
+        if isinstance(change, Require | Unchanged):
             return [Op("check", path, version=version)]
         if isinstance(change, Add | Put):
             data = pack_record(Record(change.value, change.expires_at), maker)
@@ -249,6 +261,7 @@ class Records:
         now = self._site.clock.time()
         start = key_names(after) if after else ("", "", "")
         page: list[tuple[str, Record]] = []
+        size, at_once = 0, _FEW
         shards = [one for one in self._shards(deadline, prefix) if one >= start[:2]]
         for first in range(0, len(shards), _SHARDS):
             some = shards[first : first + _SHARDS]
@@ -257,14 +270,18 @@ class Records:
                     del leaves[: bisect_right(leaves, start[2])]
                 keys = [names_key(*shard, leaf) for leaf in leaves]
                 keys = [key for key in keys if key.startswith(prefix)]
-                while keys and len(page) < limit:
-                    # Some more than are missing, in case some are dead.
-                    some_keys = keys[: limit - len(page) + 16]
+                while keys and len(page) < limit and size < rules.PAGE_BYTES:
+                    # Some more than are missing, in case some are dead; few while they are large.
+                    some_keys = keys[: min(at_once, limit - len(page) + _FEW)]
                     del keys[: len(some_keys)]
+                    read = 0
                     for key, one in self.look(deadline, some_keys).items():
                         if one is not None and one.record.alive(now):
                             page.append((key, one.record))
-                if len(page) >= limit:
+                            read += len(one.record.value)
+                    size += read
+                    at_once = 2 * at_once if read <= _SMALL * len(some_keys) else _FEW
+                if len(page) >= limit or size >= rules.PAGE_BYTES:
                     return page[:limit]
         return page
 
@@ -297,7 +314,7 @@ class Records:
     def purge(self, deadline: CallDeadline, before: float, limit: int) -> Purged:
         """Sweep for a moment, and go on there the next time."""
         stop = time.monotonic() + min(_WALK, deadline.left() / 2)
-        shards = self._shards(deadline, "")
+        shards = [one for one in self._shards(deadline, "") if one[0] != _ENDLESS]
         del shards[: bisect_right(shards, self._purged_up_to)]
         count = 0
         for first in range(0, len(shards), _SHARDS):

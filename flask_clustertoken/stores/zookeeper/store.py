@@ -125,6 +125,11 @@ class ZooKeeperStore(ClusterStore):
         for opened in before.values():
             opened.line.abandon()
 
+    def another(self) -> ZooKeeperStore:
+        return type(self)(
+            self.address, self.options, realm=self.realm, clock=self.clock, timeout=self.timeout
+        )
+
     def close(self) -> None:
         self._closed = True
         opened = self._opened.pop(os.getpid(), None)

@@ -6,7 +6,7 @@ import threading
 from functools import partial
 
 from ...clock import ManualClock
-from ...stores.base import ClusterStore, Record
+from ...stores.base import PAGE_BYTES, ClusterStore, Record
 from .fixtures import KEYS, MakeStore, StoreFixtures, at_once, walk
 
 
@@ -52,6 +52,35 @@ class RecordsContract(StoreFixtures):
             store.put(f"many/{number}", b"%d" % number, None)
         found = store.get_many([f"many/{number}" for number in range(1_200)])
         assert sorted(found) == sorted(f"many/{number}" for number in range(0, 40, 2))
+
+    def test_a_walk_over_large_values_takes_small_pages(
+        self, store: ClusterStore, other: ClusterStore
+    ) -> None:
+        """A page ends after some MB, however many records were asked for, and none is left out."""
+        value = b"v" * 200_000
+        for number in range(40):
+            store.put(f"large/{number:02}", value, None)
+            store.put(f"small/{number:02}", b"", None)
+        found: list[str] = []
+        for page in other.pages(""):
+            assert sum(len(one.value) for _, one in page) <= PAGE_BYTES + 20 * len(value)
+            found += [key for key, _ in page]
+        assert sorted(found) == sorted(
+            f"{size}/{number:02}" for size in ("large", "small") for number in range(40)
+        )
+        assert len(other.scan("large/")) < 40
+
+    def test_another_handle_sees_the_same_store(self, store: ClusterStore) -> None:
+        """What one of the two wrote, the other reads; closing one leaves the other open."""
+        another = store.another()
+        store.put("mine", b"1", None)
+        assert another.get("mine") == Record(b"1", None)
+        another.put("theirs", b"2", None)
+        assert store.get("theirs") == Record(b"2", None)
+        assert another.root() == store.root()
+        if another is not store:
+            another.close()
+        assert store.get("theirs") == Record(b"2", None)
 
     def test_life_ends_by_the_clock(
         self, store: ClusterStore, other: ClusterStore, clock: ManualClock

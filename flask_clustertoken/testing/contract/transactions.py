@@ -8,7 +8,16 @@ import pytest
 
 from ...clock import ManualClock
 from ...errors import Conflict, HeadMoved
-from ...stores.base import Add, ClusterStore, Delete, HeadIs, Put, Record, Require
+from ...stores.base import (
+    Add,
+    ClusterStore,
+    Delete,
+    HeadIs,
+    Put,
+    Record,
+    Require,
+    Unchanged,
+)
 from .fixtures import MakeStore, StoreFixtures, at_once, entry, feed_of
 
 
@@ -42,9 +51,18 @@ class TransactionsContract(StoreFixtures):
             store.append([], [Add("only", b"", None), Put("never", b"", None)])
         assert store.get("never") is None
 
-    @pytest.mark.parametrize("condition", [Add("there", b"new", None), Require("absent")])
+    @pytest.mark.parametrize(
+        "condition",
+        [
+            Add("there", b"new", None),
+            Require("absent"),
+            Unchanged("there", b"older"),
+            Unchanged("there", b""),
+            Unchanged("absent", b""),
+        ],
+    )
     def test_a_condition_that_fails_undoes_all(
-        self, store: ClusterStore, condition: Add | Require
+        self, store: ClusterStore, condition: Add | Require | Unchanged
     ) -> None:
         """After :class:`Conflict`, which names the key, nothing was written."""
         store.put("there", b"old", None)
@@ -65,6 +83,54 @@ class TransactionsContract(StoreFixtures):
             store.append([], [Require("over")])
         store.append([], [Add("over", b"again", None)])
         assert store.get("over") == Record(b"again", None)
+
+    @pytest.mark.parametrize("entries", [(), ("a",)], ids=["records", "feed"])
+    def test_an_unchanged_value_lets_a_transaction_pass(
+        self,
+        store: ClusterStore,
+        other: ClusterStore,
+        clock: ManualClock,
+        entries: tuple[str, ...],
+    ) -> None:
+        """It is judged by its bytes, whatever they are and however long it is to live."""
+        for number, value in enumerate((b"", b"\n", b"1\n\n2", bytes(range(256)), b"x" * 70_000)):
+            key = f"value/{number}"
+            store.put(key, value, clock.time() + 10)
+            assert other.touch(key, clock.time() + 50)
+            new = [entry(f"{one}{number}") for one in entries]
+            store.append(new, [Unchanged(key, value), Put(key, b"new", None)])
+            assert other.get(key) == Record(b"new", None)
+            with pytest.raises(Conflict):
+                store.append([], [Put(key, b"newer", None), Unchanged(key, value)])
+            store.append([], [Unchanged(key, b"new"), Put(f"{key}/beside", b"", None)])
+            store.append([], [Unchanged(key, b"new"), Delete(key)])
+            assert other.get_many([key, f"{key}/beside"]) == {f"{key}/beside": Record(b"", None)}
+
+    def test_what_is_over_is_not_unchanged(self, store: ClusterStore, clock: ManualClock) -> None:
+        """A value whose life has ended is no value, whatever still lies there."""
+        store.put("over", b"value", clock.time() + 1)
+        clock.advance(1)
+        with pytest.raises(Conflict):
+            store.append([], [Unchanged("over", b"value"), Put("over", b"new", None)])
+        assert store.get("over") is None
+
+    def test_of_many_that_change_one_value_one_wins(self, make_store: MakeStore) -> None:
+        """Each of the others is told so, and has written nothing, whichever was the first."""
+        handles = [make_store() for _ in range(4)]
+        handles[0].put("list", b"", None)
+
+        def attempt(index: int, old: bytes) -> list[int]:
+            new = old + b"%d" % index
+            return handles[index].append([], [Unchanged("list", old), Put("list", new, None)])
+
+        old = b""
+        for _ in range(4):
+            answers = at_once(*(partial(attempt, index, old) for index in range(4)))
+            assert sum(isinstance(answer, Conflict) for answer in answers) == 3, answers
+            found = handles[0].get("list")
+            assert found is not None
+            assert found.value == old + b"%d" % answers.index([])
+            old = found.value
 
     @pytest.mark.parametrize("entries", [(), ("b",)], ids=["records", "feed"])
     def test_a_head_that_stands_still_lets_a_transaction_pass(

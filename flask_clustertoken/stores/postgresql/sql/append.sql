@@ -4,6 +4,7 @@
 -- 7 conditions, 8 their keys · 9 heads that must stand, 10 their entries ('': any)
 -- 11 keys to delete · 12 keys to write, 13 their ends, 14 their values
 -- 15 new entries' ids, 16 their ends, 17 their bodies · 18 channel
+-- 19 the conditions' values, where one has to be unchanged
 WITH here AS MATERIALIZED (:durable),
 new AS (
     SELECT * FROM unnest($15::text[], $16::float8[], $17::bytea[])
@@ -16,10 +17,11 @@ moved AS (
 ),
 broken AS (
     SELECT c.key
-    FROM unnest($7::text[], $8::text[]) WITH ORDINALITY AS c (what, key, nth)
+    FROM unnest($7::text[], $8::text[], $19::bytea[]) WITH ORDINALITY AS c (what, key, value, nth)
     LEFT JOIN clustertoken.record AS r ON r.realm = $1 AND r.key = c.key
         AND (r.expires_at IS NULL OR r.expires_at > $4::float8)
-    WHERE (r.key IS NOT NULL) = (c.what = 'add')
+    WHERE CASE c.what WHEN 'unchanged' THEN r.value IS DISTINCT FROM c.value
+                      ELSE (r.key IS NOT NULL) = (c.what = 'add') END
     ORDER BY c.nth LIMIT 1
 ),
 known AS (

@@ -30,6 +30,9 @@ for i = 7, first - 1, 4 do
   if what == 'add' or what == 'require' then
     local alive = lives(redis.call('HGET', RECORDS, key), now)
     if alive == (what == 'add') then return {'conflict', key} end
+  elseif what == 'unchanged' then
+    local packed = redis.call('HGET', RECORDS, key)
+    if not is(packed, now, ARGV[i + 3]) then return {'conflict', key} end
   end
 end
 for i = 7, first - 1, 4 do

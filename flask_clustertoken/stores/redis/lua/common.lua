@@ -54,6 +54,11 @@ local function lives(packed, now)
   return ends == '' or now < tonumber(ends)
 end
 
+-- Whether a record lives with this very value.
+local function is(packed, now, value)
+  return lives(packed, now) and string.sub(packed, string.find(packed, '\n', 1, true) + 1) == value
+end
+
 local function set_record(key, ends, value)
   redis.call('HSET', RECORDS, key, ends .. '\n' .. value)
   redis.call('ZADD', NAMES, 0, key)

@@ -6,7 +6,7 @@ if wrong then return wrong end
 if redis.call('HGET', ROOT, 'state') ~= 'preparing' then return {'not preparing'} end
 if ARGV[5] ~= '' then
   local packed = redis.call('HGET', RECORDS, ARGV[5])
-  if not lives(packed, tonumber(ARGV[2])) or string.match(packed, '^[^\n]*\n(.*)$') ~= ARGV[6] then
+  if not is(packed, tonumber(ARGV[2]), ARGV[6]) then
     return {'conflict', ARGV[5]}
   end
 end
