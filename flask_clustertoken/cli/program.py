@@ -30,14 +30,35 @@ OPTIONS = {
 }
 
 
-@click.group("flask_clustertoken", cls=InOrder)
+#: In a context: whether somebody wants to be told how a command is called.
+ASKED_FOR_HELP = "flask_clustertoken.help"
+
+
+class Program(InOrder):
+    """Each command explains itself, also where no store is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # (What follows "--" is somebody else's command.)
+        ctx.meta[ASKED_FOR_HELP] = "--help" in args[: (*args, "--").index("--")]
+        return super().parse_args(ctx, args)
+
+
+def named(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """The store's URL, which only whoever asks for help need not name."""
+    if value is None and not ctx.meta[ASKED_FOR_HELP]:
+        raise click.MissingParameter(ctx=ctx, param=param)
+    return value
+
+
+@click.group("flask_clustertoken", cls=Program)
 @click.option(
     "--store",
     metavar="URL",
     envvar="CLUSTERTOKEN_STORE",
     show_envvar=True,
-    required=True,
-    help="The cluster store: directory:///abs/path, zookeeper://h1:2181,h2:2181/root.",
+    callback=named,
+    help="The cluster store, as the nodes have it: directory:///abs/path, zookeeper://h1:2181,"
+    "h2:2181/root, redis://host, postgresql://user@host/database.",
 )
 @click.option("--realm", default="default", show_default=True, help="Who shares a login.")
 @click.option("--deployment", default="default", show_default=True, help="Who shares data.")
@@ -74,7 +95,7 @@ OPTIONS = {
 @click.pass_context
 def program(
     ctx: click.Context,
-    store: str,
+    store: str | None,
     realm: str,
     deployment: str,
     token_store: str,
@@ -97,6 +118,8 @@ def program(
     Example:
       python -m flask_clustertoken --store zookeeper://zk1:2181/app revoke-subject alice --wait
     """
+    if store is None:
+        return  # help was asked for, and the command gives it
     given: dict[str, Any] = {
         PREFIX + "STORE": store,
         PREFIX + "REALM": realm,

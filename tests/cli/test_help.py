@@ -31,6 +31,21 @@ COMMANDS = dict(walk(tokens_group))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
+def test_help_asks_for_no_store(name: str) -> None:
+    """The door without Flask explains each command to whoever has named nothing yet."""
+    said = CliRunner().invoke(program, [*name.split(), "--help"], env={"CLUSTERTOKEN_STORE": ""})
+    assert said.exit_code == 0
+    assert "Usage" in said.stdout
+
+
+def test_only_our_own_help_asks_for_no_store() -> None:
+    """What stands behind ``--`` is another program's."""
+    said = CliRunner().invoke(program, ["once", "a", "1", "--", "ls", "--help"])
+    assert said.exit_code == 2
+    assert "--store" in said.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_teaches(line: Line, name: str) -> None:
     """``--help`` says what the command does and shows an example."""
     said = line(*name.split(), "--help").stdout
