@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask
 
-from . import answers, api, environment, health, pages, sessions, times
+from . import answers, api, environment, health, pages, sessions, site, times
 from .accounts import Account, account_of
 from .node import this_node
 from .tokens import tokens
@@ -34,7 +34,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         tokens.init_app(app)
     answers.init_app(app)
     times.init_app(app)
-    for part in (sessions, pages, api, health):
+    for part in (sessions, pages, site, api, health):
         app.register_blueprint(part.blueprint)
 
     @app.context_processor

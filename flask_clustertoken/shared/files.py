@@ -9,7 +9,7 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
 from ..clock import Clock
@@ -24,6 +24,14 @@ from .values import NAME_LIMIT
 
 #: Told how many bytes have come so far.
 Progress = Callable[[int], object]
+
+
+class Readable(Protocol):
+    """A binary stream, as far as one is needed: an open file, an upload, standard input."""
+
+    def read(self, size: int, /) -> bytes | None:
+        """Up to *size* bytes; none at the end."""
+        ...
 
 
 class SharedFiles:
@@ -65,7 +73,7 @@ class SharedFiles:
     def put(
         self,
         key: str,
-        data: bytes | bytearray | memoryview | BinaryIO,
+        data: bytes | bytearray | memoryview | Readable,
         content_type: str | None = None,
         ttl: float | None = None,
         *,
@@ -161,7 +169,7 @@ def every_file(store: ClusterStore, deployment: str) -> Iterator[tuple[str, File
             )
 
 
-def in_pieces(data: bytes | bytearray | memoryview | BinaryIO) -> Iterator[bytes]:
+def in_pieces(data: bytes | bytearray | memoryview | Readable) -> Iterator[bytes]:
     """*data* in pieces, of which one is held at a time."""
     if isinstance(data, bytes | bytearray | memoryview):
         view = memoryview(data).cast("B")

@@ -344,7 +344,7 @@ def test_an_upload_that_goes_on_is_left_alone(cluster: Cluster) -> None:
             return self._rest.read(size)
 
     files = node.files("a")
-    files.put("k", Slow())  # type: ignore[arg-type]
+    files.put("k", Slow())
     assert files.open("k").read() == content
 
 
@@ -528,7 +528,7 @@ def test_a_file_of_many_pieces_needs_memory_for_few(tmp_path: Path) -> None:
         files.open("warm").read()
         tracemalloc.start()
         try:
-            info = files.put("k", Endless())  # type: ignore[arg-type]
+            info = files.put("k", Endless())
             up = tracemalloc.get_traced_memory()[1]
             tracemalloc.reset_peak()
             whole = sha256()
