@@ -46,7 +46,7 @@ def test_revoked_on_a_random_worker_asked_on_all(
 ) -> None:
     """Round after round, no worker accepts what another one has confirmed as revoked."""
     accepted, count = 0, rounds(60, 10_000)
-    with serve(tmp_path, url, "--workers", "4", REALM=realm) as server:
+    with serve(tmp_path, url, workers=4, REALM=realm) as server:
         cookies = []
         for _ in range(count):
             cookie = server.login()
