@@ -37,7 +37,7 @@ def records(count: int) -> Iterator[tuple[str, Record]]:
     for number in range(count):
         subject = f"user-{number}"
         token = Token(new_id(subject), subject, "login", now, now, now + 7 * DAY, since=1)
-        yield token.record_key, Record(to_record(token), now + 7 * DAY)
+        yield token.record_key, Record(to_record(token, 0.0), now + 7 * DAY)
 
 
 def entries(count: int) -> Iterator[Entry]:
