@@ -18,14 +18,20 @@ WAYS = {
 
 
 def serve(
-    folder: Path, url: str, *options: str, node: str = "one", hooks: bool = True, **settings: object
+    folder: Path,
+    url: str,
+    *options: str,
+    node: str = "one",
+    workers: int = 2,
+    hooks: bool = True,
+    **settings: object,
 ) -> GunicornServer:
     """The example on the store at *url*, as the host *node*."""
     (folder / node).mkdir(exist_ok=True)
     return GunicornServer(
         folder / node,
         *options,
-        workers=2,
+        workers=workers,
         node=node,
         hooks=hooks,
         settings={"STORE": url, "SECRET": SECRET, **settings},
