@@ -410,6 +410,27 @@ def test_whoever_watches_is_called(opened: Open, url: str, how: str) -> None:
         wait_until(called.is_set, 60)
 
 
+def test_whoever_watches_an_old_primary_goes_over_to_the_new_one(opened: Open, url: str) -> None:
+    """As soon as a step has met the new one; the old one may keep the line open for ever."""
+    watching, other = opened(look=0.01), opened()
+    watching.root()
+    called = threading.Event()
+    watching.watch(called.set)
+    wait_until(lambda: _watched(watching), 60)
+    before = _watched(watching)
+    watching._open().met = "another one"
+    wait_until(lambda: _watched(watching) not in (None, before), 60)
+    called.clear()
+    other.append([new("a")])
+    wait_until(called.is_set, 60)
+
+
+def _watched(store: PostgreSQLStore) -> Session | None:
+    """The connection over which a store watches now, once it knows the history."""
+    watch = store._watch
+    return watch._session if watch is not None and watch._history else None
+
+
 def _listens(store: PostgreSQLStore) -> bool:
     """Whether an append notifies by now."""
     realm = store._open()
