@@ -40,7 +40,7 @@ CALLS = {
     "restored": ("--yes",),
 }
 #: Those that are there for what is not there yet.
-OTHERS = {"doctor", "keys stage", "migrate"}
+OTHERS = {"doctor", "keys stage", "migrate", "schema"}
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 
 from click.testing import CliRunner
 
 from flask_clustertoken.cli.program import program
 
-from .parts import Line
+from .parts import Line, MakeLine
 
 NOBODY = "postgresql://shop:never-to-be-shown@127.0.0.1:1/app"
 
@@ -38,3 +39,11 @@ def test_whether_it_is_there_is_asked(line: Line) -> None:
     assert "needs no schema" in line("schema").stdout
     assert line("schema", "--sql").stdout.startswith("-- ")
     assert line.json("schema") == {"needed": False, "there": None, "sql": None}
+
+
+def test_whoever_asks_makes_nothing(make_line: MakeLine) -> None:
+    """Where there is no store yet, there is none afterwards."""
+    line = make_line()
+    for words in (("schema",), ("schema", "--sql"), ("schema", "--json")):
+        line(*words)
+    assert os.listdir(line.app.instance_path) == []

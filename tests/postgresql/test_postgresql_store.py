@@ -230,7 +230,7 @@ def test_a_commit_that_no_standby_confirms_does_not_count(own_server: Server, re
         before.announce("n1", b"")
     own_server.sql(f"ALTER DATABASE {APP} SET synchronous_commit = 'off'")
     own_server.configure(synchronous_standby_names="nobody")
-    with open_store(own_server.url, realm=realm, timeout=2) as store:
+    with open_store(own_server.url, realm=realm, timeout=1) as store:
         for refused in (
             lambda: store.append([new("b")]),
             lambda: store.append([new("a")]),
@@ -330,6 +330,32 @@ def test_connections_are_counted(opened: Open, server: Server, realm: str) -> No
     assert any("up to 3 connections" in one.said for one in store.remarks())
 
 
+def test_who_waits_for_a_lock_leaves_a_way_for_proofs_of_freshness(
+    opened: Open, server: Server, realm: str
+) -> None:
+    """However many wait: a node is not stale because somebody holds the head."""
+    import psycopg
+
+    store = opened(connections=2, timeout=30)
+    store.append([new("first")])
+    store.announce("n1", b"")
+    with psycopg.connect(server.url) as other:
+        other.execute("SELECT FROM clustertoken.head WHERE realm = %s FOR UPDATE", (realm,))
+        threads = [
+            threading.Thread(target=store.append, args=([new(f"e{number}")],))
+            for number in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = %s"
+        wait_until(lambda: server.sql(waiting, APP), 60)
+        assert store.vouch("n1", b"").seq == store.head()
+        assert all(thread.is_alive() for thread in threads)
+    for thread in threads:
+        thread.join(60)
+    assert len(feed(store)) == 4
+
+
 # -- purging ------------------------------------------------------------------------------
 
 
@@ -382,6 +408,27 @@ def test_whoever_watches_is_called(opened: Open, url: str, how: str) -> None:
         called.clear()
         other.append([new(f"e{number}")])
         wait_until(called.is_set, 60)
+
+
+def test_whoever_watches_an_old_primary_goes_over_to_the_new_one(opened: Open, url: str) -> None:
+    """As soon as a step has met the new one; the old one may keep the line open for ever."""
+    watching, other = opened(look=0.01), opened()
+    watching.root()
+    called = threading.Event()
+    watching.watch(called.set)
+    wait_until(lambda: _watched(watching), 60)
+    before = _watched(watching)
+    watching._open().met = "another one"
+    wait_until(lambda: _watched(watching) not in (None, before), 60)
+    called.clear()
+    other.append([new("a")])
+    wait_until(called.is_set, 60)
+
+
+def _watched(store: PostgreSQLStore) -> Session | None:
+    """The connection over which a store watches now, once it knows the history."""
+    watch = store._watch
+    return watch._session if watch is not None and watch._history else None
 
 
 def _listens(store: PostgreSQLStore) -> bool:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from ...errors import StoreUnavailable
 from ..deadline import Deadline
@@ -37,6 +37,9 @@ class Connections:
         self._options = options
         self._hosts = list(place.hosts)
         self._room = threading.BoundedSemaphore(options.connections)
+        #: One is kept for what waits for nobody, as a proof of freshness, however many wait.
+        self._waiting_room = threading.BoundedSemaphore(max(1, options.connections - 1))
+        self._shut = False
         self._idle: deque[Session] = deque()
 
     @property
@@ -44,16 +47,19 @@ class Connections:
         """Whether another server may take the primary's place."""
         return len(self.place.hosts) > 1
 
-    def ask(self, deadline: Deadline, *asked: Ask, again: bool = False) -> list[list[Row]]:
+    def ask(
+        self, deadline: Deadline, *asked: Ask, again: bool = False, waits: bool = False
+    ) -> list[list[Row]]:
         """The rows that each statement answers, all of them one transaction on the primary.
 
         *again*: it does no harm to do it twice, where a connection turns out to be gone.
+        *waits*: it takes its turn in the server, for a lock.
         Raises :class:`NotReplicated` where the server warned: it does so when somebody cancelled
         the wait for a standby, and then answers that all is done.
         """
         while True:
             try:
-                with self.session(deadline) as session:
+                with self.session(deadline, waits=waits) as session:
                     answers = session.ask(deadline, *asked)
                     if session.warned:
                         raise NotReplicated(
@@ -72,21 +78,24 @@ class Connections:
             time.sleep(_PAUSE * (0.5 + random.random()))
 
     @contextmanager
-    def session(self, deadline: Deadline) -> Iterator[Session]:
+    def session(self, deadline: Deadline, *, waits: bool = False) -> Iterator[Session]:
         """A connection for some steps of one thread; given back unless it broke."""
-        if not self._room.acquire(timeout=deadline.left()):
-            raise StoreUnavailable(
-                f"all {self._options.connections} connections to the PostgreSQL server are in use"
-            )
-        try:
+        with ExitStack() as rooms:
+            for room in (self._waiting_room, self._room) if waits else (self._room,):
+                if not room.acquire(timeout=deadline.left()):
+                    raise StoreUnavailable(
+                        f"all {self._options.connections} connections of this process to the "
+                        "PostgreSQL server are in use"
+                    )
+                rooms.callback(room.release)
             session = self._take(deadline)
             try:
                 yield session
             finally:
-                if not session.closed:
+                if self._shut:
+                    session.close()
+                elif not session.closed:
                     self._idle.append(session)
-        finally:
-            self._room.release()
 
     def _take(self, deadline: Deadline) -> Session:
         while True:
@@ -151,6 +160,11 @@ class Connections:
                 self._idle.pop().close()
             except IndexError:
                 return
+
+    def shut(self) -> None:
+        """Close them all; those in use when their step is over."""
+        self._shut = True
+        self.drop()
 
     def abandon(self) -> None:
         """In a fork's child: the sockets are the parent's too, so nothing is said over them."""

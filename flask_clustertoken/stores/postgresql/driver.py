@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ...errors import StoreUnavailable
+from ...errors import MissingDriver, StoreUnavailable
 from ..deadline import Deadline
 from .place import Host, named
 
@@ -67,31 +67,33 @@ class Session:
     """
 
     def __init__(self, host: Host, said: Mapping[str, str], deadline: Deadline) -> None:
-        from psycopg import pq
-
+        try:
+            from psycopg import pq
+        except ImportError as error:  # (psycopg without a libpq)
+            raise MissingDriver("STORE", "psycopg with libpq", "postgresql") from error
         self.host = host
         self.pooled = True
         self._pq = pq
         self._prepared: dict[str, bytes] = {}
         self._warnings: list[str] = []
         self._count = 0
-        trouble = "its name is not known"
+        trouble = _lost(host, "its name is not known")
         for address in _addresses(host):
             try:
                 self._line = self._connected({**said, **address}, deadline)
                 break
-            except LineCut as lost:
-                trouble = str(lost)
+            except LineCut as cut:
+                trouble = cut
                 if deadline.over:
                     raise
         else:
-            raise _lost(host, trouble)
+            raise trouble
         self._line.notice_handler = self._notice
         self._line.nonblocking = 1
         self._line.enter_pipeline_mode()
 
     def _connected(self, said: Mapping[str, str], deadline: Deadline) -> Any:
-        from psycopg import OperationalError
+        from psycopg import Error
         from psycopg.conninfo import make_conninfo
 
         pq = self._pq
@@ -104,8 +106,8 @@ class Session:
                     line.finish()
                     raise _late(self.host)
                 state = line.connect_poll()
-        except OperationalError as error:
-            raise _lost(self.host, "no connection") from error
+        except Error as error:
+            raise _lost(self.host, "libpq makes no connection with these options") from error
         if state != pq.PollingStatus.OK:
             told = line.error_message.decode(errors="replace").strip()
             line.finish()

@@ -18,7 +18,7 @@ DEFAULT_SCHEMA = "clustertoken"
 CONNECTIONS = 4
 
 #: Seconds between two looks at the feed's head.
-LOOK_AT_HEAD = 0.03
+LOOK_AT_HEAD = 0.025
 
 #: Seconds after another server, or another history, took over in which nobody vouches: whoever
 #: knows more than it does publishes that again meanwhile. Longer than a node that is in trouble
@@ -148,7 +148,7 @@ class PostgreSQLOptions:
     ``password``
     ``schema``          what is ours stands in this schema; ``clustertoken``
     ``connections``     connections of one process at most; 4, and one that looks at the head
-    ``look``            seconds between two looks at the feed's head; 0.03
+    ``look``            seconds between two looks at the feed's head; 0.025
     ``listen``          a URL over which to ``LISTEN`` instead of looking: straight to the
                         servers, past any pooler
     ``settle``          seconds after another server took over before a node is fresh; 5

@@ -56,7 +56,7 @@ class PostgreSQLRealm:
         self.tail = Tail()
         self._history = ""
         #: The history that was met last, and whether what was learnt of another one came late.
-        self._met = ""
+        self.met = ""
         self._late = False
         self._mended = ""
         #: The server's feed ended before the highest number that is known here.
@@ -133,7 +133,7 @@ class PostgreSQLRealm:
             return self.connections.ask(deadline, *asked, again=again)
         before: list[Ask] = [_BEGIN, (self.text("prelude"), (patience,))]
         before += [(self.text(name), (self.name, *values)) for name, values in locks]
-        answers = self.connections.ask(deadline, *before, *asked, _COMMIT, again=again)
+        answers = self.connections.ask(deadline, *before, *asked, _COMMIT, again=again, waits=True)
         return answers[len(before) : -1]
 
     def _keep(self, entries: Iterable[Kept], history: str) -> None:
@@ -141,7 +141,7 @@ class PostgreSQLRealm:
         self.tail.add(entries)
         # (In this order, and the other way round where a history is met: either it finds them
         # among what is kept, or it is seen here that it did not.)
-        if self._met != history:
+        if self.met != history:
             self._late = True
             self._history = ""
 
@@ -182,7 +182,7 @@ class PostgreSQLRealm:
                 return ""
             history, epoch = found
             self.tail.of(epoch)
-            late, self._met = self._late, history
+            late, self.met = self._late, history
             if late or lost or self._mended not in ("", history):
                 self._late, self._mended = False, "?"  # (mended by nobody if this fails)
                 self._mend(deadline, history)

@@ -133,7 +133,7 @@ class PostgreSQLStore(ClusterStore):
             watch.stop()
         opened = self._opened.pop(os.getpid(), None)
         if opened is not None:
-            opened.connections.drop()
+            opened.connections.shut()
 
     # records
 

@@ -35,6 +35,8 @@ class HeadWatch:
         self._timeout = timeout
         self._stopped = threading.Event()
         self._session: Session | None = None
+        #: The history that this connection was made in, once it is known.
+        self._history = ""
         self._thread = threading.Thread(target=self._run, name="clustertoken-pg", daemon=True)
 
     def start(self) -> None:
@@ -68,8 +70,15 @@ class HeadWatch:
     def _connect(self) -> None:
         realm = self._realm
         self._session = realm.connections.connect(Deadline(self._timeout), realm.options.listen)
+        self._history = ""
         # (What was appended while nobody watched.)
         self._moved()
+
+    @property
+    def _on(self) -> bool:
+        """Whether to go on over this connection: an old primary may keep it open for ever."""
+        self._history = self._history or self._realm.met
+        return not self._stopped.is_set() and self._history == self._realm.met
 
     def _hang_up(self) -> None:
         session, self._session = self._session, None
@@ -86,7 +95,7 @@ class HeadWatch:
     def _look(self) -> None:
         before = self._head()
         every = self._realm.options.look
-        while not self._stopped.wait(every * (0.75 + random.random() / 2)):
+        while self._on and not self._stopped.wait(every * (0.75 + random.random() / 2)):
             head = self._head()
             if head != before:
                 before = head
@@ -108,7 +117,7 @@ class HeadWatch:
         noted = (realm.text("listened"), (realm.name,))
         session.ask(Deadline(self._timeout), call, noted)
         self._moved()
-        while not self._stopped.is_set():
+        while self._on:
             if session.notified(_SILENCE):
                 self._moved()
             else:
