@@ -13,9 +13,9 @@ from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.settings import Settings
-from flask_clustertoken.stores import open_store
+from flask_clustertoken.stores import open_store, tail
 from flask_clustertoken.stores.base import Add, ClusterStore, Delete, NewEntry
-from flask_clustertoken.stores.redis import scripts, tail
+from flask_clustertoken.stores.redis import scripts
 from flask_clustertoken.stores.redis.codec import Kept
 from flask_clustertoken.stores.redis.driver import Command, Contact, Deadline, Lost
 from flask_clustertoken.stores.redis.realm import RedisRealm
