@@ -87,7 +87,7 @@ def test_a_server_that_is_full_refuses_whole_transactions(own_server: Server) ->
 
 def test_a_server_is_looked_at_again(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """An evicting policy that is set while the app runs stops it from vouching."""
-    monkeypatch.setattr("flask_clustertoken.stores.redis.store._LOOK_EVERY", 0.0)
+    monkeypatch.setattr("flask_clustertoken.stores.on_server.LOOK_EVERY", 0.0)
     with store_of(own_server) as store:
         root = store.root()
         own_server.ask("CONFIG", "SET", "maxmemory", "100mb")

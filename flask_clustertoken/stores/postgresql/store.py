@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any, ClassVar
 
 from ...clock import Clock
-from ...errors import ConfigurationError, Conflict, MissingDriver, StoreError, StoreUnavailable
+from ...errors import ConfigurationError, MissingDriver, StoreUnavailable
 from .. import rules
 from ..base import (
     CALL_TIMEOUT,
-    PAGE,
-    Add,
-    Batch,
-    Change,
-    ClusterStore,
     Entry,
     Held,
     NewEntry,
     Presence,
-    Purged,
-    Put,
     Record,
     Remark,
     Root,
     Vouched,
 )
+from ..on_server import ServerStore
 from . import server
 from .feed import PostgreSQLFeed
 from .loading import load
@@ -41,21 +32,18 @@ from .statements import array
 from .steps import Steps, end
 from .watch import HeadWatch
 
-_log = logging.getLogger(__name__)
-
-#: Seconds between two looks at how the server is set up.
-_LOOK_EVERY = 60.0
-
 _REALM: Lock = ("lock_realm", ())
 
 
-class PostgreSQLStore(ClusterStore):
+class PostgreSQLStore(ServerStore[PostgreSQLRealm, server.ServerSettings]):
     """A realm in a schema of a PostgreSQL database."""
 
     scheme: ClassVar[str] = "postgresql"
     extra: ClassVar[str] = "postgresql"
     look_every: ClassVar[float | None] = 1.0
     files_total: ClassVar[int] = 1024 * 1024 * 1024
+
+    _feed: PostgreSQLFeed
 
     def __init__(
         self,
@@ -66,16 +54,9 @@ class PostgreSQLStore(ClusterStore):
         clock: Clock | None = None,
         timeout: float = CALL_TIMEOUT,
     ) -> None:
-        super().__init__(clock=clock, timeout=timeout)
+        super().__init__(realm=realm, clock=clock, timeout=timeout)
         self.place = place
         self.options = options or PostgreSQLOptions()
-        self.realm = realm
-        self._closed = False
-        self._opened: dict[int, PostgreSQLRealm] = {}
-        self._looked: dict[int, float] = {}
-        self._warned: set[str] = set()
-        self._reservation = ""
-        self._watch: HeadWatch | None = None
         self._steps = Steps(self._open, timeout)
         self._records = PostgreSQLRecords(self._steps, self.clock)
         self._feed = PostgreSQLFeed(self._steps, self.clock)
@@ -103,91 +84,22 @@ class PostgreSQLStore(ClusterStore):
 
     # life
 
-    def _open(self) -> PostgreSQLRealm:
-        if self._closed:
-            raise rules.was_closed()
-        pid = os.getpid()
-        opened = self._opened.get(pid)
-        if opened is None:
-            # No lock: one made before a fork or before monkey-patching could not be trusted.
-            made = PostgreSQLRealm(self.place, self.options, self.realm)
-            opened = self._opened.setdefault(pid, made)
-        return opened
+    def _make(self) -> PostgreSQLRealm:
+        return PostgreSQLRealm(self.place, self.options, self.realm)
 
-    def forget(self) -> None:
-        before, self._opened = self._opened, {}
-        self._looked = {}
-        self._watch = None
-        for opened in before.values():
-            opened.connections.abandon()
+    def _abandon(self, opened: PostgreSQLRealm) -> None:
+        opened.connections.abandon()
+
+    def _shut(self, opened: PostgreSQLRealm) -> None:
+        opened.connections.shut()
+
+    def _watcher(self, opened: PostgreSQLRealm, moved: Callable[[], None]) -> HeadWatch:
+        return HeadWatch(opened, moved, self.timeout)
 
     def another(self) -> PostgreSQLStore:
         return type(self)(
             self.place, self.options, realm=self.realm, clock=self.clock, timeout=self.timeout
         )
-
-    def close(self) -> None:
-        self._closed = True
-        watch, self._watch = self._watch, None
-        if watch is not None:
-            watch.stop()
-        opened = self._opened.pop(os.getpid(), None)
-        if opened is not None:
-            opened.connections.shut()
-
-    # records
-
-    def get_many(self, keys: Sequence[str]) -> Mapping[str, Record]:
-        return self._records.get_many(keys)
-
-    def add(self, key: str, value: bytes, expires_at: float | None) -> bool:
-        try:
-            self.append((), (Add(key, value, expires_at),))
-        except Conflict:
-            return False
-        return True
-
-    def put(self, key: str, value: bytes, expires_at: float | None) -> None:
-        self.append((), (Put(key, value, expires_at),))
-
-    def touch(self, key: str, expires_at: float | None) -> bool:
-        return self._records.touch(key, expires_at)
-
-    def delete(self, key: str) -> bool:
-        return self._records.delete(key)
-
-    def scan(self, prefix: str, after: str = "", limit: int = PAGE) -> list[tuple[str, Record]]:
-        return self._records.scan(prefix, after, limit)
-
-    def purge(self, before: float, limit: int = PAGE) -> Purged:
-        return self._records.purge(before, limit)
-
-    # feed
-
-    def append(
-        self, entries: Sequence[NewEntry], changes: Sequence[Change] = (), *, above: int = 0
-    ) -> list[int]:
-        return self._feed.append(entries, changes, above)
-
-    def read(self, after: int, limit: int = PAGE) -> Batch:
-        return self._feed.read(after, limit)
-
-    def head(self) -> int:
-        return self._feed.head()
-
-    def watch(self, moved: Callable[[], None]) -> None:
-        opened = self._open()
-        before = self._watch
-        self._watch = HeadWatch(opened, moved, self.timeout)
-        self._watch.start()
-        if before is not None:
-            before.stop()
-
-    def ended(self, before: float, after: int = 0, limit: int = PAGE) -> list[Entry]:
-        return self._feed.ended(before, after, limit)
-
-    def trim(self, seqs: Sequence[int]) -> None:
-        self._feed.trim(seqs)
 
     # presence
 
@@ -261,27 +173,10 @@ class PostgreSQLStore(ClusterStore):
 
     # how the server is set up
 
-    def _look(self) -> None:
-        """Now and then: what is amiss with the server is said, once."""
-        pid, now = os.getpid(), time.monotonic()
-        if now - self._looked.get(pid, -_LOOK_EVERY) < _LOOK_EVERY:
-            return
-        opened = self._open()
-        try:
-            found = server.look(opened, self._steps.deadline())
-        except (StoreError, TimeoutError):
-            return  # (what is asked next says so)
-        self._looked[pid] = now
-        self._reservation = server.unbounded(found, opened)
-        for one in server.remarks(found, opened):
-            if one.severity != "ok" and one.said not in self._warned:
-                self._warned.add(one.said)
-                _log.warning("%s. %s", one.said, one.remedy)
+    def _ask(self, opened: PostgreSQLRealm) -> server.ServerSettings:
+        return server.look(opened, self._steps.deadline())
 
-    def reservation(self) -> str:
-        self._look()
-        return self._reservation
-
-    def remarks(self) -> list[Remark]:
-        opened = self._open()
-        return list(server.remarks(server.look(opened, self._steps.deadline()), opened))
+    def _judge(
+        self, facts: server.ServerSettings, opened: PostgreSQLRealm
+    ) -> tuple[str, Iterable[Remark]]:
+        return server.unbounded(facts, opened), server.remarks(facts, opened)
