@@ -100,7 +100,7 @@ STAGES = (
     Stage(
         "postgresql",
         "postgresql and not keycloak",
-        720,
+        900,
         1800,
         {**POSTGRESQL, **NGINX},
         parallel=True,
