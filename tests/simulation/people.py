@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from flask_clustertoken.authority import IssuedToken
 from flask_clustertoken.cluster import Revocation
 from flask_clustertoken.errors import ClusterTokenError
-from flask_clustertoken.tokens import Token
+from flask_clustertoken.revocations import FeedEntry
+from flask_clustertoken.stores.base import NewEntry
+from flask_clustertoken.tokens import Token, digests
 
 from .node import SimulatedNode
 
@@ -107,6 +109,14 @@ class People:
         self.world.ledger.note("unlocked", target=subject, begin=self.world.now)
         with contextlib.suppress(ClusterTokenError):
             node.authority.locking.unlock(subject=subject)
+
+    def arrived(self, entry: NewEntry) -> None:
+        """The store has *entry*. An unlock that comes long after its caller gave up counts then."""
+        feed_entry = FeedEntry.decode(entry.body)
+        if feed_entry.kind == "unlock":
+            for subject in SUBJECTS:
+                if digests("subject:login", [subject])[0] in feed_entry.digests:
+                    self.world.ledger.note("unlocked", target=subject, begin=self.world.now)
 
     def ask(self, node: SimulatedNode) -> None:
         """A request whose body comes slowly makes something on the strength of its token."""

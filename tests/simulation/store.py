@@ -120,6 +120,9 @@ class SimulatedStore(ClusterStore):
             seqs = self._inner.append(entries, changes, above=above)
             # (A number may come again after a restore, if a node's clock had run ahead.)
             self._world.ledger.appended_at |= {seq: self._world.now for seq in seqs if seq > head}
+            for entry, seq in zip(entries, seqs, strict=True):
+                if seq > head:
+                    self._world.people.arrived(entry)
             return seqs
 
         return self._write(work)

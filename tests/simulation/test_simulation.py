@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from flask_clustertoken.errors import StoreUnavailable
 from tests.rounds import rounds
 
 from .world import World, problems
@@ -96,3 +100,32 @@ def test_nothing_is_made_of_a_token_that_is_revoked(
         assert not found, f"python -m tests.simulation {seed} --asks\n" + "\n".join(found[:3])
         made += sum(one["type"] == "issued" and bool(one["asked"]) for one in world.history)
     assert made > len(seeds)
+
+
+def test_an_unlock_that_arrives_late_counts_from_then_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its caller has given up, somebody locks, and then the store gets it: no fault of ours."""
+    monkeypatch.setattr(World, "locks", True)
+    world = World(0)
+    world.calm = True
+    node, world.network.busy = world.nodes[0], 0.0
+    world.people.ready(node)
+    late: list[Callable[[], object]] = []
+    append = node.authority.store.append
+
+    def lose_the_answer(*given: Any, **more: Any) -> list[int]:
+        late.append(lambda: append(*given, **more))
+        raise StoreUnavailable("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node.authority.store, "append", lose_the_answer)
+        world.people.unlock(node, "alice")
+    world.network.pass_time(1.0)
+    world.people.lock(node, "alice")
+    world.network.pass_time(5.0)
+    late[0]()
+    world.network.pass_time(0.1)
+    node.step()
+    for _ in range(20):
+        world.people.issue(node)
+    assert {"alice"} <= {one["subject"] for one in world.history if one["type"] == "issued"}
+    assert not problems(world)
