@@ -71,8 +71,6 @@ class HeadWatch:
         realm = self._realm
         self._session = realm.connections.connect(Deadline(self._timeout), realm.options.listen)
         self._history = ""
-        # (What was appended while nobody watched.)
-        self._moved()
 
     @property
     def _on(self) -> bool:
@@ -94,6 +92,9 @@ class HeadWatch:
 
     def _look(self) -> None:
         before = self._head()
+        # (What was appended while nobody watched. Said behind the look: what comes from here on
+        # is seen to move.)
+        self._moved()
         every = self._realm.options.look
         while self._on and not self._stopped.wait(every * (0.75 + random.random() / 2)):
             head = self._head()
