@@ -44,7 +44,7 @@ class Visit:
         self.arrives_at("/page/plain")
 
     def arrives_at(self, path: str) -> None:
-        wait_until(lambda: self.browser.url == self.home + path, 10)
+        wait_until(lambda: self.browser.url == self.home + path)
 
     def sees(self, text: str, css: str = "body") -> None:
         def is_there() -> bool:
@@ -53,7 +53,7 @@ class Visit:
             except Trouble:
                 return False  # the page went away while it was read
 
-        wait_until(is_there, 10)
+        wait_until(is_there)
 
     def cut_off(self) -> None:
         """From here on the node cannot know who is logged in."""

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
@@ -42,6 +43,14 @@ def find_browser() -> tuple[str, str] | None:
 
 class Trouble(AssertionError):
     """The browser could not do it."""
+
+
+class Gone(Trouble):
+    """The page with that element went away meanwhile."""
+
+
+#: What WebDriver calls that.
+GONE = {"stale element reference", "no such element"}
 
 
 class Browser:
@@ -98,7 +107,8 @@ class Browser:
         finally:
             connection.close()
         if isinstance(value, dict) and "error" in value:
-            raise Trouble(f"{value['error']}: {value['message'].splitlines()[0]}")
+            kind = Gone if value["error"] in GONE else Trouble
+            raise kind(f"{value['error']}: {value['message'].splitlines()[0]}")
         return value
 
     def open(self, url: str) -> None:
@@ -116,19 +126,29 @@ class Browser:
     def count(self, css: str) -> int:
         return len(self._find(css))
 
-    def _one(self, css: str) -> str:
-        wait_until(lambda: self._find(css), 10)
-        return f"{self._session}/element/{self._find(css)[0]}"
+    def _at(self, css: str, method: str, what: str, body: dict[str, Any] | None = None) -> Any:
+        """Do something to the first such element; on a page that comes anew meanwhile, there."""
+        answers: list[Any] = []
+
+        def done() -> bool:
+            for found in self._find(css)[:1]:
+                with suppress(Gone):
+                    path = f"{self._session}/element/{found}/{what}"
+                    answers.append(self._call(method, path, body))
+            return bool(answers)
+
+        wait_until(done)
+        return answers[0]
 
     def text(self, css: str = "body") -> str:
-        found: str = self._call("GET", f"{self._one(css)}/text")
+        found: str = self._at(css, "GET", "text")
         return found
 
     def type(self, css: str, text: str) -> None:
-        self._call("POST", f"{self._one(css)}/value", {"text": text})
+        self._at(css, "POST", "value", {"text": text})
 
     def click(self, css: str) -> None:
-        self._call("POST", f"{self._one(css)}/click")
+        self._at(css, "POST", "click")
 
     def resize(self, width: int, height: int) -> None:
         self._call("POST", f"{self._session}/window/rect", {"width": width, "height": height})

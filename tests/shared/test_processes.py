@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -16,80 +15,33 @@ import pytest
 
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import SKEW, ManualClock
-from flask_clustertoken.settings import Settings
 from flask_clustertoken.shared import sweep_files
 from flask_clustertoken.shared.upload import GRACE, UPLOAD_LIFE
 from tests.rounds import rounds
+from tests.shared.live import Place, SharedDataContract, line, looking, settings, worker
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.processes
 
-WORKER = Path(__file__).with_name("worker.py")
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(f"directory://{tmp_path}/shared")
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"directory://{tmp_path}/shared"
+def node(place: Place) -> Iterator[TokenAuthority]:
+    with looking(place) as node:
+        yield node
 
 
-@pytest.fixture
-def node(url: str) -> Iterator[TokenAuthority]:
-    """A look at the store from this process; it is there when a worker begins."""
-    made = TokenAuthority(Settings(store=url, secret=("k" * 40,)), active=False)
-    made.store.root()
-    yield made
-    made.close()
-
-
-@contextlib.contextmanager
-def worker(url: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """A process; killed at the end if it is still there."""
-    command = [sys.executable, str(WORKER), url, *map(str, arguments)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def test_updates_of_many_processes_lose_nothing(url: str, node: TokenAuthority) -> None:
-    """8 processes add to one list: every number of each is there once, in its order."""
-    many, count = rounds(4, 8), rounds(25, 500)
-    with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(worker(url, "update", name, count)) for name in range(many)]
-        assert [line(one) for one in workers] == ["done"] * many
-    found = node.shared("lists").get("all")
-    assert len(found) == many * count
-    for name in range(many):
-        assert [number for who, number in found if who == name] == list(range(count))
-
-
-def test_a_slot_runs_once_whoever_is_killed(url: str, node: TokenAuthority, tmp_path: Path) -> None:
-    """Each of many slots ran once or, where its process was killed, not at all."""
-    many, slots, killed = rounds(6, 50), rounds(60, 200), rounds(2, 10)
-    log = tmp_path / "ran"
-    with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(worker(url, "once", log, slots)) for _ in range(many)]
-        for one in workers:
-            assert line(one) == "ready"
-        for one in workers[:killed]:
-            one.send_signal(signal.SIGKILL)
-        assert [line(one) for one in workers[killed:]] == ["done"] * (many - killed)
-    ran = Counter(log.read_text().split())
-    assert set(ran.values()) == {1}
-    assert slots - killed <= len(ran) <= slots
+class TestSharedDataOnOneHost(SharedDataContract):
+    """Over a directory."""
 
 
 @pytest.mark.parametrize("how", ["frozen", "killed"])
 def test_the_next_holder_has_it_when_the_last_one_has_lost_it(
-    url: str, node: TokenAuthority, how: str
+    place: Place, node: TokenAuthority, how: str
 ) -> None:
     """A holder that was frozen says that it is lost as it wakes, whoever has it by then; one that
     was killed holds up the others no longer than its lease and the clocks' difference."""
@@ -101,14 +53,14 @@ def test_the_next_holder_has_it_when_the_last_one_has_lost_it(
         process.stdin.flush()
         return line(process)
 
-    with worker(url, "hold", seconds) as first:
+    with worker(place, "hold", seconds) as first:
         fence = int(line(first).removeprefix("fence "))
         os.kill(first.pid, signal.SIGSTOP if how == "frozen" else signal.SIGKILL)
         assert not node.shared("tasks").lease("lease", seconds).take()
         began = node.clock.monotonic()
         wait_until(lambda: node.clock.monotonic() > began + seconds)
         later = TokenAuthority(
-            Settings(store=url, secret=("k" * 40,)),
+            settings(place),
             active=False,
             clock=ManualClock(node.clock.time() + SKEW + seconds),
         )
@@ -124,7 +76,7 @@ def test_the_next_holder_has_it_when_the_last_one_has_lost_it(
 
 
 def test_three_schedulers_run_each_slot_once(
-    url: str, node: TokenAuthority, tmp_path: Path
+    place: Place, node: TokenAuthority, tmp_path: Path
 ) -> None:
     """APScheduler on three servers, of which some are killed and started again."""
     log, wanted = tmp_path / "ran", rounds(3, 60)
@@ -133,9 +85,9 @@ def test_three_schedulers_run_each_slot_once(
         return [one.split()[0] for one in log.read_text().splitlines()] if log.exists() else []
 
     with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(worker(url, "schedule", log)) for _ in range(2)]
+        workers = [stack.enter_context(worker(place, "schedule", log)) for _ in range(2)]
         for number in range(2):
-            with worker(url, "schedule", log) as doomed:
+            with worker(place, "schedule", log) as doomed:
                 for one in (*workers, doomed) if number == 0 else (doomed,):
                     assert line(one) == "ready"
                 before = len(ran())
@@ -145,16 +97,16 @@ def test_three_schedulers_run_each_slot_once(
     assert set(slots.values()) == {1}
 
 
-def test_files_are_whole_whoever_is_killed(url: str, node: TokenAuthority) -> None:
+def test_files_are_whole_whoever_is_killed(place: Place, node: TokenAuthority) -> None:
     """Some store, some are killed while they do, some read and delete: every read is one whole
     version, and what was left over is swept, to the byte."""
     kills, reads = rounds(2, 100), rounds(10, 400)
     with contextlib.ExitStack() as stack:
-        steady = stack.enter_context(worker(url, "store", 0))
+        steady = stack.enter_context(worker(place, "store", 0))
         assert line(steady) == "stored"
-        readers = [stack.enter_context(worker(url, "read", seed, reads)) for seed in range(2)]
+        readers = [stack.enter_context(worker(place, "read", seed, reads)) for seed in range(2)]
         for number in range(kills):
-            with worker(url, "store", number + 1) as doomed:
+            with worker(place, "store", number + 1) as doomed:
                 assert line(doomed) == "stored"
         stack.enter_context(_drained(steady))
         assert [line(one) for one in readers] == [f"read {reads}"] * 2

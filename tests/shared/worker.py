@@ -1,6 +1,6 @@
 """A process that does one thing with shared data, and says what came of it.
 
-``worker.py URL WHAT …``: each line that it prints is a fact that is true when it is printed.
+``worker.py URL REALM WHAT …``: each line that it prints is a fact that is true when it is printed.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def read(node: TokenAuthority, seed: str, count: str) -> None:
 
 
 def main() -> None:
-    url, what, *arguments = sys.argv[1:]
-    settings = Settings(store=url, secret=("k" * 40,), files_total=16 * 1024**3)
+    url, realm, what, *arguments = sys.argv[1:]
+    settings = Settings(store=url, realm=realm, secret=("k" * 40,), files_total=16 * 1024**3)
     node = TokenAuthority(settings, active=False)
     calls: dict[str, Callable[..., None]] = {
         one.__name__: one for one in (update, once, hold, schedule, store, read)
