@@ -17,3 +17,5 @@ def place(ensemble: Ensemble, zk_root: str) -> Place:
 
 class TestSharedDataOverZooKeeper(SharedDataContract):
     """With three servers."""
+
+    pieces_held = 5

@@ -333,20 +333,22 @@ class Line:
         return answers
 
     def _answer(self, result: Any) -> Any:
-        try:
-            return result.get(block=False)
-        except Exception as error:
-            name = type(error).__name__
-            if name in _REFUSALS:
-                return _REFUSALS[name]
-            if name in _LOST:
-                self._fails()
-                raise LineLost("the connection to ZooKeeper broke during a call") from error
-            if name in ("NoAuthError", "AuthFailedError", "InvalidACLError"):
-                raise StoreUnavailable(
-                    "ZooKeeper refused: these credentials may not do that there"
-                ) from error
-            raise StoreUnavailable(f"ZooKeeper could not do it: {name}") from error
+        # Looked at, not raised: the error would hold this frame, which holds the result, which
+        # holds the error; and what the caller was just writing with them, until a collection.
+        error = result.exception
+        if error is None:
+            return result.value
+        name = type(error).__name__
+        if name in _REFUSALS:
+            return _REFUSALS[name]
+        if name in _LOST:
+            self._fails()
+            raise LineLost("the connection to ZooKeeper broke during a call") from error
+        if name in ("NoAuthError", "AuthFailedError", "InvalidACLError"):
+            raise StoreUnavailable(
+                "ZooKeeper refused: these credentials may not do that there"
+            ) from error
+        raise StoreUnavailable(f"ZooKeeper could not do it: {name}") from error
 
     def post(self, request: Request) -> None:
         """Send without waiting and without learning what came of it, if there is a line."""
