@@ -65,7 +65,7 @@ def _end_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
 
 
 #: Starts soon and takes little memory.
-SMALL = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+SMALL = ("-Xmx640m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 class Server:
