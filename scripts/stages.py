@@ -9,6 +9,7 @@ import argparse
 import glob
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,12 @@ REPORTS = ROOT / ".cache" / "tests"
 GRACE = 30
 
 NO_TESTS = 5  # pytest's exit status where nothing was selected
+
+#: Tests that failed and are run once more by themselves, at most; and the seconds they have.
+AGAIN, AGAIN_LIMIT = 4, 400
+
+#: What a failure says that counts at once: a promise was seen broken, and once is enough.
+BROKEN = re.compile(r"violation|tests\.simulation|accepted", re.IGNORECASE)
 
 #: Debian keeps servers where an ordinary user's PATH does not look.
 PATH = ":".join(
@@ -122,6 +129,8 @@ class Result:
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+    #: Tests that failed among the others and passed by themselves.
+    again: list[str] = field(default_factory=list)
     #: What its long tests counted.
     told: list[tuple[str, str]] = field(default_factory=list)
 
@@ -201,9 +210,45 @@ def run(stage: Stage, soak: bool, more: Sequence[str]) -> Result:
         result.outcome = f"failed (pytest's exit status is {status})"
     if report.exists():
         count(report, result)
+        if status == 1 and not soak and stage.name != "quick":
+            run_again(stage, report, result, more)
     if not result.good:
         result.failed = max(result.failed, 1)
     return result
+
+
+def run_again(stage: Stage, report: Path, result: Result, more: Sequence[str]) -> None:
+    """Run the few tests that failed once more, by themselves, as CPython's own runner does.
+
+    Real servers and processes share a machine here, and one that stalls for seconds says nothing
+    of the code. Said is which these were. Where a promise was seen broken nothing is run again.
+    """
+    failed = failures(report)
+    if not failed or len(failed) > AGAIN or any(BROKEN.search(text) for text in failed.values()):
+        return
+    print(f"\n=== {stage.name}: once more, by themselves: {', '.join(failed)}", flush=True)
+    command = pytest_command(stage, *more, *failed)
+    if run_pytest(command, AGAIN_LIMIT, soak=False) == 0:
+        result.again = list(failed)
+        result.outcome = f"passed ({len(failed)} at the second try)"
+        result.passed += result.failed
+        result.failed = 0
+
+
+def failures(report: Path) -> dict[str, str]:
+    """The tests of *report* that failed, as pytest names them, and what was said of each."""
+    found: dict[str, str] = {}
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
+        parts = [part for part in case if part.tag in ("failure", "error")]
+        texts = [part.get("message", "") for part in parts]
+        # (Not the test's source, which stands there too.)
+        texts += re.findall(r"^E .*", "\n".join("".join(one.itertext()) for one in parts), re.M)
+        if parts:
+            file, name = case.get("file", ""), case.get("name", "")
+            module = file.removesuffix(".py").replace("/", ".")
+            inner = case.get("classname", "").removeprefix(module).strip(".")
+            found["::".join(filter(None, [file, *inner.split("."), name]))] = "\n".join(texts)
+    return found
 
 
 def used_by_children() -> float:
@@ -236,6 +281,9 @@ def conclude(results: Sequence[Result]) -> int:
         numbers = f"{result.passed} passed, {result.failed} failed, {result.skipped} skipped"
         spent = f"{result.seconds:5.0f} s, processors busy {result.busy:4.0%}"
         print(f"{result.stage:<10} {result.outcome:<34} {spent}   {numbers}")
+    for result in results:
+        for name in result.again:
+            print(f"failed among the others, passed by itself: {name}")
     print()
     print(
         f"{sum(result.passed for result in results)} passed, "
