@@ -38,6 +38,10 @@ AGAIN, AGAIN_LIMIT = 4, 400
 #: What a failure says that counts at once: a promise was seen broken, and once is enough.
 BROKEN = re.compile(r"violation|tests\.simulation|accepted", re.IGNORECASE)
 
+#: What a failure says that may be the machine's: something was not there in time. (Anything else,
+#: as an answer that was wrong, counts at once.)
+LATE = re.compile(r"not (come true|answer|done) within|[Tt]imed out|TimeoutExpired|TimeoutError")
+
 #: Debian keeps servers where an ordinary user's PATH does not look.
 PATH = ":".join(
     [
@@ -221,10 +225,11 @@ def run_again(stage: Stage, report: Path, result: Result, more: Sequence[str]) -
     """Run the few tests that failed once more, by themselves, as CPython's own runner does.
 
     Real servers and processes share a machine here, and one that stalls for seconds says nothing
-    of the code. Said is which these were. Where a promise was seen broken nothing is run again.
+    of the code. Said is which these were. Only what was late is run again: an answer that was
+    wrong, or a promise that was seen broken, counts at once.
     """
     failed = failures(report)
-    if not failed or len(failed) > AGAIN or any(BROKEN.search(text) for text in failed.values()):
+    if not failed or len(failed) > AGAIN or not all(map(only_late, failed.values())):
         return
     print(f"\n=== {stage.name}: once more, by themselves: {', '.join(failed)}", flush=True)
     command = pytest_command(stage, *more, *failed)
@@ -233,6 +238,11 @@ def run_again(stage: Stage, report: Path, result: Result, more: Sequence[str]) -
         result.outcome = f"passed ({len(failed)} at the second try)"
         result.passed += result.failed
         result.failed = 0
+
+
+def only_late(text: str) -> bool:
+    """Whether a failure says that something was late, and nothing worse."""
+    return bool(LATE.search(text)) and not BROKEN.search(text)
 
 
 def failures(report: Path) -> dict[str, str]:

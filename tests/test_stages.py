@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 import stages
 
 SLOW = "E       AssertionError: it did not come true within 30 s"
+WRONG = "E       assert (200, None) == (401, 'revoked')"
 BROKEN = "E       AssertionError: 3 violations"
 
 
@@ -64,7 +65,7 @@ def test_a_test_that_fails_again_has_failed(
     assert not result.again
 
 
-@pytest.mark.parametrize("said", [[BROKEN], [SLOW, BROKEN], [SLOW] * 5, []])
+@pytest.mark.parametrize("said", [[BROKEN], [SLOW, BROKEN], [WRONG], [SLOW] * 5, []])
 def test_nothing_is_run_again_where_it_would_hide_something(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: list[str]
 ) -> None:
