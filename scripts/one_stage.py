@@ -69,6 +69,12 @@ class Stage:
     #: Why it has the machine for itself, once all others are done; else nothing.
     alone: str = ""
 
+    @property
+    def chosen(self) -> list[str]:
+        """The marks of which each of its tests carries one; none where it is for all others."""
+        first, _, _ = self.marks.partition("not ")
+        return re.findall(r"\b(?!and\b|or\b)\w+", first)
+
     def missing(self) -> list[str]:
         """The packages to install: those of which no program is there."""
         return [
@@ -122,11 +128,13 @@ class Way:
     #: Set when everything is to end.
     over: threading.Event = field(default_factory=threading.Event)
 
-    @property
-    def environment(self) -> dict[str, str]:
+    def environment(self, stage: Stage | None = None) -> dict[str, str]:
         env = {**os.environ, "PATH": PATH, "CLUSTERTOKEN_TEST_SERVERS": "required"}
         if self.soak:
             env["CLUSTERTOKEN_TEST_FULL"] = "1"
+        if stage is not None:
+            # It need not import what holds none of its tests.
+            env["CLUSTERTOKEN_TEST_MARKS"] = " ".join(stage.chosen)
         return env
 
     def limit(self, stage: Stage) -> int:
@@ -166,14 +174,16 @@ def pytest_command(stage: Stage, *more: str) -> list[str]:
 class Command:
     """A command in a process group of its own, so that whatever it left behind ends with it."""
 
-    def __init__(self, command: Sequence[str], way: Way, output: IO[bytes] | None) -> None:
+    def __init__(
+        self, command: Sequence[str], way: Way, output: IO[bytes] | None, stage: Stage | None
+    ) -> None:
         self._over = way.over
         self._usage = 0.0
         self._status: int | None = None
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=way.environment,
+            env=way.environment(stage),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=None if output is None else subprocess.STDOUT,
@@ -220,16 +230,20 @@ class Command:
 
 
 def run_command(
-    command: Sequence[str], limit: float, way: Way, output: IO[bytes] | None = None
+    command: Sequence[str],
+    limit: float,
+    way: Way,
+    output: IO[bytes] | None = None,
+    stage: Stage | None = None,
 ) -> Ended:
-    return Command(command, way, output).run(limit)
+    return Command(command, way, output, stage).run(limit)
 
 
 def is_empty(stage: Stage, way: Way) -> bool:
     """Whether nothing carries the marks. Asked before packages are installed: they are big."""
     command = pytest_command(stage, "--collect-only", "-qq", *way.more)
     with open(os.devnull, "wb") as nowhere:
-        return run_command(command, 300, way, nowhere).status == NO_TESTS
+        return run_command(command, 300, way, nowhere, stage).status == NO_TESTS
 
 
 def run(stage: Stage, way: Way) -> Result:
@@ -260,7 +274,7 @@ def _run(stage: Stage, way: Way, output: IO[bytes] | None) -> Result:
     report.unlink(missing_ok=True)
     started = time.monotonic()
     ended = run_command(
-        pytest_command(stage, f"--junitxml={report}", *way.more), limit, way, output
+        pytest_command(stage, f"--junitxml={report}", *way.more), limit, way, output, stage
     )
     result.seconds = time.monotonic() - started
     result.used = ended.used
@@ -301,7 +315,7 @@ def run_again(stage: Stage, result: Result, way: Way) -> None:
     """
     print(f"\n=== {stage.name}: once more, by themselves: {', '.join(result.late)}", flush=True)
     command = pytest_command(stage, *way.more, *result.late)
-    if run_command(command, AGAIN_LIMIT, way).status == 0:
+    if run_command(command, AGAIN_LIMIT, way, None, stage).status == 0:
         result.again = list(result.late)
         result.outcome = f"passed ({len(result.late)} at the second try)"
         result.passed += result.failed

@@ -58,6 +58,58 @@ def test_every_mark_is_in_a_stage() -> None:
         assert f'    "{mark}: ' in text
 
 
+def test_a_stage_looks_into_the_files_that_name_its_marks() -> None:
+    """The quick one, which is for what carries none, looks into all of them."""
+    chosen = {one.name: one.chosen for one in stages.STAGES}
+
+    assert chosen["quick"] == []
+    assert chosen["processes"] == ["processes", "gunicorn"]
+    assert chosen["cluster"] == ["zookeeper"]
+    assert chosen["quiet"] == ["quiet"]
+    assert {name for names in chosen.values() for name in names} == set(MARKS)
+
+
+A_TEST = """
+import pytest
+{}
+@pytest.mark.redis
+def test_it():
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "asked", "seen"),
+    [
+        ("", "redis", "1 test collected"),
+        ("", "keycloak", "no tests collected"),
+        ("", "", "1 test collected"),
+        (
+            "pytest.mark.redis = getattr(pytest.mark, 'key' + 'cloak')",
+            "",
+            "write pytest.mark.keycloak in test_it.py",
+        ),
+    ],
+)
+def test_a_test_is_not_lost_by_what_a_file_does_not_name(
+    tmp_path: Path, text: str, asked: str, seen: str
+) -> None:
+    """Where it carries a mark that its file does not name, the run says so before it begins."""
+    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    (tmp_path / "test_it.py").write_text(A_TEST.format(text))
+    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml")]
+    done = subprocess.run(
+        [*command, "--collect-only", "-q", f"--rootdir={tmp_path}", str(tmp_path)],
+        env={**os.environ, "CLUSTERTOKEN_TEST_MARKS": asked},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert seen in done.stdout + done.stderr
+
+
 # -- what runs beside what
 
 
@@ -361,7 +413,7 @@ def pytest_says(reports: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
         asked: list[Sequence[str]] = []
         left = iter(statuses)
 
-        def run(command: Sequence[str], limit: float, way: Way, output: object = None) -> Ended:
+        def run(command: Sequence[str], *_: object) -> Ended:
             asked.append(command)
             if len(asked) == 1:
                 report(reports, *said)
