@@ -24,7 +24,6 @@ from flask_clustertoken.errors import ClusterTokenError, NodesTooOld
 from flask_clustertoken.settings import PREFIX, Settings
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.tokens import Token
-
 from tests.rounds import FULL
 
 from .mutations import MUTATIONS
