@@ -47,6 +47,7 @@ class Recorder:
         self._series = series
         self._realm = authority.settings.realm
         self._taken: dict[Tally, int] = {}
+        self._begun = False
         authentication = authority.authentication
         self._tallies = {
             (kind, result): tally
@@ -76,6 +77,10 @@ class Recorder:
 
     def _take_over(self) -> None:
         realm, series = self._realm, self._series
+        if not self._begun:
+            # (What has not happened yet is told as none: no query has a gap for it.)
+            self._begun = True
+            series.begin(realm)
         for (kind, result), tally in self._tallies.items():
             total = tally.total
             more, self._taken[tally] = total - self._taken[tally], total

@@ -45,6 +45,15 @@ COUNTERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "swept": ("What house-keeping took out of the store, by what it was", ("what",)),
 }
 
+#: What is told as nought before it happens: those of which all labels are known.
+FROM_THE_START: list[tuple[str, tuple[str, ...]]] = [
+    ("renewals", ()),
+    *(("tokens_issued", (kind,)) for kind in ("login", "api")),
+    *(("freshness_changes", (state,)) for state in ("fresh", "stale")),
+    *(("revocations", (kind,)) for kind in ("ids", "labels", "subject", "realm")),
+    *(("refusals", (reason,)) for reason in ("invalid", "expired", "revoked", "stale")),
+]
+
 #: What a worker notes of itself: times are by the monotonic clock, which a host's processes share.
 NOTED = ("confirmed_at", "lease_end", "view_entries")
 
@@ -78,6 +87,11 @@ class Series:
             registry=registry,
             buckets=LAG_BUCKETS,
         )
+
+    def begin(self, realm: str) -> None:
+        """What *realm* will count is there from now on, at nought."""
+        for name, labels in FROM_THE_START:
+            self.count(name, realm, *labels, more=0)
 
     def count(self, name: str, *labels: str, more: float = 1) -> None:
         """Count *more* of *name*; *labels* begin with the realm."""
