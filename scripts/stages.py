@@ -55,6 +55,7 @@ PATH = ":".join(
 JAVA = {("java",): "default-jre-headless", ("mvn",): "maven"}
 NGINX = {("nginx",): "nginx"}
 REDIS = {("redis-server",): "redis-server", ("redis-sentinel",): "redis-sentinel"}
+PROMETHEUS = {("prometheus",): "prometheus", ("promtool",): "prometheus"}
 POSTGRESQL = {("initdb",): "postgresql", ("pgbouncer",): "pgbouncer"}
 BROWSER = {
     ("chromium", "chromium-browser"): "chromium",
@@ -107,7 +108,7 @@ STAGES = (
         parallel=True,
     ),
     Stage("browser", "browser and not (zookeeper or keycloak)", 420, 600, {**BROWSER, **NPM}),
-    Stage("redis", "redis and not keycloak", 900, 1800, {**REDIS, **NGINX}),
+    Stage("redis", "redis and not keycloak", 900, 1800, {**REDIS, **NGINX, **PROMETHEUS}),
     Stage(
         "postgresql",
         "postgresql and not keycloak",
