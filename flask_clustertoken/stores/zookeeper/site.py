@@ -159,10 +159,13 @@ class Site:
             raise gone(self.scratch)
         return first[1:] + self.line.ask_many(deadline, requests[WINDOW - 1 :])
 
-    def commit(self, deadline: CallDeadline, ops: Sequence[Op]) -> None:
-        """Carry out *ops* in one step; :class:`Raced` where what they rest on has changed."""
+    def commit(self, deadline: CallDeadline, ops: Sequence[Op], *behind: Request) -> list[Any]:
+        """Carry out *ops* in one step; :class:`Raced` where what they rest on has changed.
+
+        What came of each, and the answers to what is asked *behind*, along with it.
+        """
         try:
-            self.line.multi(deadline, ops)
+            return self.line.multi(deadline, ops, *behind)
         except Rejected as error:
             op = error.op
             if error.why is Refused.ABSENT and op.path in (self.root, self.head):
