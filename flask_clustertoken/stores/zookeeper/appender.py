@@ -79,6 +79,8 @@ class Appender:
                 beaten = not blind
                 feed.unsure()
                 raise
+            except Raced as error:
+                raise self._records.refused(asked, error) from error
             feed.appended(head, ops, came_of)
             if blind:
                 self._crowded = bool(came_of[-1])
@@ -150,6 +152,8 @@ class Appender:
             except Beaten:
                 feed.unsure()
                 raise
+            except Raced as error:
+                raise records.refused(asked, error) from error
             except LineLost as error:
                 if not tells:
                     # Nothing here tells whether it was carried out, so it is not tried again.

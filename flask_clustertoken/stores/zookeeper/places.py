@@ -41,8 +41,8 @@ class Wanted:
 class Places:
     """What this process knows to be there above the records of one realm.
 
-    (What is deleted again is made anew when a transaction fails for it. What others have made
-    since it was listed, a transaction fails for as well; then it is listed again.)
+    (What is deleted again is made anew when a transaction fails for it. So is learnt what others
+    have made since it was listed.)
     """
 
     def __init__(self, site: Site) -> None:
@@ -80,6 +80,17 @@ class Places:
             else:
                 self._there.update(f"{area}/{name}" for name in names)
         return missing + [shard for shard in wanted.shards if shard not in self._there]
+
+    def found(self, wanted: Wanted, path: str) -> bool:
+        """Whether *path* is a shard that was taken for missing: then it is known to be there.
+
+        Others make some, so they are listed again when another one is not known.
+        """
+        if path not in wanted.shards:
+            return False
+        self._there.add(path)
+        self._listed.discard(path.rpartition("/")[0])
+        return True
 
     def settled(self, wanted: Wanted) -> None:
         """What is *wanted* is there from now on: a transaction was carried out."""

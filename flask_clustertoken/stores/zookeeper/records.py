@@ -15,7 +15,7 @@ from ..base import Add, Delete, Purged, Put, Record, Require, Unchanged
 from .codec import escape, key_names, names_key, pack_record, unpack_record
 from .connection import CallDeadline, Op, Refused, Request
 from .places import Places, Wanted
-from .site import Data, Raced, Site, children, create, delete, get, write
+from .site import Beaten, Data, Raced, Site, children, create, delete, get, write
 
 #: A change of a record, or a condition on one.
 RecordChange = Add | Put | Delete | Require | Unchanged
@@ -226,6 +226,10 @@ class Records:
         for key, change in last.items():
             ops += self._ops(key, change, found[key], key in conditional, maker)
         return ops
+
+    def refused(self, asked: Questions, error: Raced) -> Raced:
+        """What *error*, by which a transaction failed, comes to."""
+        return Beaten(str(error)) if self._places.found(asked.places, error.path) else error
 
     def settled(self, asked: Questions) -> None:
         """What was *asked* for was carried out: areas and shards are there from now on."""
