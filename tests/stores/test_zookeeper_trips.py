@@ -144,8 +144,12 @@ def test_a_record_that_is_gone_is_not_taken_for_deleted_here(realm: Realm) -> No
         assert not FeedEntry.decode(entry.body).recorded
         # So is one whose end has come while its znode is still there.
         late = node.issue_login("alice", since=node.begin()).token
-        realm.clock.advance(400 * 86_400)
+        record = node.store.get(late.record_key)
+        assert record is not None
+        assert record.expires_at is not None
+        realm.clock.advance(record.expires_at - realm.clock.time())
         node.follower().step()
+        assert [one for one in realm.tree.znodes if one.endswith(late.record_key.split("/")[2])]
         node.end(late)
         entry = node.store.read(entry.seq).entries[-1]
         assert not FeedEntry.decode(entry.body).recorded
@@ -183,7 +187,7 @@ def test_whatever_comes_between_two_requests_of_a_log_out(realm: Realm, others: 
             issued = node.issue_login("alice", since=node.begin())
             assert third.authenticate(issued.text)
             line.count = 0
-            came: list[object] = []
+            came: list[object] = []  # whether its record was there still, when others came
 
             def between(
                 line: TreeLine = line,
@@ -193,8 +197,8 @@ def test_whatever_comes_between_two_requests_of_a_log_out(realm: Realm, others: 
                 token: Token = issued.token,
             ) -> None:
                 if line.count == moment and not came:
-                    came.append(None)
-                    came.append(others(realm, other, token))
+                    came.append(other.store.get(token.record_key) is not None)
+                    others(realm, other, token)
 
             line.between = between
             try:
@@ -206,7 +210,8 @@ def test_whatever_comes_between_two_requests_of_a_log_out(realm: Realm, others: 
             ids = chain(third)
             assert len(ids) == len(set(ids))
             if others is _sealed and came:
-                assert ended is (node.store.get(issued.token.record_key) is None)
+                assert ended is not came[0]
+                assert (node.store.get(issued.token.record_key) is None) is ended
             else:
                 assert ended
                 third.follower().step()
@@ -216,6 +221,44 @@ def test_whatever_comes_between_two_requests_of_a_log_out(realm: Realm, others: 
             if not came:
                 break
     assert moment >= 2
+
+
+def test_whatever_comes_between_two_requests_of_what_is_made_on_a_tokens_strength(
+    realm: Realm,
+) -> None:
+    """It is made before a revocation of that token was acknowledged, or not at all."""
+    refused = 0
+    for moment in count(1):
+        realm.tree.__init__(time=realm.clock.time)  # type: ignore[misc]
+        with realm.nodes(2) as ((node, line), (other, _)):
+            login = node.issue_login("alice", since=node.begin()).token
+            node.issue_api_token("alice", "first", on=login)
+            other.follower()
+            line.count = 0
+            made: list[int] = []  # how many there were when the revocation came
+
+            def between(
+                line: TreeLine = line,
+                moment: int = moment,
+                made: list[int] = made,
+                other: TokenAuthority = other,
+            ) -> None:
+                if line.count == moment and not made:
+                    made.append(len(other.store.scan("token/")))
+                    other.revoke_subject("alice")
+
+            line.between = between
+            try:
+                node.issue_api_token("alice", "second", on=login)
+            except RevokedMeanwhile:
+                refused += 1
+                assert made == [2]
+            else:
+                assert made in ([3], [])
+            line.between = None
+            if not made:
+                break
+    assert refused >= 1
 
 
 def test_the_shards_are_listed_once_and_what_others_made_since_is_found(realm: Realm) -> None:
