@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,6 +16,11 @@ from hypothesis import HealthCheck, settings
 # No test asserts speed: a machine that does other things as well makes every example slow.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+# Before anything imports prometheus_client, which decides at its import where it counts: apps of
+# many tests are in one process. (Servers of tests are not told of it.)
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts = tempfile.mkdtemp(prefix="counts-")
+atexit.register(shutil.rmtree, counts, ignore_errors=True)
 
 #: Marks that a stage chooses, set by ``scripts/run-tests``: so a stage of a few files does not
 #: import the three hundred others.

@@ -39,13 +39,13 @@ def now() -> float:
 
 
 class SkewedClock(SystemClock):
-    """A machine whose wall clock differs."""
+    """A machine whose wall clock differs, and may be set."""
 
     def __init__(self, skew: float) -> None:
-        self._skew = skew
+        self.skew = skew
 
     def time(self) -> float:  # type: ignore[override]
-        return time.time() + self._skew
+        return time.time() + self.skew
 
 
 class Watch:
@@ -109,7 +109,7 @@ class Worker:
         self._history = history
         self._lock = threading.Lock()
         self._said: set[tuple[str, str]] = set()
-        clock = SkewedClock(arguments.skew)
+        self.clock = clock = SkewedClock(arguments.skew)
         self.settings = Settings.from_mapping(
             {
                 PREFIX + "STORE": arguments.store,
@@ -249,6 +249,11 @@ class Worker:
         # None between two sessions: an error to whoever asks, who asks again.
         session_id, password = opened.line._zk.client_id
         return {"id": session_id, "password": password.hex()}
+
+    def jump(self, seconds: float) -> dict[str, Any]:
+        """Somebody sets this machine's clock: from now on it is so much ahead, or behind."""
+        self.clock.skew = seconds
+        return {}
 
     def flush(self) -> dict[str, Any]:
         self.watch.flush()
