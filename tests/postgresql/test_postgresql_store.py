@@ -233,8 +233,8 @@ def test_a_lock_of_somebody_else_is_trouble_in_time_and_leaves_nobody_waiting(
     """Neither here nor in the server, whose connections would all be used up by the next hour."""
     import psycopg
 
-    store = opened(timeout=1)
-    store.append([new("first")])
+    patient, store = opened(), opened(timeout=1)
+    patient.append([new("first")])
     with psycopg.connect(server.url) as other:
         other.execute("SELECT FROM clustertoken.head WHERE realm = %s FOR UPDATE", (realm,))
         for _ in range(2):
@@ -244,9 +244,9 @@ def test_a_lock_of_somebody_else_is_trouble_in_time_and_leaves_nobody_waiting(
             assert time.monotonic() - began < 5
         waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = %s"
         wait_until(lambda: not server.sql(waiting, APP), 60)
-        assert store.head() > 0
-    assert store.append([new("second")])
-    assert [one.id for one in feed(store)] == ["first", "second"]
+        assert patient.head() > 0
+    assert patient.append([new("second")])
+    assert [one.id for one in feed(patient)] == ["first", "second"]
 
 
 def test_transactions_over_the_same_records_do_not_wait_for_each_other_for_ever(
