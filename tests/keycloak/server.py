@@ -27,7 +27,8 @@ REALM_FILE = Path(__file__).with_name("realm.json")
 
 _ARTIFACT = f"org.keycloak:keycloak-quarkus-dist:{VERSION}:zip"
 _OPTIONS = ("--db=dev-mem", "--http-host=127.0.0.1", "--log-level=warn,io.quarkus:info")
-_READY = 300.0
+#: Seconds that it has to be ready: it is made of fifteen thousand classes.
+_READY = 600.0
 
 
 def _zip() -> Path:

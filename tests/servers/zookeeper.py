@@ -267,7 +267,7 @@ class Ensemble(Running):
     def url(self, root: str) -> str:
         return f"zookeeper://{self.addresses}{root}"
 
-    def start(self, deadline: float = 60.0) -> None:
+    def start(self, deadline: float = 180.0) -> None:
         """Start what does not run, and wait until all serve."""
         for server in self.servers:
             server.start()
