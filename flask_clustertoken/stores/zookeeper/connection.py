@@ -22,6 +22,7 @@ from typing import Any
 from ...backoff import Backoff
 from ...errors import ClusterTokenError, StoreUnavailable, ValueTooLarge
 from .address import EnsembleAddress, ZooKeeperOptions
+from .codec import Packed
 from .handler import make_handler
 
 _log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class Op:
 
     what: str
     path: str
-    data: bytes = b""
+    data: bytes | Packed = b""
     version: int = -1
 
 
@@ -360,14 +361,18 @@ class Line:
 def _transaction(zk: Any, ops: Sequence[Op]) -> Any:
     transaction = zk.transaction()
     for op in ops:
+        later = isinstance(op.data, Packed)
+        data = b"" if later else op.data
         if op.what == "create":
-            transaction.create(op.path, op.data)
+            transaction.create(op.path, data)
         elif op.what == "set":
-            transaction.set_data(op.path, op.data, op.version)
+            transaction.set_data(op.path, data, op.version)
         elif op.what == "delete":
             transaction.delete(op.path, op.version)
         else:
             transaction.check(op.path, op.version)
+        if later:
+            transaction.operations[-1] = transaction.operations[-1]._replace(data=op.data)
     return transaction.commit_async()
 
 
