@@ -99,7 +99,7 @@ FOREIGN: dict[str, tuple[str, bool]] = {
     "redis": ("stores.redis.driver", True),
     "psycopg": ("stores.postgresql.driver", True),
     "authlib": ("keycloak.*", True),
-    "joserfc": ("keycloak.*", True),
+    "joserfc": ("keycloak.* gateway.*", True),
     "urllib3": ("keycloak.*", True),
     "cryptography": ("keycloak.*", True),
     "requests": ("keycloak.*", True),
