@@ -14,14 +14,13 @@ from ..settings import PREFIX as SETTINGS
 from ..settings import Settings, from_environment, variables
 from ..stores import home_of
 from . import metadata, original
-from .answers import Answer, problem
-from .callers import Callers
+from .callers import ApiCallers
 from .forward import ForwardAuth
 from .global_revocation import GlobalRevocation
 from .introspection import Introspection
-from .keyset import KeySource
 from .options import PREFIX, GatewayOptions
 from .peers import Peers
+from .replies import Reply, problem
 from .revocation import RevocationEndpoint
 from .signed import SignedCallers
 from .subjects import SubjectOf, named, opaque_only
@@ -37,7 +36,7 @@ NOT_OURS = ("TEST_", "GATEWAY_")
 GLOBAL = "/global-token-revocation"
 
 _READ, _ASKED = ("GET", "HEAD"), ("POST",)
-_Endpoint = Callable[[dict[str, Any]], Answer]
+_Endpoint = Callable[[dict[str, Any]], Reply]
 
 
 class Gateway:
@@ -56,13 +55,14 @@ class Gateway:
     ) -> None:
         options = options or GatewayOptions()
         self.authority = authority
-        peers, callers = Peers(options.trusted), Callers(authority)
+        peers, callers = Peers(options.trusted), ApiCallers(authority)
         if subject_of is None:
             subject_of = named(options.subjects) if options.subjects else opaque_only
         signed = None
         if options.issuer:
-            keys = KeySource(options.jwks, authority.clock)
-            signed = SignedCallers(options.issuer, options.url + GLOBAL, keys, authority.clock)
+            signed = SignedCallers(
+                options.issuer, options.url + GLOBAL, options.jwks, authority.clock
+            )
         self._forward = ForwardAuth(authority, options, peers)
         self._endpoints: dict[str, tuple[tuple[str, ...], _Endpoint]] = {
             "/introspect": (_ASKED, Introspection(authority, options, callers)),
@@ -80,7 +80,7 @@ class Gateway:
         sent = self._answer(path, environ).send(start_response)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else sent
 
-    def _answer(self, path: str, environ: WSGIEnvironment) -> Answer:
+    def _answer(self, path: str, environ: WSGIEnvironment) -> Reply:
         methods, endpoint = self._endpoints.get(path, ((), _alive))
         if not methods:
             return problem(404, "not_found", "There is nothing here.")
@@ -94,7 +94,7 @@ class Gateway:
             logger.exception("%s could not be answered", path)
             return problem(500, "server_error", "Something went wrong; the log says what.")
 
-    def _ready(self, environ: WSGIEnvironment) -> Answer:
+    def _ready(self, environ: WSGIEnvironment) -> Reply:
         """Whether this worker can vouch for tokens: where not, send requests elsewhere."""
         readiness = self.authority.readiness()
         staleness = readiness.staleness
@@ -103,12 +103,12 @@ class Gateway:
             "staleness_seconds": None if staleness is None else round(staleness, 3),
             "applied": readiness.applied,
         }
-        return Answer(200 if readiness.fresh else 503, said)
+        return Reply(200 if readiness.fresh else 503, said)
 
 
-def _alive(environ: WSGIEnvironment) -> Answer:
+def _alive(environ: WSGIEnvironment) -> Reply:
     """The process runs. Says nothing of the store, or a fault there would restart everything."""
-    return Answer(200, {"ok": True})
+    return Reply(200, {"ok": True})
 
 
 def create_app(

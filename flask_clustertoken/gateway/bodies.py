@@ -6,7 +6,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qsl
 
-from .answers import Answer, problem
+from .replies import Reply, problem
 
 #: Bytes of a body beyond which nothing is read.
 BODY_LIMIT = 64 * 1024
@@ -16,12 +16,12 @@ _NO_FORM = problem(
 )
 
 
-def form_of(environ: dict[str, Any]) -> dict[str, str] | Answer:
+def form_of(environ: dict[str, Any]) -> dict[str, str] | Reply:
     """The form that was sent, each name once."""
     if _kind(environ) != "application/x-www-form-urlencoded":
         return _NO_FORM
     body = _read(environ)
-    if isinstance(body, Answer):
+    if isinstance(body, Reply):
         return body
     try:
         pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, max_num_fields=32)
@@ -31,13 +31,13 @@ def form_of(environ: dict[str, Any]) -> dict[str, str] | Answer:
     return dict(pairs) if len(dict(pairs)) == len(pairs) else _NO_FORM
 
 
-def json_of(environ: dict[str, Any]) -> dict[str, Any] | Answer:
+def json_of(environ: dict[str, Any]) -> dict[str, Any] | Reply:
     """The JSON object that was sent."""
     wrong = problem(400, "invalid_request", "Send application/json with an object in it.")
     if _kind(environ) != "application/json":
         return wrong
     body = _read(environ)
-    if isinstance(body, Answer):
+    if isinstance(body, Reply):
         return body
     try:
         found = json.loads(body)
@@ -51,7 +51,7 @@ def _kind(environ: dict[str, Any]) -> str:
     return said.partition(";")[0].strip().lower()
 
 
-def _read(environ: dict[str, Any]) -> bytes | Answer:
+def _read(environ: dict[str, Any]) -> bytes | Reply:
     too_large = problem(413, "invalid_request", f"At most {BODY_LIMIT} bytes are read.")
     said = environ.get("CONTENT_LENGTH") or ""
     if not said and environ.get("wsgi.input_terminated"):

@@ -9,19 +9,19 @@ from urllib.parse import unquote
 
 from ..authority import TokenAuthority
 from ..tokens import Refusal, Token
-from .answers import Answer, challenge, problem, unavailable
+from .replies import Reply, challenge, problem, unavailable
 
 #: How a caller may prove who it is, in the words of RFC 8414.
 METHODS = ["Bearer", "client_secret_basic"]
 
 
-class Callers:
+class ApiCallers:
     """Judges whoever calls, before anything that it says is looked at."""
 
     def __init__(self, authority: TokenAuthority) -> None:
         self._authority = authority
 
-    def judge(self, environ: dict[str, Any], scope: str) -> Token | Answer:
+    def judge(self, environ: dict[str, Any], scope: str) -> Token | Reply:
         """The caller's token, which has *scope*, or the answer that it gets instead."""
         text = credential(environ)
         if text is None:

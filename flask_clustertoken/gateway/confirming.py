@@ -7,13 +7,13 @@ from collections.abc import Callable
 from math import ceil
 
 from ..cluster import Revocation
-from ..errors import ClusterTokenError
-from .answers import RETRY_AFTER, Answer, problem, unavailable
+from ..errors import NodesTooOld, StoreError
+from .replies import RETRY_AFTER, Reply, problem, unavailable
 
 logger = logging.getLogger("flask_clustertoken.gateway")
 
 
-def confirmed(end: Callable[[], Revocation], timeout: float, done: Answer) -> Answer:
+def confirmed(end: Callable[[], Revocation], timeout: float, done: Reply) -> Reply:
     """Call *end*, wait until its revocation is in force everywhere, and answer *done*.
 
     A 503 where the store is in trouble (whether it was done is unknown then), and where it is
@@ -21,7 +21,7 @@ def confirmed(end: Callable[[], Revocation], timeout: float, done: Answer) -> An
     """
     try:
         state = end().confirm(timeout)
-    except ClusterTokenError as error:
+    except (StoreError, NodesTooOld) as error:
         logger.warning("answered 503, the store could not do it: %s", error)
         return unavailable("The store could not do it, or did not say that it did. Ask again.")
     if state.in_force and not state.reservation:

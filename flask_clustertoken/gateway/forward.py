@@ -11,12 +11,12 @@ from urllib.parse import quote, urlsplit
 from ..authority import TokenAuthority
 from ..tokens import Refusal, Token
 from ..wsgi import CROSS_ORIGIN, ENVIRON_KEY, ClusterTokenMiddleware, RequestToken, whence
-from .answers import RETRY_AFTER, Answer, Headers, challenge
 from .identity import NOBODY, Identities, TooLong
 from .options import GatewayOptions
 from .original import is_beneath, origin_of, page_of, put_original
 from .peers import Peers
 from .policy import ANY, Policy, WrongPolicy, read_policy
+from .replies import RETRY_AFTER, Headers, Reply, challenge
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -75,7 +75,7 @@ class ForwardAuth:
             refused = self._refusal(environ, found, policy)
         return refused.send(start_response, NOBODY)
 
-    def _refusal(self, environ: WSGIEnvironment, found: Refusal, policy: Policy) -> Answer:
+    def _refusal(self, environ: WSGIEnvironment, found: Refusal, policy: Policy) -> Reply:
         if found is CROSS_ORIGIN:
             said = "The request was sent by a page of another origin. "
             if not environ[_TOLD]:
@@ -90,7 +90,7 @@ class ForwardAuth:
         way = self._way_to_login(environ, policy)
         if way is not None:
             # (303: a form's POST becomes a GET of the login page.)
-            return Answer(302 if environ["REQUEST_METHOD"] == "GET" else 303, None, (way,))
+            return Reply(302 if environ["REQUEST_METHOD"] == "GET" else 303, None, (way,))
         words = {} if found.reason == "missing" else {"error": "invalid_token"}
         answer = _refused(401, "unauthorized", "You need to be logged in.", challenge(**words))
         answer.body["reason"] = found.reason
@@ -123,7 +123,7 @@ class ForwardAuth:
         return there == here or there in self._trusted_origins
 
 
-def _not_enough(token: Token, policy: Policy) -> Answer | None:
+def _not_enough(token: Token, policy: Policy) -> Reply | None:
     if token.kind not in policy.kinds:
         return _refused(
             403,
@@ -141,9 +141,9 @@ def _not_enough(token: Token, policy: Policy) -> Answer | None:
     return None
 
 
-def _refused(status: int, error: str, message: str, *headers: tuple[str, str]) -> Answer:
+def _refused(status: int, error: str, message: str, *headers: tuple[str, str]) -> Reply:
     """As the Flask extension words it."""
-    return Answer(status, {"error": error, "message": message}, headers)
+    return Reply(status, {"error": error, "message": message}, headers)
 
 
 def _shows_pages(environ: dict[str, Any]) -> bool:

@@ -9,32 +9,29 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
 from ..authority import TokenAuthority
 from ..cluster import Revocation
 from ..errors import Conflict
-from ..stores.base import Add, Change
+from ..oidc import NotGenuine, Once, ProviderUnavailable
+from ..stores.base import Change
 from ..tokens import TokenKind
-from .answers import Answer, challenge, problem, unavailable
 from .bodies import json_of
-from .callers import Callers, credential
+from .callers import ApiCallers, credential
 from .confirming import confirmed
 from .options import GatewayOptions
+from .replies import Reply, challenge, problem, unavailable
 from .revocation import SCOPE
-from .signed import Assertion, KeysUnavailable, NotGenuine, SignedCallers
+from .signed import Assertion, SignedCallers
 from .subjects import SubjectOf, WrongSubject, checked, subjects_of
 
 logger = logging.getLogger("flask_clustertoken.gateway")
 
-_DONE = Answer(204)
+_DONE = Reply(204)
 _BOTH: tuple[TokenKind, ...] = ("login", "api")
-
-
-class UsedTwice(Exception):
-    """The id of a JWT came with another request."""
 
 
 class GlobalRevocation:
@@ -44,7 +41,7 @@ class GlobalRevocation:
         self,
         authority: TokenAuthority,
         options: GatewayOptions,
-        callers: Callers,
+        callers: ApiCallers,
         mapping: SubjectOf,
         signed: SignedCallers | None,
     ) -> None:
@@ -54,12 +51,12 @@ class GlobalRevocation:
         self._mapping = mapping
         self._signed = signed
 
-    def __call__(self, environ: dict[str, Any]) -> Answer:
+    def __call__(self, environ: dict[str, Any]) -> Reply:
         assertion = self._caller(environ)
-        if isinstance(assertion, Answer):
+        if isinstance(assertion, Reply):
             return assertion
         body = json_of(environ)
-        if isinstance(body, Answer):
+        if isinstance(body, Reply):
             return body
         try:
             sub_id = checked(body.get("sub_id"))
@@ -74,27 +71,27 @@ class GlobalRevocation:
             return problem(500, "server_error", "Whom sub_id means could not be found out.")
         if not subjects:
             return problem(404, "not_found", "Nobody is known by this sub_id.")
-        once = None if assertion is None else _Once(assertion, sub_id)
+        once = None if assertion is None else _once(assertion, sub_id)
         try:
             return confirmed(lambda: self._end(subjects, once), self._timeout, _DONE)
-        except UsedTwice:
-            return _not_genuine("the id of this JWT came with another request (jti)")
+        except NotGenuine as error:
+            return _not_genuine(str(error))
 
-    def _caller(self, environ: dict[str, Any]) -> Assertion | Answer | None:
+    def _caller(self, environ: dict[str, Any]) -> Assertion | Reply | None:
         """What a signed JWT proved, ``None`` for a good API token, or why it is neither."""
         text = credential(environ)
         if self._signed is None or text is None or self._authority.wire.looks_like_api(text):
             judged = self._callers.judge(environ, SCOPE)
-            return judged if isinstance(judged, Answer) else None
+            return judged if isinstance(judged, Reply) else None
         try:
             return self._signed.verify(text)
         except NotGenuine as error:
             return _not_genuine(str(error))
-        except KeysUnavailable as error:
+        except ProviderUnavailable as error:
             logger.warning("answered 503, the issuer's keys are not at hand: %s", error)
             return unavailable("The keys of the issuer cannot be read at the moment.")
 
-    def _end(self, subjects: Sequence[str], once: _Once | None) -> Revocation:
+    def _end(self, subjects: Sequence[str], once: Once | None) -> Revocation:
         """The last of the revocations: whoever has applied it has applied those before."""
         for number, subject in enumerate(subjects):
             # With the last: a step that failed before it is tried again in full.
@@ -108,29 +105,20 @@ class GlobalRevocation:
             except Conflict:
                 # Sent again, since no answer had come: what was done then is confirmed now.
                 assert once is not None
-                known = self._authority.store.get(once.record.key)
-                if known is None or known.value != once.record.value:
-                    raise UsedTwice from None
+                once.check_replay(self._authority.store)
                 revocation = self._authority.revoke_subject(subject, _BOTH, entry_id=entry_id)
         return revocation
 
 
-class _Once:
-    """What records that a JWT was obeyed, in the very step of its revocation."""
-
-    def __init__(self, assertion: Assertion, sub_id: dict[str, str]) -> None:
-        name = sha256(json.dumps([assertion.issuer, assertion.id]).encode()).hexdigest()
-        said = json.dumps([name, sorted(sub_id.items())])
-        self._digest = sha256(said.encode()).hexdigest()
-        key = f"gateway/jti/{name[:40]}"
-        self.record = Add(key, self._digest.encode(), assertion.ends_at)
-
-    def entry_id(self, part: int) -> str:
-        """By what was asked: appending it again appends nothing."""
-        return f"gtr-{self._digest[:40]}-{part}"
+def _once(assertion: Assertion, sub_id: Mapping[str, str]) -> Once:
+    """What records that a JWT was obeyed, for the person that came with it: the body is not signed,
+    so that whoever has seen a JWT could end others with it."""
+    name = sha256(json.dumps([assertion.issuer, assertion.id]).encode()).hexdigest()
+    said = json.dumps([assertion.text, sorted(sub_id.items())])
+    return Once(f"gateway/jti/{name[:40]}", said, assertion.ends_at, source="gtr")
 
 
-def _not_genuine(why: str) -> Answer:
+def _not_genuine(why: str) -> Reply:
     logger.warning("a signed JWT was refused: %s", why)
     return problem(
         401, "invalid_client", f"The JWT is not good: {why}.", challenge(error="invalid_token")

@@ -7,34 +7,34 @@ from typing import Any
 
 from ..authority import TokenAuthority
 from ..tokens import Refusal, Token, TokenKind
-from .answers import Answer, problem, unavailable
 from .bodies import form_of
-from .callers import Callers
+from .callers import ApiCallers
 from .options import GatewayOptions
+from .replies import Reply, problem, unavailable
 
 #: The scope that a caller needs.
 SCOPE = "introspect"
 
 #: Of what is refused nothing more is said, whatever the reason: RFC 7662, 2.2.
-_INACTIVE = Answer(200, {"active": False})
+_INACTIVE = Reply(200, {"active": False})
 
 
 class Introspection:
     """Says what a text is good for, and for how long that may be believed."""
 
     def __init__(
-        self, authority: TokenAuthority, options: GatewayOptions, callers: Callers
+        self, authority: TokenAuthority, options: GatewayOptions, callers: ApiCallers
     ) -> None:
         self._authority = authority
         self._longest = options.max_age
         self._callers = callers
 
-    def __call__(self, environ: dict[str, Any]) -> Answer:
+    def __call__(self, environ: dict[str, Any]) -> Reply:
         caller = self._callers.judge(environ, SCOPE)
-        if isinstance(caller, Answer):
+        if isinstance(caller, Reply):
             return caller
         form = form_of(environ)
-        if isinstance(form, Answer):
+        if isinstance(form, Reply):
             return form
         text = form.get("token", "")
         if not text:
@@ -52,7 +52,7 @@ class Introspection:
         follower = self._authority.following
         return float("-inf") if follower is None else follower.lease_end
 
-    def _active(self, token: Token, lease_end: float) -> Answer:
+    def _active(self, token: Token, lease_end: float) -> Reply:
         clock = self._authority.clock
         left = lease_end - clock.monotonic()
         if token.expires_at is not None:
@@ -62,7 +62,7 @@ class Introspection:
         # (Whole seconds, and downwards: the way to the caller takes a moment, too.)
         seconds = floor(left) if left >= 1 else 0
         kept = f"private, max-age={seconds}" if seconds else "no-store"
-        return Answer(200, _said_of(token), (("Cache-Control", kept),))
+        return Reply(200, _said_of(token), (("Cache-Control", kept),))
 
 
 def kind_of(authority: TokenAuthority, text: str) -> TokenKind:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .answers import Answer
 from .callers import METHODS
 from .options import GatewayOptions
 from .original import origin_of
 from .peers import Peers
-from .signed import ALGORITHMS, TYPES
+from .replies import Reply
+from .signed import TYPE
 
 PATH = "/.well-known/oauth-authorization-server"
 
@@ -22,7 +22,7 @@ class Metadata:
         self._signed = bool(options.issuer)
         self._peers = peers
 
-    def __call__(self, environ: dict[str, Any]) -> Answer:
+    def __call__(self, environ: dict[str, Any]) -> Reply:
         base = self._url or origin_of(environ, self._peers.trusts(environ))
         said: dict[str, Any] = {
             "issuer": base,
@@ -37,10 +37,7 @@ class Metadata:
             "global_token_revocation_endpoint": f"{base}/global-token-revocation",
             "global_token_revocation_endpoint_auth_methods_supported": [
                 *METHODS,
-                *([TYPES[0]] if self._signed else []),
+                *([TYPE] if self._signed else []),
             ],
         }
-        if self._signed:
-            name = "global_token_revocation_endpoint_auth_signing_alg_values_supported"
-            said[name] = ALGORITHMS
-        return Answer(200, said)
+        return Reply(200, said)

@@ -44,7 +44,7 @@ class GatewayOptions:
     max_age: int | None = None
     #: Seconds until an answer says that a revocation is not in force everywhere yet.
     confirm_timeout: float = CONFIRM_TIMEOUT
-    #: What finds the app's subject for a subject identifier (RFC 9493): ``package.module:function``.
+    #: What finds the app's subject for a subject identifier (RFC 9493), as ``module:function``.
     subjects: str = ""
     #: The issuer whose signed JWTs may end logins at ``/global-token-revocation``.
     issuer: str = ""

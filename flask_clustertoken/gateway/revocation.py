@@ -6,35 +6,35 @@ from typing import Any
 
 from ..authority import TokenAuthority
 from ..tokens import Token
-from .answers import Answer, problem, unavailable
 from .bodies import form_of
-from .callers import Callers
+from .callers import ApiCallers
 from .confirming import confirmed
 from .introspection import kind_of
 from .options import GatewayOptions
+from .replies import Reply, problem, unavailable
 
 #: The scope that a caller needs.
 SCOPE = "revoke"
 
-_DONE = Answer(200)
+_DONE = Reply(200)
 
 
 class RevocationEndpoint:
     """Ends the token whose text is sent; 200 once no node accepts it any more."""
 
     def __init__(
-        self, authority: TokenAuthority, options: GatewayOptions, callers: Callers
+        self, authority: TokenAuthority, options: GatewayOptions, callers: ApiCallers
     ) -> None:
         self._authority = authority
         self._timeout = options.confirm_timeout
         self._callers = callers
 
-    def __call__(self, environ: dict[str, Any]) -> Answer:
+    def __call__(self, environ: dict[str, Any]) -> Reply:
         caller = self._callers.judge(environ, SCOPE)
-        if isinstance(caller, Answer):
+        if isinstance(caller, Reply):
             return caller
         form = form_of(environ)
-        if isinstance(form, Answer):
+        if isinstance(form, Reply):
             return form
         text = form.get("token", "")
         if not text:

@@ -1,131 +1,148 @@
-"""Signed: callers that prove who they are by a signed JWT, as Okta's Universal Logout does.
-
-joserfc does the cryptography. Only asymmetric algorithms are accepted: by ``HS256`` anybody could
-sign who knows the public key, by ``none`` anybody.
-"""
+"""Signed: callers that prove who they are by a signed JWT, as Okta's Universal Logout does."""
 
 from __future__ import annotations
 
+import json
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from .. import forks
 from ..clock import Clock
-from ..errors import MissingDriver
-from .keyset import KeySource, KeysUnavailable
+from ..errors import ConfigurationError, MissingDriver
+from ..oidc import (
+    LEEWAY,
+    LONGEST_VALIDITY,
+    NotGenuine,
+    Peer,
+    SigningKeys,
+    audience_in,
+    equip,
+    number_in,
+    text_in,
+)
 from .options import PREFIX
-
-ALGORITHMS = [
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
-    "Ed25519",
-]  # fmt: skip
 
 #: What the header may say of the type. Okta says the first; the draft names none. Whatever else
 #: the issuer signs (an ID token, a logout token, a security event) says something else, or is not
 #: for this audience.
-TYPES = ("global-token-revocation+jwt", "jwt", None)
+TYPE = "global-token-revocation+jwt"
+TYPES = (TYPE, "jwt", None)
 
-#: Characters of a JWT beyond which nothing is decoded.
-TEXT_LIMIT = 16 * 1024
-
-#: Seconds by which the issuer's clock may differ from ours.
-LEEWAY = 30
-
-#: Seconds that a JWT may say it is good for: so long its id is remembered.
-LONGEST = 3600
-
-
-class NotGenuine(Exception):
-    """The JWT proves nothing. The text says why, for the log."""
+#: Seconds for which the issuer's keys are believed: whoever withdraws one waits no longer.
+KEYS_LIFETIME = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """What a JWT proved: *id* is its ``jti``; *ends_at* is in seconds since 1970."""
+    """What a JWT proved: *id* is its ``jti``, *text* all of it; it ends at *ends_at* (since 1970)."""
 
     issuer: str
     id: str
+    text: str
     ends_at: float
 
 
 class SignedCallers:
-    """Verifies the JWTs of one issuer, meant for *audience*."""
+    """Verifies the JWTs of *issuer* that are meant for *audience*, by the keys at *where*.
 
-    def __init__(self, issuer: str, audience: str, keys: KeySource, clock: Clock) -> None:
+    Raises :class:`~flask_clustertoken.errors.ConfigurationError` where that is no place for keys.
+    """
+
+    def __init__(self, issuer: str, audience: str, where: str, clock: Clock) -> None:
         self._issuer = issuer
         self._audience = audience
-        self._keys = keys
         self._clock = clock
-        check_driver()
+        self.peer = Peer(issuer)
+        keys = KeyPlace(where, self.peer)
+        self._keys = SigningKeys(self.peer, keys.read, clock=clock, lifetime=KEYS_LIFETIME)
+        _all.add(self)
+
+    def forget(self) -> None:
+        """In a fork's child: the parent's locks are not ours."""
+        self._keys.forget_locks()
 
     def verify(self, text: str) -> Assertion:
-        """Raises :class:`NotGenuine`, or :class:`.KeysUnavailable` where no key can be had."""
-        header, claims = self._decode(text)
+        """Raises :class:`~flask_clustertoken.oidc.NotGenuine`, or
+        :class:`~flask_clustertoken.oidc.ProviderUnavailable` where no key can be had."""
+        header, claims = self._keys.verify(text, urgent=True)
         said = header.get("typ")
         if (said.lower() if isinstance(said, str) else said) not in TYPES:
             raise NotGenuine("it is a JWT for something else (typ)")
         if "crit" in header:
             raise NotGenuine("it demands what is not known (crit)")
-        return self._judged(claims)
-
-    def _decode(self, text: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        from joserfc import jws, jwt
-        from joserfc.errors import JoseError
-
-        if len(text) > TEXT_LIMIT or not text.isascii() or text.count(".") != 2:
-            raise NotGenuine("not the form of a JWT")
-        try:
-            header = jws.extract_compact(text.encode()).headers()
-            key_id = header.get("kid")
-            if header.get("alg") not in ALGORITHMS or not isinstance(key_id, str):
-                raise NotGenuine("its header names no key, or no algorithm that is accepted")
-            found = jwt.decode(text, self._keys.key(key_id), algorithms=ALGORITHMS)
-        except (JoseError, ValueError, TypeError) as error:
-            raise NotGenuine(f"the signature does not hold ({type(error).__name__})") from None
-        return header, found.claims
-
-    def _judged(self, claims: Mapping[str, Any]) -> Assertion:
-        now = self._clock.time()
-        audience = claims.get("aud")
-        meant = [audience] if isinstance(audience, str) else audience
         if claims.get("iss") != self._issuer:
             raise NotGenuine("another issuer (iss)")
-        if not isinstance(meant, list) or self._audience not in meant:
+        if self._audience not in audience_in(claims):
             raise NotGenuine(f"it is not meant for {self._audience} (aud)")
-        ends_at = _time(claims, "exp")
+        return Assertion(self._issuer, text_in(claims, "jti"), text, self._end(claims))
+
+    def _end(self, claims: Mapping[str, Any]) -> float:
+        now = self._clock.time()
+        ends_at = number_in(claims, "exp")
         if ends_at <= now - LEEWAY:
             raise NotGenuine("it is over (exp)")
-        if ends_at > now + LONGEST + LEEWAY:
-            raise NotGenuine(f"it is good for more than {LONGEST} s (exp)")
+        if ends_at > now + LONGEST_VALIDITY + LEEWAY:
+            raise NotGenuine(f"it is good for more than {LONGEST_VALIDITY} s (exp)")
         for name in ("nbf", "iat"):
-            if name in claims and _time(claims, name) > now + LEEWAY:
+            if name in claims and number_in(claims, name) > now + LEEWAY:
                 raise NotGenuine(f"it is not good yet ({name})")
-        jti = claims.get("jti")
-        if not isinstance(jti, str) or not 1 <= len(jti) <= 1024:
-            raise NotGenuine("it has no id (jti)")
-        return Assertion(self._issuer, jti, ends_at + 2 * LEEWAY)
+        return ends_at
 
 
-def _time(claims: Mapping[str, Any], name: str) -> float:
-    found = claims.get(name)
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        raise NotGenuine(f"{name} is missing or no number")
-    try:
-        number = float(found)
-    except OverflowError:
-        number = float("inf")
-    if not isfinite(number):
-        raise NotGenuine(f"{name} is no time")
-    return number
+@dataclass(frozen=True)
+class KeyPlace:
+    """Where a JWK set is: a file, or a URL of https. The rest is how the URL is asked (seconds)."""
+
+    where: str
+    peer: Peer
+    connect_timeout: float = 2.0
+    read_timeout: float = 3.0
+    connection_pool_size: int = 1
+    proxy_url: str = ""
+    ca_bundle: str = ""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.where)
+        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
+            raise ConfigurationError(
+                PREFIX + "JWKS", "it is not https: anybody on the way could be the issuer."
+            )
+        if parts.scheme not in ("http", "https") and not Path(self.where).is_file():
+            raise ConfigurationError(
+                PREFIX + "JWKS",
+                f"{self.where!r} is neither a URL of https nor a file that is there.",
+            )
+        for package in ("joserfc", "requests"):
+            if find_spec(package) is None:
+                raise MissingDriver(PREFIX + "JWKS", package, "gateway")
+
+    def read(self) -> Any:
+        """What is there. Raises :class:`~flask_clustertoken.oidc.ProviderUnavailable`."""
+        from requests import RequestException, Session
+
+        try:
+            if not self.where.startswith(("http://", "https://")):
+                return json.loads(Path(self.where).read_bytes())
+            with Session() as session:
+                equip(session, self)
+                answer = session.get(self.where)
+                answer.raise_for_status()
+                return answer.json()
+        except (RequestException, OSError, ValueError) as error:
+            raise self.peer.failed("its list of keys", error) from error
 
 
-def check_driver() -> None:
-    """Raises :class:`~flask_clustertoken.errors.MissingDriver` where joserfc is not there."""
-    try:
-        import joserfc  # noqa: F401
-    except ImportError as error:
-        raise MissingDriver(PREFIX + "ISSUER", "joserfc", "gateway") from error
+_all: weakref.WeakSet[SignedCallers] = weakref.WeakSet()
 
 
-__all__ = ["Assertion", "KeysUnavailable", "NotGenuine", "SignedCallers", "check_driver"]
+def _forget_all() -> None:
+    for one in list(_all):
+        one.forget()
+
+
+forks.in_child("adapters", _forget_all)

@@ -1,4 +1,4 @@
-"""Answers: what the gateway says, in JSON, for this very request."""
+"""Replies: what the gateway says, in JSON, for this very request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STATUS = {one.value: f"{one.value} {one.phrase}" for one in HTTPStatus}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """A status, and what is said with it; ``None``: nothing."""
 
     status: int
@@ -41,12 +41,12 @@ class Answer:
         return [body]
 
 
-def problem(status: int, error: str, description: str, *headers: tuple[str, str]) -> Answer:
+def problem(status: int, error: str, description: str, *headers: tuple[str, str]) -> Reply:
     """As OAuth words it (RFC 6749, 5.2)."""
-    return Answer(status, {"error": error, "error_description": description}, headers)
+    return Reply(status, {"error": error, "error_description": description}, headers)
 
 
-def unavailable(description: str, error: str = "temporarily_unavailable") -> Answer:
+def unavailable(description: str, error: str = "temporarily_unavailable") -> Reply:
     return problem(503, error, description, ("Retry-After", str(RETRY_AFTER)))
 
 

@@ -1,4 +1,4 @@
-"""Signatures: Keycloak's keys, and whether a text was signed with one of them.
+"""Signatures: a provider's keys, and whether a text was signed with one of them.
 
 joserfc does the cryptography. Only asymmetric algorithms are accepted: ``none`` and ``HS256``
 would let anyone sign who knows the public key.
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ...clock import Clock
-from ..errors import KeycloakUnavailable, NotGenuine
+from ..clock import Clock
+from .errors import NotGenuine, Peer
 from .remembered import Remembered
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ ALGORITHMS = (
 TEXT_LIMIT = 64 * 1024
 
 
-def _key_set(data: Any) -> KeySet:
+def _key_set(peer: Peer, data: Any) -> KeySet:
     """The signing keys in *data*, without what this version does not know."""
     from joserfc.errors import JoseError
     from joserfc.jwk import JWKRegistry, KeySet
@@ -43,7 +43,7 @@ def _key_set(data: Any) -> KeySet:
         except (JoseError, ValueError, TypeError):
             continue
     if not keys:
-        raise KeycloakUnavailable("Keycloak's list of keys holds no usable key")
+        raise peer.trouble("its list of keys holds no usable key")
     return KeySet(keys)
 
 
@@ -69,7 +69,7 @@ def _registry() -> Any:
 
 
 class SigningKeys:
-    """The realm's keys, fetched when needed.
+    """The keys of *peer*, fetched when needed.
 
     An unknown key id fetches them again, at most once in *pause* seconds; after *lifetime*
     seconds they are fetched again in any case, behind the requests, which go on with the old.
@@ -77,26 +77,29 @@ class SigningKeys:
 
     def __init__(
         self,
+        peer: Peer,
         fetch: Callable[[], Any],
         *,
         clock: Clock,
         pause: float = 10.0,
         lifetime: float = 86_400.0,
     ) -> None:
+        self._peer = peer
         self._keys = Remembered(
+            peer,
             "its list of keys",
-            lambda: _key_set(fetch()),
+            lambda: _key_set(peer, fetch()),
             clock=clock,
             lifetime=lifetime,
             pause=max(0.0, pause),
         )
 
     def verify(self, text: str, *, urgent: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Header and claims of *text*, if a key of the realm signed it.
+        """Header and claims of *text*, if a key of the provider signed it.
 
         *urgent*: it will not come again, as a logout does not. For those an unknown key fetches
         the keys once a second, whatever bearer tokens with unknown keys have come before.
-        Raises :class:`NotGenuine`, or :class:`KeycloakUnavailable` where no key is at hand.
+        Raises :class:`NotGenuine`, or :class:`ProviderUnavailable` where no key is at hand.
         """
         return _decode(text, self._current(_key_id(text), urgent))
 
@@ -115,7 +118,7 @@ class SigningKeys:
         return True
 
     def at_hand(self, text: str) -> bool:
-        """Whether *text* can be verified without asking Keycloak for a key."""
+        """Whether *text* can be verified without asking the provider for a key."""
         keys = self._keys.held
         try:
             return keys is not None and _lists(keys, _key_id(text))
@@ -127,7 +130,7 @@ class SigningKeys:
         if not _lists(keys, key_id):
             keys = self._keys.newer(keys, urgent=urgent) or keys
         if not _lists(keys, key_id):
-            raise NotGenuine("signed with a key that Keycloak does not list")
+            raise NotGenuine(f"signed with a key that {self._peer.name} does not list")
         return keys
 
     def forget_locks(self) -> None:
