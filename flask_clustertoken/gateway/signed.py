@@ -39,7 +39,7 @@ KEYS_LIFETIME = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """What a JWT proved: *id* is its ``jti``, *text* all of it; it ends at *ends_at* (since 1970)."""
+    """What a JWT proved: *id* is its ``jti``, *text* all of it; *ends_at* is since 1970."""
 
     issuer: str
     id: str
