@@ -30,6 +30,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """
     with environment.one_line_errors():
         app = Flask(__name__, instance_path=environment.instance_path())
+        app.request_class = site.SiteRequest
         app.config.update(DEFAULTS)
         app.config.update(environment.settings())
         app.config.update(config or {})

@@ -124,7 +124,7 @@ class NodeRuntime:
         #: What is called after each step of the follower, in its thread; none may raise or wait.
         self.after_step: list[Callable[[], None]] = []
         #: The same store for what is large, once it was asked for.
-        self._bulk: ClusterStore | None = None
+        self._bulk: dict[str, ClusterStore] = {}
         self._used = False
         self._threaded = self.store.shared and active if threaded is None else threaded
         #: The store's epoch, as last met; ``""`` before the first contact.
@@ -156,9 +156,10 @@ class NodeRuntime:
         """The same by connections of its own: no file on its way holds up a vouch."""
         if self.closed:
             raise ClusterTokenError("this authority was closed")
-        if self._bulk is None:
-            self._bulk = self.used().another()
-        return self._bulk
+        if not self._bulk:
+            # (Of two threads at once both use the first one's; the other one opened nothing.)
+            self._bulk.setdefault("files", self.used().another())
+        return self._bulk["files"]
 
     # -- the follower ------------------------------------------------------------------
 
@@ -263,8 +264,8 @@ class NodeRuntime:
             except Exception as error:
                 # The lease is given up; what stays in the list is swept.
                 logger.info("this node could not leave the list of nodes: %s", error)
-        if self._bulk is not None:
-            self._bulk.close()
+        for handle in self._bulk.values():
+            handle.close()
         self.store.close()
 
     # -- what others ask ---------------------------------------------------------------
