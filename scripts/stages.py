@@ -32,10 +32,12 @@ BROWSER = {
 }
 #: (It fetches what the browser is given to run: htmx and Turbo.)
 NPM = {("npm",): "npm"}
+#: What stands before the gateway and behind it.
+OTHER_SERVICES = {("caddy",): "caddy", ("node",): "nodejs", ("go",): "golang-go"}
 
 #: Every mark that stands for servers, processes or a browser, and that of what is run by itself.
 #: A test may carry several; it is run in one stage, the first of these that is its own:
-#: quiet, keycloak, cluster, postgresql, redis, browser, processes; else quick.
+#: quiet, keycloak, cluster, postgresql, redis, gateway, browser, processes; else quick.
 #:
 #: They begin in the order of this list, each as soon as there is room for it (see lanes.py): of
 #: those that keep the processors busy one at a time, and beside it those that mostly wait, the
@@ -44,8 +46,8 @@ NPM = {("npm",): "npm"}
 STAGES = (
     Stage(
         "quick",
-        "not (processes or gunicorn or browser or redis or postgresql or zookeeper or keycloak"
-        " or quiet)",
+        "not (processes or gunicorn or browser or gateway or redis or postgresql or zookeeper"
+        " or keycloak or quiet)",
         1200,
         900,
         parallel=True,
@@ -55,7 +57,7 @@ STAGES = (
     Stage(
         "processes",
         "(processes or gunicorn)"
-        " and not (browser or redis or postgresql or zookeeper or keycloak or quiet)",
+        " and not (browser or gateway or redis or postgresql or zookeeper or keycloak or quiet)",
         2400,
         3600,
         NGINX,
@@ -79,8 +81,15 @@ STAGES = (
         parallel=True,
     ),
     Stage(
+        "gateway",
+        "gateway and not (redis or postgresql or zookeeper or keycloak or quiet)",
+        900,
+        1800,
+        {**NGINX, **OTHER_SERVICES},
+    ),
+    Stage(
         "browser",
-        "browser and not (redis or postgresql or zookeeper or keycloak or quiet)",
+        "browser and not (gateway or redis or postgresql or zookeeper or keycloak or quiet)",
         900,
         600,
         {**BROWSER, **NPM},

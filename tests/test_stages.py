@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from tests import conftest
-from tests.conftest import MARKS
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +30,19 @@ from one_stage import Ended, Result, Stage, Way  # noqa: E402
 SLOW = "E       AssertionError: it did not come true within 30 s"
 WRONG = "E       assert (200, None) == (401, 'revoked')"
 BROKEN = "E       AssertionError: 3 violations"
+
+MARKS = (
+    "processes",
+    "gunicorn",
+    "browser",
+    "redis",
+    "postgresql",
+    "zookeeper",
+    "keycloak",
+    "gateway",
+    "quiet",
+)
+
 
 # -- which stage has which test
 
@@ -59,6 +71,7 @@ def test_a_stage_looks_into_the_files_that_name_its_marks() -> None:
     assert chosen["cluster"] == ["zookeeper"]
     assert chosen["quiet"] == ["quiet"]
     assert {name for names in chosen.values() for name in names} == set(MARKS)
+    assert set(conftest.MARKS) == set(MARKS)
 
 
 class Item:
