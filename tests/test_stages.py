@@ -503,7 +503,9 @@ def test_a_test_that_fails_again_has_failed(pytest_says: Say) -> None:
     assert len(asked) == 2
 
 
-@pytest.mark.parametrize("said", [[BROKEN], [SLOW, BROKEN], [WRONG], [SLOW] * 5, []])
+@pytest.mark.parametrize(
+    "said", [[BROKEN], [SLOW, BROKEN], [f"{SLOW}\n{BROKEN}"], [WRONG], [SLOW] * 5, []]
+)
 def test_nothing_is_run_again_where_it_would_hide_something(
     pytest_says: Say, said: list[str]
 ) -> None:
