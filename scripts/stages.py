@@ -329,7 +329,7 @@ def main(arguments: Sequence[str]) -> int:
     seed = random.randrange(2**32)
     more = [f"--randomly-seed={seed}", *options.pytest]
     results: list[Result] = []
-    commit = soak_report.commit()
+    commit = soak_report.commit(options.report)
     try:
         for stage in stages:
             results.append(run(stage, options.soak, more))
