@@ -328,6 +328,9 @@ def main(arguments: Sequence[str]) -> int:
     REPORTS.mkdir(parents=True, exist_ok=True)
     seed = random.randrange(2**32)
     more = [f"--randomly-seed={seed}", *options.pytest]
+    if options.soak:
+        # (A test of an hour is no hanging one, and the dump of one may crash its interpreter.)
+        more = ["-o", "faulthandler_timeout=0", *more]
     results: list[Result] = []
     commit = soak_report.commit(options.report)
     try:
