@@ -141,7 +141,7 @@ def run(stages: Sequence[Stage], way: Way, at_once: int, report: Path | None, se
     """Run them all, and what was late once more when nothing else runs; the exit status."""
     began = time.monotonic()
     results: list[Result] = []
-    commit = soak_report.commit()
+    commit = soak_report.commit(report)
 
     def ended(result: Result) -> None:
         results.append(result)
