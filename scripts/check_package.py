@@ -64,6 +64,7 @@ DRIVERS = {
     "postgresql": ["psycopg"],
     "zookeeper": ["kazoo"],
     "keycloak": ["authlib", "joserfc", "cryptography", "requests"],
+    "metrics": ["prometheus_client"],
     "async": ["asgiref"],
 }
 
@@ -101,6 +102,16 @@ import importlib, pkgutil
 import flask_clustertoken.keycloak as keycloak
 for module in pkgutil.walk_packages(keycloak.__path__, keycloak.__name__ + "."):
     importlib.import_module(module.name)
+""",
+    "metrics": """
+from flask import Flask
+from flask_clustertoken import ClusterToken
+from flask_clustertoken.metrics import Metrics
+app = Flask(__name__)
+app.config["CLUSTERTOKEN_STORE"] = "memory:"
+ClusterToken(app)
+Metrics(app)
+assert app.test_client().get("/metrics").status_code == 200
 """,
     "async": """
 from flask import Flask

@@ -88,8 +88,9 @@ EVERYWHERE = {"itsdangerous", "werkzeug.http"}
 
 #: What only some modules may import, and whether at first use only (an optional driver).
 FOREIGN: dict[str, tuple[str, bool]] = {
-    "flask": ("extension.* cli.* keycloak.* console.* testing.*", False),
+    "flask": ("extension.* cli.* keycloak.* console.* metrics.* testing.*", False),
     "werkzeug": ("extension.* cli.* keycloak.* console.* testing.*", False),
+    "prometheus_client": ("metrics.*", True),
     "blinker": ("extension.*", False),
     "click": ("extension.* cli.* keycloak.*", False),
     "pytest": ("testing.*", False),

@@ -10,13 +10,14 @@ from __future__ import annotations
 import atexit
 import logging
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from .. import forks
 from ..clock import Clock, SystemClock
 from ..errors import ClusterTokenError, ConfigurationError
-from ..events import Events, NodeLeaving
+from ..events import Events, NodeLeaving, Swept
 from ..revocations import Follower, Hooks, Runner, View
 from ..settings import PREFIX, Settings
 from ..stores import open_store
@@ -120,6 +121,8 @@ class NodeRuntime:
         )
         #: What house-keeping does besides; whoever has a chore adds it.
         self.chores: list[Chore] = []
+        #: What is called after each step of the follower, in its thread; none may raise or wait.
+        self.after_step: list[Callable[[], None]] = []
         #: The same store for what is large, once it was asked for.
         self._bulk: dict[str, ClusterStore] = {}
         self._used = False
@@ -186,7 +189,13 @@ class NodeRuntime:
             lifetime=self.settings.lifetime,
         )
         self._begin_to_remember()
-        self.sweeper = Sweeper(self.store, follower, self.clock, self.chores)
+        self.sweeper = Sweeper(
+            self.store,
+            follower,
+            self.clock,
+            self.chores,
+            lambda what, count: self.events.announce(Swept(what, count)),
+        )
         return follower
 
     def _begin_to_remember(self) -> None:
@@ -208,6 +217,8 @@ class NodeRuntime:
     # -- what the follower tells -------------------------------------------------------
 
     def _do_chores(self) -> None:
+        for one in self.after_step:
+            one()
         self.keys.reread()
         if self.sweeper is not None:
             if self.active and self.description is not None:

@@ -11,14 +11,19 @@ from ...clock import Clock
 from ...errors import StoreUnavailable
 from .. import rules
 from ..base import Add, Batch, Change, Delete, Entry, HeadIs, NewEntry, Put, Require, Unchanged
+from ..deadline import Deadline
 from ..tail import Kept
-from .driver import Row, Value
+from .driver import LineCut, Row, StatementRefused, Value
 from .realm import HEAD, Lock
+from .short import Short, in_one_statement
 from .statements import array, byte_array
 from .steps import Steps, end
 
 #: Numbers that one step takes.
 _AT_ONCE = 500
+
+#: SQLSTATE: another transaction, not seen yet, has appended an entry of this id.
+_TWICE = "23505"
 
 #: Bytes of a value from which on it is sent ahead of the locks. The server takes what it is sent
 #: as it comes: on a slow line the head would be locked, and nobody could append, while it does.
@@ -39,7 +44,14 @@ class PostgreSQLFeed:
     def append(
         self, entries: Sequence[NewEntry], changes: Sequence[Change], above: int
     ) -> list[int]:
-        deleted = [one.key for one in changes if isinstance(one, Delete)]
+        deadline, realm = self._steps.deadline(), self._steps.realm()
+        step_id = "" if entries else secrets.token_hex(8)
+        short = in_one_statement(entries, changes, step_id, realm.channel)
+        if short is not None:
+            done = self._at_once(deadline, short, entries, changes, above)
+            if done is not None:
+                return done
+        deleted = _deleted(changes)
         large, conditions = _largest(changes), [_condition(one) for one in _conditions(changes)]
 
         def numbers(rows: list[Row]) -> list[int]:
@@ -48,21 +60,61 @@ class PostgreSQLFeed:
                 return [int(one) for one in said.split(",")]
             return [first + nth for nth in range(len(entries))]
 
-        rows = self._steps.run(
+        rows = realm.run(
+            deadline,
             "append",
             repr(self._clock.time()),
             self.at_least(above),
-            "" if entries else secrets.token_hex(8),
+            step_id,
             *_as_values(changes, large),
             array([one.id for one in entries]),
             array([end(one.keep_until) for one in entries]),
             byte_array([rules.check_value(one.body) for one in entries]),
-            self._steps.realm().channel,
+            realm.channel,
             byte_array([value for _, _, value in conditions]),
             locks=[*_ahead(large), *_locks(changes)],
             learn=lambda rows: _as_kept(entries, numbers(rows), deleted),
         )
         return numbers(rows)
+
+    def _at_once(
+        self,
+        deadline: Deadline,
+        short: Short,
+        entries: Sequence[NewEntry],
+        changes: Sequence[Change],
+        above: int,
+    ) -> list[int] | None:
+        """The numbers of *entries*; ``None`` where whether it is done has to be looked up."""
+        name, told = short
+        number = (self.at_least(above),) if entries else ()
+
+        def learn(rows: list[Row]) -> list[Kept]:
+            seqs = [row[1] for row in rows if row[1] is not None]
+            return _as_kept(entries, seqs, _deleted(changes)) if seqs else []
+
+        try:
+            rows = self._steps.realm().run(
+                deadline,
+                name,
+                repr(self._clock.time()),
+                *number,
+                *told,
+                waits=True,
+                again=False,
+                learn=learn if entries else None,
+            )
+        except LineCut as cut:
+            if not cut.broken or deadline.over:
+                raise
+            return None
+        except StatementRefused as refusal:
+            if refusal.state != _TWICE:
+                raise
+            return None
+        if not entries:
+            return []
+        return [rows[0][1]] if rows[0][1] is not None else None
 
     def read(self, after: int, limit: int) -> Batch:
         kept: list[Kept] = []
@@ -92,6 +144,10 @@ class PostgreSQLFeed:
             some = array([str(seq) for seq in seqs[start : start + _AT_ONCE]])
             self._steps.run("trim", some, locks=(HEAD,))
         self._steps.realm().tail.forget(seqs)
+
+
+def _deleted(changes: Sequence[Change]) -> list[str]:
+    return [one.key for one in changes if isinstance(one, Delete)]
 
 
 def _largest(changes: Sequence[Change]) -> bytes | None:

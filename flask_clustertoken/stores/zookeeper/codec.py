@@ -6,6 +6,7 @@ Whatever is not in this form raises :class:`~flask_clustertoken.errors.StoreDama
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,8 +26,14 @@ _PAGE = bytes([_FORMAT])
 NOTHING = "="
 
 
+#: What stands for itself.
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+
+
 def escape(text: str) -> str:
     """*text* as one name of a path: any text is allowed, ``.``, ``..`` and nothing included."""
+    if _PLAIN.fullmatch(text):
+        return text
     if not text:
         return "%"
     return quote(text, safe="", errors="surrogatepass").replace(".", "%2E")
