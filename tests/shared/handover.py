@@ -31,7 +31,7 @@ def handed_over(
     The clocks are as far apart as any two may be, the followers' ahead, so that these have it as
     early as anybody can. Nobody acts who looked when the next one acted already.
     """
-    many, seconds = rounds(1, 6), 3.0
+    many, seconds = rounds(1, 6), rounds(3, 8)
     logs = [folder / f"acts-{number}" for number in range(many)]
     with contextlib.ExitStack() as stack:
 
