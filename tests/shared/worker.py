@@ -59,9 +59,10 @@ def update(node: TokenAuthority, name: str, count: str) -> None:
 
 
 def once(node: TokenAuthority, log: str, slots: str) -> None:
-    """Ask for each slot; run it by adding a line to *log*."""
+    """At a word, ask for each slot; run it by adding a line to *log*."""
     data = node.shared("tasks")
     print("ready", flush=True)
+    sys.stdin.readline()
     for slot in range(int(slots)):
         if insisting(lambda slot=slot: data.once("task", str(slot))):  # type: ignore[misc]
             with open(log, "a", encoding="utf-8") as file:
