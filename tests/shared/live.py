@@ -111,6 +111,7 @@ class SharedDataContract:
             with node.shared("tasks").lease("lease", 20.0) as lease:
                 waits = worker(place, "hold", "lease", 20.0, tmp_path / "acts")
                 other = stack.enter_context(waits)
+                assert line(other) == "asks"
                 assert lease.held
             assert fence(other) > lease.fence
             assert not node.shared("tasks").lease("lease", 20.0).take()

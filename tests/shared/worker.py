@@ -75,6 +75,8 @@ def hold(node: TokenAuthority, key: str, seconds: str, log: str) -> None:
 
     As long as it is held, acts: a line in *log* with the fence and the moment *before* the look.
     """
+    node.store.root()
+    print("asks", flush=True)
     with node.shared("tasks").lease(key, float(seconds), wait=3600) as lease:
         over = threading.Event()
 
