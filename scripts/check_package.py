@@ -63,6 +63,7 @@ DRIVERS = {
     "redis": ["redis"],
     "postgresql": ["psycopg"],
     "zookeeper": ["kazoo"],
+    "oidc": ["joserfc", "cryptography", "requests"],
     "keycloak": ["authlib", "joserfc", "cryptography", "requests"],
     "metrics": ["prometheus_client"],
     "async": ["asgiref"],
@@ -96,6 +97,18 @@ from psycopg import pq
 from flask_clustertoken.stores import open_store
 open_store("zookeeper://127.0.0.1:1/app").close()
 import flask_clustertoken.stores.zookeeper
+""",
+    "oidc": """
+from flask import Flask
+from flask_clustertoken import ClusterToken
+from flask_clustertoken.providers import BackChannelLogout
+app = Flask(__name__)
+app.config["CLUSTERTOKEN_STORE"] = "memory:"
+ClusterToken(app)
+BackChannelLogout(app, issuer="http://127.0.0.1:1", client_id="app")
+said = app.test_client().post("/oidc/backchannel-logout", data={"logout_token": "e.e.e"})
+assert said.status_code == 400, said
+import flask_clustertoken.oidc
 """,
     "keycloak": """
 import importlib, pkgutil
