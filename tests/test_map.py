@@ -89,8 +89,9 @@ EVERYWHERE = {"itsdangerous", "werkzeug.http"}
 
 #: What only some modules may import, and whether at first use only (an optional driver).
 FOREIGN: dict[str, tuple[str, bool]] = {
-    "flask": ("extension.* cli.* keycloak.* console.* providers.* testing.*", False),
+    "flask": ("extension.* cli.* keycloak.* console.* metrics.* providers.* testing.*", False),
     "werkzeug": ("oidc.* extension.* cli.* keycloak.* console.* providers.* testing.*", False),
+    "prometheus_client": ("metrics.*", True),
     "blinker": ("extension.* providers.*", False),
     "click": ("extension.* cli.* keycloak.* providers.*", False),
     "pytest": ("testing.*", False),

@@ -6,6 +6,8 @@ names below: keys, messages that arrive and are answered in time, logout tokens,
 
 from __future__ import annotations
 
+from .calls import Calls as Calls
+from .calls import Said as Said
 from .claims import LATEST_TIME as LATEST_TIME
 from .claims import LEEWAY as LEEWAY
 from .claims import LONGEST_VALIDITY as LONGEST_VALIDITY
@@ -19,6 +21,9 @@ from .errors import NotGenuine as NotGenuine
 from .errors import Peer as Peer
 from .errors import ProviderError as ProviderError
 from .errors import ProviderUnavailable as ProviderUnavailable
+from .issuer import Issuer as Issuer
+from .issuer import checked_url as checked_url
+from .issuer import in_clear as in_clear
 from .jose import TEXT_LIMIT as TEXT_LIMIT
 from .jose import SigningKeys as SigningKeys
 from .logout import LogoutTokens as LogoutTokens
@@ -30,5 +35,6 @@ from .reception import Reception as Reception
 from .reception import form_field as form_field
 from .reception import message_body as message_body
 from .remembered import Remembered as Remembered
+from .transport import Limits as Limits
 from .transport import Reach as Reach
 from .transport import equip as equip

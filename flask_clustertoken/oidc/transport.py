@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -30,6 +31,17 @@ class Reach(Protocol):
     def proxy_url(self) -> str: ...
     @property
     def ca_bundle(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A :class:`Reach` of few words: *read_timeout* seconds, *ca_bundle* a PEM file."""
+
+    connect_timeout: float = 3.0
+    read_timeout: float = 5.0
+    connection_pool_size: int = 10
+    proxy_url: str = ""
+    ca_bundle: str = ""
 
 
 class _Timed(io.RawIOBase):
