@@ -104,7 +104,7 @@ FOREIGN: dict[str, tuple[str, bool]] = {
     "joserfc": ("oidc.* keycloak.*", True),
     "urllib3": ("oidc.*", True),
     "cryptography": ("keycloak.*", True),
-    "requests": ("oidc.* keycloak.* gateway.*", True),
+    "requests": ("oidc.* keycloak.*", True),
 }
 
 MOST_LINES = 400

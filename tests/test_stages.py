@@ -37,6 +37,7 @@ MARKS = (
     "postgresql",
     "zookeeper",
     "keycloak",
+    "gateway",
     "quiet",
 )
 

@@ -15,7 +15,6 @@ from flask_clustertoken.cli.program import program
 from .parts import APART
 
 
-
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Calls the command; gives what gunicorn would have got: its arguments and environment."""

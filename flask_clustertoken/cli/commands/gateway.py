@@ -88,5 +88,3 @@ def _of_instance(params: Mapping[str, Any]) -> dict[str, str]:
         return {PREFIX + "STORE": f"directory://{folder}/shared"}
     key = Path(folder, "token_secret")
     return {PREFIX + "SECRET_FILE": str(key)} if key.exists() and not params["secret_file"] else {}
-
-
