@@ -64,6 +64,7 @@ DRIVERS = {
     "postgresql": ["psycopg"],
     "zookeeper": ["kazoo"],
     "keycloak": ["authlib", "joserfc", "cryptography", "requests"],
+    "binding": ["joserfc", "cryptography"],
     "async": ["asgiref"],
 }
 
@@ -101,6 +102,11 @@ import importlib, pkgutil
 import flask_clustertoken.keycloak as keycloak
 for module in pkgutil.walk_packages(keycloak.__path__, keycloak.__name__ + "."):
     importlib.import_module(module.name)
+""",
+    "binding": """
+from flask_clustertoken import ClusterTokenMiddleware
+from flask_clustertoken.binding import proof
+ClusterTokenMiddleware(lambda environ, start: [], store="memory:", device_bound="offer")
 """,
     "async": """
 from flask import Flask

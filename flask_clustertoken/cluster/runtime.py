@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import logging
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -120,6 +121,8 @@ class NodeRuntime:
         )
         #: What house-keeping does besides; whoever has a chore adds it.
         self.chores: list[Chore] = []
+        #: What this node does at the end of each of the follower's steps, elected or not.
+        self.each_step: list[Callable[[], None]] = []
         #: The same store for what is large, once it was asked for.
         self._bulk: ClusterStore | None = None
         self._used = False
@@ -208,6 +211,8 @@ class NodeRuntime:
 
     def _do_chores(self) -> None:
         self.keys.reread()
+        for work in self.each_step:
+            work()
         if self.sweeper is not None:
             if self.active and self.description is not None:
                 self.description.name_drift(self.sweeper.follower)
