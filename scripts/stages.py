@@ -60,6 +60,8 @@ BROWSER = {
     ("chromium", "chromium-browser"): "chromium",
     ("chromedriver", "chromium.chromedriver"): "chromium-driver",
 }
+#: (A browser binds logins over HTTPS alone, by a certificate that it trusts.)
+CERTUTIL = {("certutil",): "libnss3-tools"}
 #: (It fetches what the browser is given to run: htmx and Turbo.)
 NPM = {("npm",): "npm"}
 
@@ -106,7 +108,13 @@ STAGES = (
         NGINX,
         parallel=True,
     ),
-    Stage("browser", "browser and not (zookeeper or keycloak)", 420, 600, {**BROWSER, **NPM}),
+    Stage(
+        "browser",
+        "browser and not (zookeeper or keycloak)",
+        600,
+        900,
+        {**BROWSER, **NPM, **NGINX, **CERTUTIL},
+    ),
     Stage("redis", "redis and not keycloak", 900, 1800, {**REDIS, **NGINX}),
     Stage(
         "postgresql",
@@ -116,7 +124,13 @@ STAGES = (
         {**POSTGRESQL, **NGINX},
         parallel=True,
     ),
-    Stage("cluster", "zookeeper and not keycloak", 1200, 3600, {**JAVA, **NGINX}),
+    Stage(
+        "cluster",
+        "zookeeper and not keycloak",
+        1200,
+        3600,
+        {**JAVA, **NGINX, **BROWSER, **CERTUTIL},
+    ),
     Stage("keycloak", "keycloak", 900, 3600, {**JAVA, **NGINX, **BROWSER}),
 )
 

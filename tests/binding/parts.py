@@ -19,6 +19,7 @@ from joserfc.jwk import ECKey, RSAKey
 from werkzeug.test import Client, TestResponse
 
 from flask_clustertoken import ClusterToken, current_token, token_policy, token_required
+from flask_clustertoken.binding.proof import read
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.tokens import Token
@@ -32,6 +33,11 @@ MakeSite = Callable[..., Flask]
 
 def new_key() -> ECKey:
     return ECKey.generate_key("P-256")
+
+
+def spelled(key: ECKey) -> str:
+    """The public part of *key*, as tokens spell it."""
+    return read(proof(key, "", brings=key)).key
 
 
 def proof(

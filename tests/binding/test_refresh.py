@@ -9,7 +9,6 @@ from flask import Flask
 
 from flask_clustertoken import require_token
 from flask_clustertoken.authority.proving import CHALLENGE_LIFE
-from flask_clustertoken.binding.proof import read
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.extension import state_of
 from tests.binding.parts import (
@@ -21,6 +20,7 @@ from tests.binding.parts import (
     forged,
     new_key,
     proof,
+    spelled,
     token_of,
 )
 from tests.extension.parts import watch
@@ -163,7 +163,7 @@ def test_the_address_is_reachable_with_every_cookie_expired(
     state = state_of(app)
     issued = state.authority.issue_login("alice")
     key = new_key()
-    bound = state.authority.bind(issued.token, read(proof(key, "", brings=key)).key)
+    bound = state.authority.bind(issued.token, spelled(key))
     browser.key = key
     browser.session = {"session_identifier": key.thumbprint(), "refresh_url": "/dbsc/refresh"}
     browser.cookies = {LOGIN: (bound.text, float("inf"))} if left else {}
