@@ -16,6 +16,7 @@ from ..revocations import Follower
 from ..tokens import NewerForm, Refusal, Token, TokenKind, from_record, spare_of, with_record
 from .lifetimes import Lifetimes
 from .proving import Proving
+from .tally import Tally
 from .usage import Usage
 from .verdict import NOT_READ, Verdict, locked, not_vouched_for, of_another_store
 from .verified_cache import Verified, VerifiedTokens
@@ -38,6 +39,9 @@ class Authentication:
         self._all_bound = proving.required
         self._lifetimes = lifetimes
         self._usage = usage
+        #: How often a text was presented and accepted, and how often it was refused.
+        self.accepted: dict[TokenKind, Tally] = {"login": Tally(), "api": Tally()}
+        self.not_accepted: dict[TokenKind, Tally] = {"login": Tally(), "api": Tally()}
         self.begin()
         runtime.memories.append(self)
 
@@ -90,6 +94,7 @@ class Authentication:
             if isinstance(found, Token) and (found.bound_key or self._all_bound):
                 found = self._proven(found, text, proofs)
             if isinstance(found, Token):
+                self.accepted[kind].add()
                 return found
             if found.unknown_key or found.unknown_form:
                 found = self.strangers.judge(found, self._runtime.follower())
@@ -105,7 +110,10 @@ class Authentication:
         except ClusterTokenError as error:
             found = Refusal("stale", str(error), cause=error)
         if isinstance(found, Refusal):
+            self.not_accepted[kind].add()
             self.refused(found)
+        else:
+            self.accepted[kind].add()
         return found
 
     def _proven(self, token: Token, text: str, proofs: Sequence[str] | None) -> Token | Refusal:

@@ -43,6 +43,9 @@ UNBOUND_GRACE = 10.0
 #: still sends arrives in time.
 EARLY = 10
 
+#: Seconds that a step may spend on ending logins.
+PATIENCE = 1.0
+
 _PURPOSE = "bound"
 
 
@@ -58,7 +61,7 @@ class Proving:
         self.required = runtime.settings.device_bound == "require"
         #: Unbound logins that end soon, by id: the bound ones, and when (monotonic).
         self._ending: dict[str, tuple[Verified, float]] = {}
-        runtime.each_step.append(self.end_due)
+        runtime.after_step.append(self.end_due)
         runtime.events.listen(NodeLeaving, lambda _: self.end_due(leaving=True))
         runtime.memories.append(self)
 
@@ -150,6 +153,8 @@ class Proving:
         for token_id, (seen, due) in list(self._ending.items()):
             if due > now and not leaving:
                 continue
+            if self._runtime.clock.monotonic() - now > PATIENCE:
+                break  # (The rest with the next step: a slow store must not cost the lease too.)
             try:
                 self._end(token_id, seen.token.since)
             except ClusterTokenError as error:
