@@ -30,6 +30,8 @@ BROWSER = {
     ("chromium", "chromium-browser"): "chromium",
     ("chromedriver", "chromium.chromedriver"): "chromium-driver",
 }
+#: (A browser binds logins over HTTPS alone, by a certificate that it trusts.)
+CERTUTIL = {("certutil",): "libnss3-tools"}
 #: (It fetches what the browser is given to run: htmx and Turbo.)
 NPM = {("npm",): "npm"}
 #: What stands before the gateway and behind it.
@@ -52,7 +54,13 @@ STAGES = (
         900,
         parallel=True,
     ),
-    Stage("cluster", "zookeeper and not (keycloak or quiet)", 2700, 3600, {**JAVA, **NGINX}),
+    Stage(
+        "cluster",
+        "zookeeper and not (keycloak or quiet)",
+        2700,
+        3600,
+        {**JAVA, **NGINX, **BROWSER, **CERTUTIL},
+    ),
     Stage("keycloak", "keycloak and not quiet", 2700, 3600, {**JAVA, **NGINX, **BROWSER}),
     Stage(
         "processes",
@@ -92,7 +100,7 @@ STAGES = (
         "browser and not (gateway or redis or postgresql or zookeeper or keycloak or quiet)",
         900,
         600,
-        {**BROWSER, **NPM},
+        {**BROWSER, **NPM, **NGINX, **CERTUTIL},
     ),
     Stage(
         "quiet",

@@ -121,7 +121,8 @@ class NodeRuntime:
         )
         #: What house-keeping does besides; whoever has a chore adds it.
         self.chores: list[Chore] = []
-        #: What is called after each step of the follower, in its thread; none may raise or wait.
+        #: What is called after each step of the follower, in its thread; none may raise, or wait
+        #: for more than a second.
         self.after_step: list[Callable[[], None]] = []
         #: The same store for what is large, once it was asked for.
         self._bulk: dict[str, ClusterStore] = {}
