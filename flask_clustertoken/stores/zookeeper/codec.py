@@ -68,6 +68,26 @@ def pack_record(record: Record, maker: bytes) -> bytes:
     return _RECORD.pack(_FORMAT, maker, end) + record.value
 
 
+class Packed:
+    """A record's bytes that are put together when they are sent.
+
+    To kazoo they are something that has a length and can stand behind bytes: whoever sends a
+    large value does not hold a copy of it besides.
+    """
+
+    __slots__ = ("_body", "_head")
+
+    def __init__(self, record: Record, maker: bytes) -> None:
+        self._head = pack_record(Record(b"", record.expires_at), maker)
+        self._body = record.value
+
+    def __len__(self) -> int:
+        return len(self._head) + len(self._body)
+
+    def __radd__(self, before: bytes) -> bytes:
+        return b"".join((before, self._head, self._body))
+
+
 def unpack_record(data: bytes) -> tuple[Record, bytes]:
     """The record and its maker."""
     try:

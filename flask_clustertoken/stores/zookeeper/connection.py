@@ -22,6 +22,7 @@ from typing import Any
 from ...backoff import Backoff
 from ...errors import ClusterTokenError, StoreUnavailable, ValueTooLarge
 from .address import EnsembleAddress, ZooKeeperOptions
+from .codec import Packed
 from .handler import make_handler
 
 _log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class Op:
 
     what: str
     path: str
-    data: bytes = b""
+    data: bytes | Packed = b""
     version: int = -1
 
 
@@ -368,7 +369,8 @@ class Line:
 def _transaction(zk: Any, ops: Sequence[Op]) -> Any:
     from kazoo.protocol.serialization import CheckVersion, Create, Delete, SetData
 
-    # (Not by the calls that add to it: they would take each of our paths apart, twice.)
+    # (Not by the calls that add to it: they would take each of our paths apart, twice, and have
+    # no data but bytes.)
     transaction, acl = zk.transaction(), zk.default_acl
     add = transaction.operations.append
     for op in ops:

@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import Conflict
 from .. import rules
 from ..base import Add, Delete, Purged, Put, Record, Require, Unchanged
-from .codec import escape, key_names, names_key, pack_record, unpack_record
+from .codec import Packed, escape, key_names, names_key, pack_record, unpack_record
 from .connection import CallDeadline, Op, Refused, Request
 from .places import Places, Wanted
 from .site import Beaten, Data, Raced, Site, children, create, delete, get, write
@@ -259,7 +259,9 @@ class Records:
         if isinstance(change, Require | Unchanged):
             return [Op("check", path, version=version)]
         if isinstance(change, Add | Put):
-            data = pack_record(Record(change.value, change.expires_at), maker)
+            record = Record(change.value, change.expires_at)
+            large = len(record.value) > _SMALL
+            data = Packed(record, maker) if large else pack_record(record, maker)
             return [Op("create" if one is None else "set", path, data, version)]
         if one is not None:
             return [Op("delete", path, version=version)]

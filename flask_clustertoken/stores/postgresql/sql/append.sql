@@ -2,9 +2,9 @@
 -- and the records that it is about are locked already, so what is judged here stands still.
 -- 4 now, 5 number at least, 6 the transaction's id ('': its entries have one)
 -- 7 conditions, 8 their keys · 9 heads that must stand, 10 their entries ('': any)
--- 11 keys to delete · 12 keys to write, 13 their ends, 14 their values
+-- 11 keys to delete · 12 keys to write, 13 their ends, 14 their values (NULL: see ahead)
 -- 15 new entries' ids, 16 their ends, 17 their bodies · 18 channel
--- 19 the conditions' values, where one has to be unchanged
+-- 19 the conditions' values, where one has to be unchanged, or the value's digest
 -- (Rows are looked up key by key, each as a query of its own: while the server has not counted a
 -- young table's rows, it takes "all of the realm" for the shorter way, and never looks again.)
 WITH here AS MATERIALIZED (:durable),
@@ -26,6 +26,7 @@ broken AS (
           AND (found.expires_at IS NULL OR found.expires_at > $4::float8)
         OFFSET 0) AS r ON true
     WHERE CASE c.what WHEN 'unchanged' THEN r.value IS DISTINCT FROM c.value
+                      WHEN 'digest' THEN sha256(r.value) IS DISTINCT FROM c.value
                       ELSE (r.key IS NOT NULL) = (c.what = 'add') END
     ORDER BY c.nth LIMIT 1
 ),
@@ -57,7 +58,8 @@ dropped AS (
 ),
 written AS (
     INSERT INTO clustertoken.record (realm, key, expires_at, value)
-    SELECT $1, w.key, w.ends, w.value
+    SELECT $1, w.key, w.ends,
+           coalesce(w.value, decode(current_setting('clustertoken_ahead.value', true), 'base64'))
     FROM judged, unnest($12::text[], $13::float8[], $14::bytea[]) AS w (key, ends, value)
     WHERE judged.status = 'ok'
     ON CONFLICT (realm, key) DO UPDATE
