@@ -60,7 +60,8 @@ BROWSER = {
     ("chromium", "chromium-browser"): "chromium",
     ("chromedriver", "chromium.chromedriver"): "chromium-driver",
 }
-#: (It fetches what the browser is given to run: htmx and Turbo.)
+#: (It fetches what the browser is given to run, htmx and Turbo, and an OpenID provider for node,
+#: which comes with it.)
 NPM = {("npm",): "npm"}
 
 
@@ -103,7 +104,7 @@ STAGES = (
         "(processes or gunicorn) and not (browser or zookeeper or redis or postgresql or keycloak)",
         1200,
         3600,
-        NGINX,
+        {**NGINX, **NPM},
         parallel=True,
     ),
     Stage("browser", "browser and not (zookeeper or keycloak)", 420, 600, {**BROWSER, **NPM}),
