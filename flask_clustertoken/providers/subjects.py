@@ -20,6 +20,9 @@ MEMBERS = ("user", "session", "device", "application", "tenant", "org_unit", "gr
 #: Identifiers in one subject.
 MOST = 32
 
+#: What Keycloak calls the session where it means each of a person's: somebody was logged out.
+EVERY_SESSION = "ALL"
+
 #: Of RISC's drafts and of SSE: how formats were spelled, and their members.
 _OLD_FORMATS = {"phone": "phone_number", "iss-sub": "iss_sub", "jwt-id": "jwt_id"}
 
@@ -97,8 +100,10 @@ class Finder:
         """Nothing where nobody here can be meant. Raises what *find_subject* does."""
         subject = event.subject
         if event.type == SESSION_REVOKED:
-            session = subject.get("session") if subject.get("format") == "complex" else subject
-            if isinstance(session, Mapping) and (found := self._session(session)):
+            complex_one = subject.get("format") == "complex"
+            session = subject.get("session") if complex_one else subject
+            everyone = complex_one and session == {"format": "opaque", "id": EVERY_SESSION}
+            if not everyone and isinstance(session, Mapping) and (found := self._session(session)):
                 return Targets(sessions=found)
         people, subjects = set[str](), set[str]()
         for one in self._people(subject):

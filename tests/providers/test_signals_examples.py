@@ -150,6 +150,18 @@ EXAMPLES: list[tuple[str, str, Any, dict[str, Any], dict[str, Any] | None]] = [
 ]
 
 
+def test_every_session_of_a_person(pushed: Listener, transmitter: TransmitterDouble) -> None:
+    """Keycloak calls the session ALL where somebody was logged out altogether."""
+    mine = [pushed.login({"sub": "alice", "sid": one}) for one in ("a", "b")]
+    bobs = pushed.login({"sub": "bob", "sid": "c"})
+    claims = transmitter.revoked("ALL", aud="https://sp.example.com/caep")
+
+    assert pushed.push(transmitter.signed(claims)).status_code == 202
+
+    assert [one.stands() for one in mine] == [False, False]
+    assert bobs.stands()
+
+
 def filled(value: Any, issuer: str) -> Any:
     if isinstance(value, dict):
         return {name: filled(one, issuer) for name, one in value.items()}
