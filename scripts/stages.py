@@ -32,7 +32,8 @@ BROWSER = {
 }
 #: (A browser binds logins over HTTPS alone, by a certificate that it trusts.)
 CERTUTIL = {("certutil",): "libnss3-tools"}
-#: (It fetches what the browser is given to run: htmx and Turbo.)
+#: (It fetches what the browser is given to run, htmx and Turbo, and an OpenID provider for node,
+#: which comes with it.)
 NPM = {("npm",): "npm"}
 #: What stands before the gateway and behind it.
 OTHER_SERVICES = {("caddy",): "caddy", ("node",): "nodejs", ("go",): "golang-go"}
@@ -68,7 +69,7 @@ STAGES = (
         " and not (browser or gateway or redis or postgresql or zookeeper or keycloak or quiet)",
         2400,
         3600,
-        NGINX,
+        {**NGINX, **NPM},
         parallel=True,
     ),
     # (Ten thousand rounds over gunicorn are half an hour each; in the full run of PostgreSQL's an
