@@ -30,7 +30,10 @@ BROWSER = {
     ("chromium", "chromium-browser"): "chromium",
     ("chromedriver", "chromium.chromedriver"): "chromium-driver",
 }
-#: (It fetches what the browser is given to run: htmx and Turbo.)
+#: (A browser binds logins over HTTPS alone, by a certificate that it trusts.)
+CERTUTIL = {("certutil",): "libnss3-tools"}
+#: (It fetches what the browser is given to run, htmx and Turbo, and an OpenID provider for node,
+#: which comes with it.)
 NPM = {("npm",): "npm"}
 #: What stands before the gateway and behind it.
 OTHER_SERVICES = {("caddy",): "caddy", ("node",): "nodejs", ("go",): "golang-go"}
@@ -52,7 +55,13 @@ STAGES = (
         900,
         parallel=True,
     ),
-    Stage("cluster", "zookeeper and not (keycloak or quiet)", 2700, 3600, {**JAVA, **NGINX}),
+    Stage(
+        "cluster",
+        "zookeeper and not (keycloak or quiet)",
+        2700,
+        3600,
+        {**JAVA, **NGINX, **BROWSER, **CERTUTIL},
+    ),
     Stage("keycloak", "keycloak and not quiet", 2700, 3600, {**JAVA, **NGINX, **BROWSER}),
     Stage(
         "processes",
@@ -60,7 +69,7 @@ STAGES = (
         " and not (browser or gateway or redis or postgresql or zookeeper or keycloak or quiet)",
         2400,
         3600,
-        NGINX,
+        {**NGINX, **NPM},
         parallel=True,
     ),
     # (Ten thousand rounds over gunicorn are half an hour each; in the full run of PostgreSQL's an
@@ -92,7 +101,7 @@ STAGES = (
         "browser and not (gateway or redis or postgresql or zookeeper or keycloak or quiet)",
         900,
         600,
-        {**BROWSER, **NPM},
+        {**BROWSER, **NPM, **NGINX, **CERTUTIL},
     ),
     Stage(
         "quiet",
@@ -141,7 +150,7 @@ def run(stages: Sequence[Stage], way: Way, at_once: int, report: Path | None, se
     """Run them all, and what was late once more when nothing else runs; the exit status."""
     began = time.monotonic()
     results: list[Result] = []
-    commit = soak_report.commit()
+    commit = soak_report.commit(report)
 
     def ended(result: Result) -> None:
         results.append(result)

@@ -65,9 +65,9 @@ def home() -> Path:
         unpacked = Path(beside, f"keycloak-{VERSION}")
         for script in (unpacked / "bin").glob("*.sh"):
             script.chmod(0o755)
-        server = Keycloak(unpacked, scratch=False)
-        server.start()
-        server.stop()
+        with Keycloak(unpacked, scratch=False):
+            # (Ended also where it was not ready in time.)
+            pass
         shutil.rmtree(unpacked / "data", ignore_errors=True)
         try:
             unpacked.rename(folder)
