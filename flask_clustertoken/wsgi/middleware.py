@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..audit import AuditTrail
 from ..authority import TokenAuthority
 from ..clock import Clock
 from ..settings import PREFIX, Settings
@@ -68,6 +69,8 @@ class ClusterTokenMiddleware:
         #: Called with the first request, and with each until it has returned once. Not locked:
         #: several threads whose first requests meet may all call it.
         self.before_first: Callable[[], None] | None = None
+        #: Who did what to whom.
+        self.audit = AuditTrail.of(authority)
         #: What each request's token is judged by.
         self.gate = Gate(authority, self.cookie, self.trusted_origins, self.bearer_verifiers)
 
