@@ -78,6 +78,35 @@ class TokenRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where and when a login was used: *at* by the store's clock (seconds since 1970).
+
+    *agent* is what the browser calls itself (its ``User-Agent``, cut to 200 characters; it can say
+    what it likes), *host* the name of the node's host. No address is kept.
+    """
+
+    at: float
+    agent: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReused:
+    """A login has two holders: its cookie was copied, or a backup of a browser was put back.
+
+    *token* is the copy with which somebody *asked* for a renewal, although a newer copy had been
+    in use for longer than ``REUSE_GRACE``, last at *other*. Which of the two is the thief nobody
+    can say. *ended*: the login was ended everywhere (``WHEN_REUSED``). Told once for each newer
+    copy, by one node.
+    """
+
+    token: Token
+    asked: Place
+    other: Place
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
 class NodeStale:
     """This node's view is not vouched for any more; *reason* says why, as far as known."""
 

@@ -11,6 +11,7 @@ from .authority import TokenAuthority as TokenAuthority
 from .authority import authorities as authorities
 from .issued import IssuedToken as IssuedToken
 from .locking import StandingLock as StandingLock
+from .reuse import AGAIN as AGAIN
 from .revoking import LOGINS as LOGINS
 from .watch import Watch as Watch
 from .watch import WhileValid as WhileValid

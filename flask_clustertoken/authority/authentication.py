@@ -6,6 +6,8 @@ number of the view.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..clock import SKEW
 from ..cluster import NodeRuntime, Strangers
 from ..errors import ClusterTokenError, StoreError
@@ -13,6 +15,7 @@ from ..events import TokenRefused
 from ..revocations import Follower
 from ..tokens import NewerForm, Refusal, Token, TokenKind, from_record, spare_of, with_record
 from .lifetimes import Lifetimes
+from .reuse import Reuse, note_key
 from .usage import Usage
 from .verdict import NOT_READ, Verdict, locked, not_vouched_for, of_another_store
 from .verified_cache import Verified, VerifiedTokens
@@ -22,12 +25,18 @@ class Authentication:
     """Authenticates texts, for one process, and remembers those that it has verified."""
 
     def __init__(
-        self, runtime: NodeRuntime, verdict: Verdict, lifetimes: Lifetimes, usage: Usage
+        self,
+        runtime: NodeRuntime,
+        verdict: Verdict,
+        lifetimes: Lifetimes,
+        usage: Usage,
+        reuse: Reuse,
     ) -> None:
         self._runtime = runtime
         self._verdict = verdict
         self._lifetimes = lifetimes
         self._usage = usage
+        self._reuse = reuse
         self.begin()
         runtime.memories.append(self)
 
@@ -61,15 +70,21 @@ class Authentication:
     # -- asked by each request ---------------------------------------------------------
 
     def authenticate(
-        self, text: str, kind: TokenKind = "login", *, strict: bool = False
+        self,
+        text: str,
+        kind: TokenKind = "login",
+        *,
+        strict: bool = False,
+        request: Any = None,
     ) -> Token | Refusal:
         """The token that *text* spells, or why it is refused. Never raises for a store.
 
         Five steps, the lease's end taken before them and compared with the clock after them.
-        *strict* asks the store itself, also for what was seen before.
+        *strict* asks the store itself, also for what was seen before. *request* is whatever
+        :attr:`.Reuse.agent_of` knows to ask, or :data:`~.reuse.AGAIN`.
         """
         try:
-            found = self.judge_once(text, kind, strict)
+            found = self.judge_once(text, kind, strict, request)
             if isinstance(found, Token):
                 return found
             if found.unknown_key or found.unknown_form:
@@ -78,7 +93,7 @@ class Authentication:
                 # One host: whoever can look at the database can vouch for itself. (Only for a
                 # text whose signature held: nobody else makes us ask the store.)
                 self._runtime.follower().step_now()
-                found = self.judge_once(text, kind, strict)
+                found = self.judge_once(text, kind, strict, request)
         except StoreError as error:
             found = Refusal("stale", f"the store is in trouble: {error}", cause=error)
         except ClusterTokenError as error:
@@ -113,7 +128,9 @@ class Authentication:
         if runtime.events.heard(TokenRefused):
             runtime.events.announce(TokenRefused(refusal))
 
-    def judge_once(self, text: str, kind: TokenKind, strict: bool) -> Token | Refusal:
+    def judge_once(
+        self, text: str, kind: TokenKind, strict: bool, request: Any = None
+    ) -> Token | Refusal:
         """One judgement of *text*, as it is at the moment; :meth:`authenticate` may ask twice."""
         runtime = self._runtime
         follower = runtime.following or runtime.follower()
@@ -141,7 +158,7 @@ class Authentication:
         if strict:
             follower.reader.reach_head()
         if seen.recorded and (moment >= seen.known_until or seen.doubts != cache.doubts or strict):
-            refusal = self._ask(seen, follower)
+            refusal = self._ask(seen, follower, strict, request)
             if refusal is not None:
                 return refusal
             if seen.token is not token:
@@ -156,7 +173,7 @@ class Authentication:
         if runtime.keys.generation != keys:
             # This thread, or another one, has read meanwhile that a key was dropped, perhaps
             # the one of this text.
-            return self.judge_once(text, kind, strict)
+            return self.judge_once(text, kind, strict, request)
         # 4 revoked? (From here on it is what Verdict.of says, and a test holds them together.)
         generation = view.generation
         if seen.checked != generation:
@@ -195,32 +212,45 @@ class Authentication:
         follower.wake.set()
         return follower.look(lambda: follower.reach(seq))
 
-    def _ask(self, seen: Verified, follower: Follower) -> Refusal | None:
+    def _ask(
+        self, seen: Verified, follower: Follower, strict: bool, request: Any
+    ) -> Refusal | None:
         """Look for the record of *seen* in the store; remember a yes, never a no."""
-        runtime, token = self._runtime, seen.token
+        runtime, token, copies = self._runtime, seen.token, seen.copies
         generation = follower.view.generation
         doubts = self.remembered.doubts
         asked_at = runtime.clock.monotonic()
-        record = follower.look(lambda: runtime.store.get(token.record_key))
+        known = not strict and seen.doubts == doubts and asked_at < seen.record_known_until
+        if copies is not None and known:
+            # (What has come is not the time to ask again, but to note that the copy is used.)
+            self._reuse.used(token, copies, request)
+            seen.rest(seen.record_known_until)
+            return None
+        keys = [token.record_key] if copies is None else [token.record_key, note_key(token)]
+        found = follower.look(lambda: runtime.store.get_many(keys))
+        record = found.get(keys[0])
         if record is None:
             return Refusal("revoked", "the store has no record of it", token.id, token.subject)
         try:
-            known = with_record(token, from_record(record.value, token.expires_at))
+            whole = with_record(token, from_record(record.value, token.expires_at))
         except NewerForm as error:
             return Refusal("stale", str(error), token.id, token.subject)
         except ValueError:
-            known = None
-        if known is None:
+            whole = None
+        if whole is None:
             return Refusal("invalid", "the record is another token's", token.id, token.subject)
-        if known != token:
-            seen.token = known
+        if whole != token:
+            seen.token = whole
         seen.record_ends = record.expires_at
         if seen.spare is None:
             seen.spare = spare_of(record.value, self._lifetimes.spare)
         if generation == follower.view.generation:
             # (Else a revocation was learnt between the read and here.)
-            seen.known_until = asked_at + runtime.settings.record_cache
+            seen.rest(asked_at + runtime.settings.record_cache)
             seen.doubts = doubts
+        if copies is not None:
+            self._reuse.used_beside(found.get(keys[1]), token, copies, request)
+            seen.rest(seen.record_known_until)
         if token.kind == "api":
             follower.soon(lambda: self._usage.note(token.id))
         return None

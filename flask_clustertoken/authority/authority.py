@@ -24,6 +24,7 @@ from .lifetimes import Lifetimes
 from .listing import Listing
 from .locking import Locking
 from .renewal import Renewal
+from .reuse import Reuse
 from .revoking import Revoking
 from .usage import Usage
 from .verdict import Verdict
@@ -110,8 +111,9 @@ class TokenAuthority:
         self.listing = Listing(runtime, verdict, lifetimes)
         self.revoking = revoking = Revoking(publisher, verdict, lifetimes)
         self.locking = Locking(runtime, publisher, lambda seq: Revocation(seq, publisher))
-        self.authentication = Authentication(runtime, verdict, lifetimes, self.usage)
-        self.renewal = Renewal(runtime, self.authentication, lifetimes)
+        self.reuse = Reuse(runtime, lambda token_id: revoking.revoke_ids([token_id]))
+        self.authentication = Authentication(runtime, verdict, lifetimes, self.usage, self.reuse)
+        self.renewal = Renewal(runtime, self.authentication, lifetimes, self.reuse)
         writing = Writing(runtime, revoking, verdict, lifetimes)
         self.issuing = Issuing(
             runtime, writing, self.authentication, revoking, self.listing, lifetimes

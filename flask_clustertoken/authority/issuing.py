@@ -141,6 +141,7 @@ class Issuing:
             key_id=runtime.keys.signing()[0],
             made_at=made_at,
             first_issued_at=wish.first_issued_at,
+            generation=0 if self._lifetimes.records_logins else None,
         )
         return replace(token, expires_at=self._lifetimes.renewed_until(token))
 

@@ -94,6 +94,8 @@ class Token:
     made_at: float = field(default=0.0, repr=False)
     #: The issue of the login's first token, where this one carries that login on.
     first_issued_at: int | None = field(default=None, repr=False)
+    #: Which copy of its login this is (:mod:`.copies`); ``None``: nobody can say.
+    generation: int | None = field(default=None, repr=False)
 
     def __bool__(self) -> Literal[True]:
         return True

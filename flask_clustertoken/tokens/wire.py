@@ -109,6 +109,8 @@ class Wire:
             payload["l"] = token.labels
         if not token.persistent:
             payload["p"] = 0
+        if token.generation is not None:
+            payload["g"] = token.generation
         if token.kind == "login" and self._token_store == "cookie" and token.claims:
             payload["c"] = token.claims
         raw = json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
@@ -186,12 +188,14 @@ def _token(data: Any, kind: TokenKind, key_id: str) -> Token:
         epoch=data["e"],
         persistent=data.get("p", 1) != 0,
         key_id=key_id,
+        generation=data.get("g"),
     )
     numbers: Sequence[Any] = (
         token.issued_at,
         token.authenticated_at,
         token.since,
         token.began_at,
+        token.generation or 0,
     )
     if not all(isinstance(one, int) for one in numbers) or not is_id(token.id):
         raise ValueError("wrong types")
