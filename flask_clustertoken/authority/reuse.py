@@ -34,6 +34,9 @@ logger = logging.getLogger("flask_clustertoken")
 MOST_WAITING = 10_000
 AT_ONCE = 100
 
+#: Seconds after which a request looks whether it is known when a use is to be noted again.
+LOOK_AGAIN = 2.0
+
 #: Seconds after which the follower is asked again.
 CALL_AGAIN = 5.0
 
@@ -125,8 +128,8 @@ class Reuse:
         moment = self._runtime.clock.monotonic()
         if moment < copies.next_at or request is AGAIN:
             return
-        # (If it is lost, the next use behind the grace tells it again.)
-        copies.next_at = moment + self._grace
+        # (What comes of it says when to note a use again. If it is lost, the next use tells it.)
+        copies.next_at = moment + LOOK_AGAIN
         self._await(Sighting(token, self._place(request, moment), copies))
 
     def used_beside(self, found: Record | None, token: Token, copies: Copies, request: Any) -> None:

@@ -4,14 +4,13 @@ A renewal makes a copy of a login's token. One browser has one copy: once a newe
 use for a while, nobody has an older one, or there are two holders. (What Auth0 and Okta call reuse
 detection, with a leeway; RFC 9700, 4.14.2, asks for it of refresh tokens.)
 
-**A copy's generation is the time at which it was made**, in seconds since the login's issue,
-rounded down. So nodes need not ask each other for the next number; copies that are made side by
-side (parallel tabs, two nodes at once, an answer that was lost) are of one generation; and a copy
-that passed through a version which knows nothing of it has none, and is judged by nobody.
+**A copy's generation is the time at which it was made**, in seconds since the login's issue.
+So nodes need not ask each other for the next number, and a copy that passed through a version which
+knows nothing of it has none, and is judged by nobody.
 
-It is rounded because copies may run fast, with ``ALWAYS_RENEW``. Two tabs that poll side by side
-then keep handing the browser copies of their own for hours, as two holders would. By the rounded
-time all of them step at the same moment, however each is renewed.
+Where copies run fast (``ALWAYS_RENEW``) it is rounded down. Two tabs that poll side by side keep
+handing the browser copies of their own for hours then, as two holders would. By the rounded time
+all of them step at the same moment, however each is renewed.
 """
 
 from __future__ import annotations
@@ -50,10 +49,10 @@ class Pace:
     @classmethod
     def of(cls, *, renew_after: int, always: bool, grace: int) -> Pace:
         """For logins that are renewed once *renew_after* has passed, or *always*."""
-        finest = 1
-        if always or renew_after < 2 * grace:
-            # Each generation can be in use for longer than the grace.
-            finest = 2 * _power_below(2 * grace)
+        if renew_after >= 2 * grace and not always:
+            return cls(1, 1)
+        # Each generation can be in use for longer than the grace.
+        finest = 2 * _power_below(2 * grace)
         return cls(finest, max(finest, _power_below(renew_after // 4)))
 
 
@@ -73,6 +72,10 @@ class CopiesNote:
     #: The newest generation that was used, and its first use.
     newest: int
     first: float
+    #: Another one, where both are candidates: of copies made side by side the browser keeps the
+    #: one whose answer came last, which need not be the newest.
+    older: int = 0
+    older_first: float = 0.0
     #: Copies *older* than this generation are spent: it was in use for longer than the grace.
     spent: int = 0
     #: When that was known, and where it was used then.
@@ -86,34 +89,51 @@ class CopiesNote:
         said = {key: value for key, value in asdict(self).items() if value != inf}
         return json.dumps({"format": FORMAT} | said, separators=(",", ":")).encode()
 
+    def _first_use(self, generation: int) -> float | None:
+        """Of one of the two that are counted."""
+        if generation == self.newest:
+            return self.first
+        return self.older_first if generation == self.older else None
+
     def wait(self, generation: int, now: float, grace: float) -> float:
         """Seconds until a use of *generation* says anything new; ``inf``: it never will."""
-        if generation > self.newest:
-            return 0.0
-        if generation < self.newest or self.spent >= generation:
+        if generation <= self.spent:
             return inf
-        return max(0.0, self.first + grace - now)
+        first = self._first_use(generation)
+        if first is not None:
+            return max(0.0, first + grace - now)
+        return 0.0 if generation > self.older else inf
 
     def used(self, generation: int, place: Place, grace: float) -> CopiesNote:
         """The note after a copy of *generation* was used at *place*.
 
-        Only uses of *one* generation count together. (Of two copies that were made side by side
-        across a boundary the browser keeps one, perhaps the older: a brief use of the other, and
-        one of its grandchildren a day later, are not the use of one copy.)
+        Only uses of *one* generation count together. (A brief use of a copy that the browser did
+        not keep, and one of that copy's grandchildren a day later, are not the use of one copy.)
         """
-        if generation > self.newest:
-            return replace(self, newest=generation, first=place.at)
-        if generation < self.newest or self.spent >= generation:
+        if generation <= self.spent:
             return self
-        if abs(place.at - self.first) <= grace:
+        first = self._first_use(generation)
+        if first is None:
+            return self._counting(generation, place.at)
+        if abs(place.at - first) <= grace:
             return self
         return replace(
             self,
+            older=0,
             spent=generation,
-            spent_at=max(place.at, self.first),
+            spent_at=max(place.at, first),
             agent=place.agent,
             host=place.host,
         )
+
+    def _counting(self, generation: int, at: float) -> CopiesNote:
+        """The note that counts uses of *generation* from *at* on, if it is among the newest two."""
+        if generation > self.newest:
+            kept = (self.newest, self.first) if self.newest > self.spent else (0, 0.0)
+            return replace(self, newest=generation, first=at, older=kept[0], older_first=kept[1])
+        if generation > self.older:
+            return replace(self, older=generation, older_first=at)
+        return self
 
     def is_spent(self, generation: int, asked_at: float) -> bool:
         """Whether a copy of *generation* was spent when somebody came with it, at *asked_at*."""

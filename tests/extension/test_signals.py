@@ -22,6 +22,7 @@ NAMES = [
     "token_revoked",
     "revocation_applied",
     "token_refused",
+    "token_reused",
     "node_stale",
     "node_fresh",
     "login_ending",

@@ -68,12 +68,29 @@ def test_a_copy_is_spent_once_a_newer_one_was_used_for_longer_than_the_grace() -
 
 def test_only_uses_of_one_generation_count_together() -> None:
     """Two copies made side by side, the browser kept the older: the other's brief use is over."""
-    note = begun(128, at(1000.0))
-    for when in (1001.0, 5000.0, 90_000.0):
-        assert note.used(127, at(when), GRACE) == note
-    note = note.used(90_000, at(91_000.0), GRACE)
+    note = begun(128, at(1000.0)).used(90_000, at(91_000.0), GRACE)
     assert not note.is_spent(127, 91_001.0)
     assert note.used(90_000, at(91_061.0), GRACE).is_spent(127, 91_061.0)
+
+
+@pytest.mark.parametrize("order", [(127, 128), (128, 127)])
+def test_the_older_of_two_that_were_made_side_by_side_may_be_the_one_that_is_kept(
+    order: tuple[int, int],
+) -> None:
+    """What is older than that is spent, and neither of the two is."""
+    note = begun(order[0], at(1000.0)).used(order[1], at(1001.0), GRACE)
+    note = note.used(127, at(1062.0), GRACE)
+    assert note.is_spent(126, 1062.0)
+    assert not note.is_spent(127, 2000.0)
+
+
+def test_the_use_of_a_stolen_copy_hides_no_newer_one() -> None:
+    """However often it is used in between."""
+    note = begun(100, at(1000.0))
+    for when in (1010.0, 1030.0, 1059.0):
+        note = note.used(50, at(when), GRACE)
+    note = note.used(100, at(1061.0), GRACE)
+    assert note.is_spent(50, 1061.0)
 
 
 def test_what_was_spent_stays_so_while_the_next_one_begins() -> None:
@@ -88,7 +105,8 @@ def test_it_is_known_when_a_use_says_anything_new() -> None:
     note = begun(100, at(1000.0))
     assert note.wait(100, 1010.0, GRACE) == 50
     assert note.wait(100, 1100.0, GRACE) == 0
-    assert note.wait(99, 1100.0, GRACE) == inf
+    assert note.used(100, at(1061.0), GRACE).wait(99, 1100.0, GRACE) == inf
+    assert note.used(99, at(1001.0), GRACE).wait(98, 1100.0, GRACE) == inf
     assert note.wait(101, 1000.0, GRACE) == 0
     assert note.used(100, at(1061.0), GRACE).wait(100, 2000.0, GRACE) == inf
 
