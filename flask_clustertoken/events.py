@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from .tokens import Refusal, Token
+    from .tokens import Refusal, Token, Whereabouts
 
 logger = logging.getLogger("flask_clustertoken")
 
@@ -78,19 +78,6 @@ class TokenRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where and when a login was used: *at* by the store's clock (seconds since 1970).
-
-    *agent* is what the browser calls itself (its ``User-Agent``, cut to 200 characters; it can say
-    what it likes), *host* the name of the node's host. No address is kept.
-    """
-
-    at: float
-    agent: str = ""
-    host: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class TokenReused:
     """A login has two holders: its cookie was copied, or a backup of a browser was put back.
 
@@ -101,8 +88,8 @@ class TokenReused:
     """
 
     token: Token
-    asked: Place
-    other: Place
+    asked: Whereabouts
+    other: Whereabouts
     ended: bool
 
 

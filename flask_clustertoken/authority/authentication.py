@@ -15,7 +15,7 @@ from ..events import TokenRefused
 from ..revocations import Follower
 from ..tokens import NewerForm, Refusal, Token, TokenKind, from_record, spare_of, with_record
 from .lifetimes import Lifetimes
-from .reuse import Reuse, note_key
+from .reuse import Reuse
 from .usage import Usage
 from .verdict import NOT_READ, Verdict, locked, not_vouched_for, of_another_store
 from .verified_cache import Verified, VerifiedTokens
@@ -65,6 +65,7 @@ class Authentication:
             recorded=self._lifetimes.keeps_record(token),
             ends_at=self._lifetimes.ends_at(token),
             keys_generation=keys_generation,
+            copies=self._reuse.copies_of(token),
         )
 
     # -- asked by each request ---------------------------------------------------------
@@ -158,18 +159,15 @@ class Authentication:
         if strict:
             follower.reader.reach_head()
         if seen.recorded and (moment >= seen.known_until or seen.doubts != cache.doubts or strict):
-            refusal = self._ask(seen, follower, strict, request)
-            if refusal is not None:
+            if (refusal := self._ask(seen, follower, strict, request)) is not None:
                 return refusal
             if seen.token is not token:
                 token = seen.token
                 cache.put(text, seen)  # with its claims it is heavier
         # (an embedded store: nothing was appended that this node has not read)
         view = follower.view
-        if store.embedded and store.position() != view.applied:
-            read_on = follower.reach(store.position())
-            if not read_on:
-                return Refusal("stale", NOT_READ, token.id)
+        if store.embedded and (at := store.position()) != view.applied and not follower.reach(at):
+            return Refusal("stale", NOT_READ, token.id)
         if runtime.keys.generation != keys:
             # This thread, or another one, has read meanwhile that a key was dropped, perhaps
             # the one of this text.
@@ -226,9 +224,7 @@ class Authentication:
             self._reuse.used(token, copies, request)
             seen.rest(seen.record_known_until)
             return None
-        keys = [token.record_key] if copies is None else [token.record_key, note_key(token)]
-        found = follower.look(lambda: runtime.store.get_many(keys))
-        record = found.get(keys[0])
+        record = follower.look(lambda: runtime.store.get(token.record_key))
         if record is None:
             return Refusal("revoked", "the store has no record of it", token.id, token.subject)
         try:
@@ -249,7 +245,7 @@ class Authentication:
             seen.rest(asked_at + runtime.settings.record_cache)
             seen.doubts = doubts
         if copies is not None:
-            self._reuse.used_beside(found.get(keys[1]), token, copies, request)
+            self._reuse.used(token, copies, request)
             seen.rest(seen.record_known_until)
         if token.kind == "api":
             follower.soon(lambda: self._usage.note(token.id))

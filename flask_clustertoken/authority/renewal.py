@@ -112,6 +112,4 @@ class Renewal:
 def _take_over(copy: Verified, seen: Verified) -> None:
     """The same record: what was known of it is known of the copy, and no longer."""
     copy.doubts, copy.spare = seen.doubts, seen.spare
-    if seen.copies is not None and seen.copies.generation == copy.token.generation:
-        copy.copies = seen.copies
     copy.rest(seen.record_known_until)

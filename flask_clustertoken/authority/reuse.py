@@ -20,13 +20,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ..clock import SKEW
 from ..cluster import NodeRuntime
 from ..errors import Conflict, StoreError
-from ..events import Place, TokenReused
+from ..events import TokenReused
 from ..stores.base import Add, Change, Put, Record, Unchanged
-from ..tokens import CopiesNote, Token, begun, copies_key, read_copies
+from ..tokens import CopiesNote, Token, Whereabouts, begun, copies_key, read_copies
 
 logger = logging.getLogger("flask_clustertoken")
 
@@ -53,7 +54,7 @@ AGAIN = object()
 class Copies:
     """What this process does about the uses of one generation of a login's copies."""
 
-    __slots__ = ("generation", "next_at")
+    __slots__ = ("__weakref__", "generation", "next_at")
 
     def __init__(self, generation: int) -> None:
         self.generation = generation
@@ -66,7 +67,7 @@ class Sighting:
     """A copy was used; or somebody asked for its renewal, where no *copies* stand here."""
 
     token: Token
-    place: Place
+    place: Whereabouts
     copies: Copies | None = None
     tries: int = 0
     #: Its login was ended for it.
@@ -74,13 +75,13 @@ class Sighting:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Outcome:
     """What sightings of one login come to: how its note changes, and a second holder, if any."""
 
     key: str
     changes: Sequence[Change] = ()
     second: Sighting | None = None
-    other: Place | None = None
+    other: Whereabouts | None = None
 
 
 def no_agent(_: Any) -> str:
@@ -114,12 +115,24 @@ class Reuse:
         self._waiting: deque[Sighting] = deque(maxlen=MOST_WAITING)
         #: When the follower was asked to settle it, by the monotonic clock.
         self._called_at = -inf
+        #: Held by what is remembered of the copies themselves.
+        self._copies: WeakValueDictionary[tuple[str, int], Copies] = WeakValueDictionary()
 
     def doubt(self) -> None:
         """Nothing here is an answer."""
 
     def clear(self) -> None:
-        self._waiting.clear()
+        self.begin()
+
+    def copies_of(self, token: Token) -> Copies | None:
+        """For all copies of *token*'s generation; ``None`` where no use of them says anything."""
+        if not token.generation:
+            return None  # (Older than a login's first copy is none.)
+        key = (token.id, token.generation)
+        found = self._copies.get(key)
+        if found is None:
+            found = self._copies[key] = Copies(token.generation)
+        return found
 
     # -- told by requests --------------------------------------------------------------
 
@@ -132,15 +145,6 @@ class Reuse:
         copies.next_at = moment + LOOK_AGAIN
         self._await(Sighting(token, self._place(request, moment), copies))
 
-    def used_beside(self, found: Record | None, token: Token, copies: Copies, request: Any) -> None:
-        """As :meth:`used`, where the note was read just now, together with the record."""
-        note = None if found is None else read_copies(found.value)
-        if note is not None:
-            moment = self._runtime.clock.monotonic()
-            wait = note.wait(copies.generation, self._store_time(), self._grace)
-            copies.next_at = max(copies.next_at, moment + wait) if wait else copies.next_at
-        self.used(token, copies, request)
-
     def asked(self, token: Token, came_at: float | None, request: Any) -> None:
         """A later copy than *token* was just made, for whoever came at *came_at* (monotonic)."""
         if token.generation is not None:
@@ -149,12 +153,12 @@ class Reuse:
     def _store_time(self) -> float:
         return self._runtime.follower().clocks.store_time()
 
-    def _place(self, request: Any, moment: float | None) -> Place:
+    def _place(self, request: Any, moment: float | None) -> Whereabouts:
         at = self._store_time()
         if moment is not None:
             at -= self._runtime.clock.monotonic() - moment
         agent = "" if request is None else self.agent_of(request)
-        return Place(at, agent, socket.gethostname())
+        return Whereabouts(at, agent, socket.gethostname())
 
     def _await(self, sighting: Sighting) -> None:
         self._waiting.append(sighting)
@@ -197,12 +201,12 @@ class Reuse:
 
     def _settle(self, logins: Mapping[str, list[Sighting]]) -> None:
         found = self._read(logins)
-        findings = [self._judge(key, logins[key], found.get(key)) for key in logins]
-        changes = [one for finding in findings for one in finding.changes]
+        outcomes = [self._judge(key, logins[key], found.get(key)) for key in logins]
+        changes = [one for outcome in outcomes for one in outcome.changes]
         if not changes:
             return
-        for finding in findings:
-            self._end_login(finding.second)
+        for outcome in outcomes:
+            self._end_login(outcome.second)
         try:
             self._runtime.store.append([], changes)
         except Conflict:
@@ -216,19 +220,19 @@ class Reuse:
             if sightings[0].tries < TRIES:
                 self._settle(logins)
             return
-        for finding in findings:
-            self._tell(finding)
+        for outcome in outcomes:
+            self._tell(outcome)
 
     def _read(self, keys: Iterable[str]) -> Mapping[str, Record]:
         return self._runtime.store.get_many(list(keys))
 
-    def _judge(self, key: str, sightings: Iterable[Sighting], record: Record | None) -> Finding:
+    def _judge(self, key: str, sightings: Iterable[Sighting], record: Record | None) -> Outcome:
         before = None if record is None else read_copies(record.value)
         if record is not None and before is None:
             for one in sightings:  # a newer version's: left to nodes of that
                 if one.copies is not None:
                     one.copies.next_at = inf
-            return Finding(key)
+            return Outcome(key)
         note, ends_at, second = before, 0.0, None
         for one in sightings:
             generation = one.token.generation or 0
@@ -252,8 +256,8 @@ class Reuse:
             note = note.as_told()
             ends_at = max(ends_at, (second.token.expires_at or 0) + SKEW)
         if note is None or note == before:
-            return Finding(key)
-        return Finding(key, self._changes(key, record, note, ends_at), second, other)
+            return Outcome(key)
+        return Outcome(key, self._changes(key, record, note, ends_at), second, other)
 
     def _changes(
         self, key: str, record: Record | None, note: CopiesNote, ends_at: float
@@ -271,14 +275,13 @@ class Reuse:
         self._end(second.token.id)
         second.ended = True
 
-    def _tell(self, finding: Finding) -> None:
-        second, other = finding.second, finding.other
+    def _tell(self, outcome: Outcome) -> None:
+        second, other = outcome.second, outcome.other
         if second is None or other is None:
             return
         logger.warning(
-            "a login of %r has two holders: an old copy was used on %s (%r), a newer one on %s "
-            "(%r)%s",
-            second.token.subject,
+            "a login has two holders (%s): an old copy was used on %s (%r), a newer one on %s (%r)%s",
+            second.token.record_key,
             second.place.host,
             second.place.agent,
             other.host,

@@ -52,7 +52,13 @@ class Verified:
     )
 
     def __init__(
-        self, token: Token, *, recorded: bool, ends_at: float, keys_generation: int
+        self,
+        token: Token,
+        *,
+        recorded: bool,
+        ends_at: float,
+        keys_generation: int,
+        copies: Copies | None = None,
     ) -> None:
         self.token = token
         #: The keys with which it was verified (or signed): with others it is to be verified anew.
@@ -69,7 +75,7 @@ class Verified:
         #: Until then the record need not be asked for.
         self.record_known_until = _UNKNOWN
         #: What is noted of this copy's use; ``None`` for one that came with its login.
-        self.copies: Copies | None = Copies(token.generation) if token.generation else None
+        self.copies = copies
         #: The doubt that remembered answers were under when this one was asked for.
         self.doubts: object = None
         #: The record's own end, as last read or set.

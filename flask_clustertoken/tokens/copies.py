@@ -20,8 +20,6 @@ from dataclasses import asdict, dataclass, replace
 from math import inf
 from typing import Any
 
-from ..events import Place
-
 #: The number of the note's form.
 FORMAT = 1
 
@@ -59,6 +57,19 @@ class Pace:
 def _power_below(number: int) -> int:
     """The greatest power of two that is not above *number*; at least 1."""
     return 1 << max(0, number.bit_length() - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where and when a login was used: *at* by the store's clock (seconds since 1970).
+
+    *agent* is what the browser calls itself (its ``User-Agent``, cut to 200 characters; it can say
+    what it likes), *host* the name of the node's host. No address is kept.
+    """
+
+    at: float
+    agent: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +115,7 @@ class CopiesNote:
             return max(0.0, first + grace - now)
         return 0.0 if generation > self.older else inf
 
-    def used(self, generation: int, place: Place, grace: float) -> CopiesNote:
+    def used(self, generation: int, place: Whereabouts, grace: float) -> CopiesNote:
         """The note after a copy of *generation* was used at *place*.
 
         Only uses of *one* generation count together. (A brief use of a copy that the browser did
@@ -144,12 +155,12 @@ class CopiesNote:
         return replace(self, told=self.spent)
 
     @property
-    def last_place(self) -> Place:
+    def last_place(self) -> Whereabouts:
         """Where the newer copy was used last, as far as it was noted."""
-        return Place(self.spent_at, self.agent, self.host)
+        return Whereabouts(self.spent_at, self.agent, self.host)
 
 
-def begun(generation: int, place: Place) -> CopiesNote:
+def begun(generation: int, place: Whereabouts) -> CopiesNote:
     """The first note of a login."""
     return CopiesNote(newest=generation, first=place.at)
 

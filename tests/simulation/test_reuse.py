@@ -403,12 +403,11 @@ def uses_of_all_newer_copies(patch: pytest.MonkeyPatch) -> None:
     """The first use of one and the last of another count together."""
     from dataclasses import replace
 
-    from flask_clustertoken.events import Place
-    from flask_clustertoken.tokens import CopiesNote
+    from flask_clustertoken.tokens import CopiesNote, Whereabouts
 
     used = CopiesNote.used
 
-    def broken(self: CopiesNote, generation: int, place: Place, grace: float) -> CopiesNote:
+    def broken(self: CopiesNote, generation: int, place: Whereabouts, grace: float) -> CopiesNote:
         if self.spent < self.newest < generation and place.at - self.first > grace:
             return replace(
                 self, newest=generation, first=place.at, spent=self.newest, spent_at=place.at

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
-from flask_clustertoken.authority import TokenAuthority
+from flask_clustertoken.authority import IssuedToken, TokenAuthority
+from flask_clustertoken.tokens import Token, record_end, to_record
 from tests.regressions.test_first_start import Realm, realm
 from tests.stores.zk_tree import TreeLine
 
@@ -49,3 +51,35 @@ def test_a_log_out_waits_for_one_look_and_one_write(
     node, line = pair
     token = node.issue_login("alice", since=node.begin()).token
     assert cost(line, lambda: node.end(token)) == (2, 1)
+
+
+@pytest.mark.parametrize("noted", [True, False], ids=["noted", "of the version before"])
+def test_what_is_noted_of_copies_is_waited_for_by_nobody(
+    pair: tuple[TokenAuthority, TreeLine], noted: bool
+) -> None:
+    """A renewal, the new copy's first use, and its first sight: as where nothing is noted."""
+    node, line = pair
+    token = node.issue_login("alice", since=node.begin()).token
+    then = int(node.clock.time()) - 2 * 86_400
+    token = replace(
+        token,
+        issued_at=then,
+        expires_at=then + node.settings.lifetime,
+        generation=86_400 if noted else None,
+    )
+    # (Its record is as old.)
+    node.store.delete(token.record_key)
+    node.store.add(token.record_key, to_record(token, 0.0), record_end(token, 0.0))
+    text, renewed = node.wire.write(token), list[IssuedToken | None]()
+    assert cost(line, lambda: node.authenticate(text)) == (1, 0)
+    assert cost(line, lambda: renewed.append(node.renew(text, token))) == (2, 1)
+    (issued,) = renewed
+    assert issued is not None
+    new = issued.text
+    if not noted:
+        new = node.wire.write(replace(issued.token, generation=None))
+        assert isinstance(node.authenticate(new), Token)
+    assert cost(line, lambda: node.authenticate(new)) == (0, 0)
+    node.follower().step()
+    node.remembered.clear()
+    assert cost(line, lambda: node.authenticate(new)) == (1, 0)

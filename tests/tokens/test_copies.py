@@ -7,8 +7,7 @@ from math import inf
 
 import pytest
 
-from flask_clustertoken.events import Place
-from flask_clustertoken.tokens import CopiesNote, Pace, begun, read_copies
+from flask_clustertoken.tokens import CopiesNote, Pace, Whereabouts, begun, read_copies
 from flask_clustertoken.tokens.copies import copies_key
 
 DAY = 86_400
@@ -22,8 +21,8 @@ PACES = [
 ]
 
 
-def at(when: float, agent: str = "") -> Place:
-    return Place(when, agent, "host")
+def at(when: float, agent: str = "") -> Whereabouts:
+    return Whereabouts(when, agent, "host")
 
 
 @pytest.mark.parametrize("pace", PACES)
