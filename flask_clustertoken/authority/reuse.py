@@ -280,7 +280,7 @@ class Reuse:
         if second is None or other is None:
             return
         logger.warning(
-            "a login has two holders (%s): an old copy was used on %s (%r), a newer one on %s (%r)%s",
+            "a login has two holders (%s): an old copy came to %s (%r), a newer one to %s (%r)%s",
             second.token.record_key,
             second.place.host,
             second.place.agent,

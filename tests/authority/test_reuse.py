@@ -374,6 +374,7 @@ def test_the_version_before_reads_copies_of_today(cluster: Cluster, steps: bool)
     done = subprocess.run(
         [sys.executable, "-c", BEFORE],
         input=json.dumps({"key": key, "secret": secret.hex(), "text": new}),
+        cwd=UPGRADE,
         env={**os.environ, "PYTHONPATH": str(UPGRADE / "before.zip")},
         capture_output=True,
         text=True,
