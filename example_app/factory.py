@@ -7,6 +7,8 @@ from typing import Any
 
 from flask import Flask
 
+from flask_clustertoken.metrics import Metrics
+
 from . import answers, api, environment, health, pages, sessions, site, times
 from .accounts import Account, account_of
 from .node import this_node
@@ -28,10 +30,12 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """
     with environment.one_line_errors():
         app = Flask(__name__, instance_path=environment.instance_path())
+        app.request_class = site.SiteRequest
         app.config.update(DEFAULTS)
         app.config.update(environment.settings())
         app.config.update(config or {})
         tokens.init_app(app)
+        Metrics(app)  # (of this host's programs: with no proxy's headers, on a loopback address)
     answers.init_app(app)
     times.init_app(app)
     for part in (sessions, pages, site, api, health):

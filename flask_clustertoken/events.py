@@ -71,6 +71,17 @@ class RevocationApplied:
 
 
 @dataclass(frozen=True, slots=True)
+class RevocationConfirmed:
+    """Whoever asked whether the revocation *seq* is in force everywhere was told after *elapsed*
+    seconds, by the clock of this process: the barrier's way to all nodes and back.
+    """
+
+    seq: int
+    elapsed: float
+    in_force: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRefused:
     """A text that was presented was not accepted."""
 
@@ -112,6 +123,14 @@ class LoginEnding:
     """A login is being ended by its own user, before the store is told."""
 
     token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """House-keeping took *count* of *what* (``records entries locks nodes``) out of the store."""
+
+    what: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)

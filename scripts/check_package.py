@@ -63,7 +63,9 @@ DRIVERS = {
     "redis": ["redis"],
     "postgresql": ["psycopg"],
     "zookeeper": ["kazoo"],
+    "oidc": ["joserfc", "cryptography", "requests"],
     "keycloak": ["authlib", "joserfc", "cryptography", "requests"],
+    "metrics": ["prometheus_client"],
     "async": ["asgiref"],
 }
 
@@ -96,11 +98,33 @@ from flask_clustertoken.stores import open_store
 open_store("zookeeper://127.0.0.1:1/app").close()
 import flask_clustertoken.stores.zookeeper
 """,
+    "oidc": """
+from flask import Flask
+from flask_clustertoken import ClusterToken
+from flask_clustertoken.providers import BackChannelLogout
+app = Flask(__name__)
+app.config["CLUSTERTOKEN_STORE"] = "memory:"
+ClusterToken(app)
+BackChannelLogout(app, issuer="http://127.0.0.1:1", client_id="app")
+said = app.test_client().post("/oidc/backchannel-logout", data={"logout_token": "e.e.e"})
+assert said.status_code == 400, said
+import flask_clustertoken.oidc
+""",
     "keycloak": """
 import importlib, pkgutil
 import flask_clustertoken.keycloak as keycloak
 for module in pkgutil.walk_packages(keycloak.__path__, keycloak.__name__ + "."):
     importlib.import_module(module.name)
+""",
+    "metrics": """
+from flask import Flask
+from flask_clustertoken import ClusterToken
+from flask_clustertoken.metrics import Metrics
+app = Flask(__name__)
+app.config["CLUSTERTOKEN_STORE"] = "memory:"
+ClusterToken(app)
+Metrics(app)
+assert app.test_client().get("/metrics").status_code == 200
 """,
     "async": """
 from flask import Flask

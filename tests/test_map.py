@@ -37,6 +37,7 @@ CORE = [
     "authority",
     "operations",
     "wsgi",
+    "oidc",
 ]
 
 #: The rooms that know Flask or a command line. An adapter imports no other one.
@@ -88,10 +89,11 @@ EVERYWHERE = {"itsdangerous", "werkzeug.http"}
 
 #: What only some modules may import, and whether at first use only (an optional driver).
 FOREIGN: dict[str, tuple[str, bool]] = {
-    "flask": ("extension.* cli.* keycloak.* console.* testing.*", False),
-    "werkzeug": ("extension.* cli.* keycloak.* console.* testing.*", False),
-    "blinker": ("extension.*", False),
-    "click": ("extension.* cli.* keycloak.*", False),
+    "flask": ("extension.* cli.* keycloak.* console.* metrics.* providers.* testing.*", False),
+    "werkzeug": ("oidc.* extension.* cli.* keycloak.* console.* providers.* testing.*", False),
+    "prometheus_client": ("metrics.*", True),
+    "blinker": ("extension.* providers.*", False),
+    "click": ("extension.* cli.* keycloak.* providers.*", False),
     "pytest": ("testing.*", False),
     "kazoo": ("stores.zookeeper.*", True),
     "gevent": ("stores.zookeeper.* revocations.follower gunicorn", True),
@@ -99,10 +101,10 @@ FOREIGN: dict[str, tuple[str, bool]] = {
     "redis": ("stores.redis.driver", True),
     "psycopg": ("stores.postgresql.driver", True),
     "authlib": ("keycloak.*", True),
-    "joserfc": ("keycloak.*", True),
-    "urllib3": ("keycloak.*", True),
+    "joserfc": ("oidc.* keycloak.*", True),
+    "urllib3": ("oidc.*", True),
     "cryptography": ("keycloak.*", True),
-    "requests": ("keycloak.*", True),
+    "requests": ("oidc.* keycloak.* gateway.*", True),
 }
 
 MOST_LINES = 400

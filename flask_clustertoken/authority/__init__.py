@@ -13,6 +13,7 @@ from .issued import IssuedToken as IssuedToken
 from .locking import StandingLock as StandingLock
 from .reuse import AGAIN as AGAIN
 from .revoking import LOGINS as LOGINS
+from .tally import Tally as Tally
 from .watch import Watch as Watch
 from .watch import WhileValid as WhileValid
 from .watching import Watching as Watching

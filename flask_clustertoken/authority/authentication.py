@@ -16,6 +16,7 @@ from ..revocations import Follower
 from ..tokens import NewerForm, Refusal, Token, TokenKind, from_record, spare_of, with_record
 from .lifetimes import Lifetimes
 from .reuse import Reuse
+from .tally import Tally
 from .usage import Usage
 from .verdict import NOT_READ, Verdict, locked, not_vouched_for, of_another_store
 from .verified_cache import Verified, VerifiedTokens
@@ -37,6 +38,9 @@ class Authentication:
         self._lifetimes = lifetimes
         self._usage = usage
         self._reuse = reuse
+        #: How often a text was presented and accepted, and how often it was refused.
+        self.accepted: dict[TokenKind, Tally] = {"login": Tally(), "api": Tally()}
+        self.not_accepted: dict[TokenKind, Tally] = {"login": Tally(), "api": Tally()}
         self.begin()
         runtime.memories.append(self)
 
@@ -87,6 +91,7 @@ class Authentication:
         try:
             found = self.judge_once(text, kind, strict, request)
             if isinstance(found, Token):
+                self.accepted[kind].add()
                 return found
             if found.unknown_key or found.unknown_form:
                 found = self.strangers.judge(found, self._runtime.follower())
@@ -100,7 +105,10 @@ class Authentication:
         except ClusterTokenError as error:
             found = Refusal("stale", str(error), cause=error)
         if isinstance(found, Refusal):
+            self.not_accepted[kind].add()
             self.refused(found)
+        else:
+            self.accepted[kind].add()
         return found
 
     def judge_foreign(self, token: Token) -> Token | Refusal:

@@ -10,10 +10,10 @@ from ..clock import SKEW
 from ..cluster import Node, Publisher, Revocation
 from ..errors import Conflict
 from ..events import TokenRevoked
-from ..revocations import FeedEntry
+from ..revocations import FeedEntry, Kind
 from ..stores import seq_at
 from ..stores.base import Change, Delete, Require
-from ..tokens import Token, TokenKind, digests, record_key, validation
+from ..tokens import Token, TokenKind, digests, lives_until, record_key, validation
 from .lifetimes import Lifetimes
 from .standing import Standing
 from .verdict import Verdict
@@ -55,7 +55,7 @@ class Revoking:
             return self.revoke(self.entry_of_ids([token.id], recorded=False))
         with suppress(Conflict):
             feed_entry = self.entry_of_ids([token.id], recorded=True)
-            return self.revoke(feed_entry, [Require(key), Delete(key)])
+            return self.revoke(feed_entry, [Require(key, lives_until(token)), Delete(key)])
         return self.revoke(self.entry_of_ids([token.id], recorded=False), [Delete(key)])
 
     def entry_of_ids(self, token_ids: Sequence[str], *, recorded: bool) -> FeedEntry:
@@ -65,15 +65,24 @@ class Revoking:
         return FeedEntry("ids", now, digests=digests("id", token_ids), recorded=recorded)
 
     def revoke_labels(
-        self, labels: Sequence[str], *, changes: Sequence[Change] = (), entry_id: str | None = None
+        self,
+        labels: Sequence[str],
+        *,
+        before: bool = False,
+        changes: Sequence[Change] = (),
+        entry_id: str | None = None,
     ) -> Revocation:
         """End every token with one of these labels, also one that is issued later.
 
+        *before*: only those issued before now, as where a label stands for a person and not for
+        one session. (Nodes of a version that does not know that are told of in
+        :class:`~flask_clustertoken.errors.NodesTooOld`, and nothing is written.)
         *changes* are made in the same step, and *entry_id* makes a repetition harmless: what an
         adapter needs to record the message that asked for it.
         """
         marks = digests("label", validation.labels(labels))
-        feed_entry = FeedEntry("labels", self._runtime.clock.time(), digests=marks)
+        kind: Kind = "labels_before" if before else "labels"
+        feed_entry = FeedEntry(kind, self._runtime.clock.time(), digests=marks)
         return self.revoke(feed_entry, changes, entry_id)
 
     def revoke_subject(

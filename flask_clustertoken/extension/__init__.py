@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .clients import client_of as client_of
 from .clustertoken import ClusterToken as ClusterToken
+from .csrf import exempt as exempt
 from .decorators import OPEN as OPEN
 from .decorators import fresh_login_required as fresh_login_required
 from .decorators import require_token as require_token

@@ -5,22 +5,23 @@
         ├── KeycloakUnavailable    unreachable, slower than its deadline, or answering garbage
         ├── KeycloakRefused        it answered with an OAuth error, or the login is not accepted
         │   └── SessionEnded       ``invalid_grant``: the session behind the login is over
-        ├── NoProviderTokens       the request has no login of Keycloak, or its tokens are gone
-        └── NotGenuine             a text that should be Keycloak's is not, or is not for us
+        └── NoProviderTokens       the request has no login of Keycloak, or its tokens are gone
 
+What is not genuine, or not for us, is a :class:`~flask_clustertoken.oidc.NotGenuine`.
 No message ever holds a token or a secret.
 """
 
 from __future__ import annotations
 
 from ..errors import ClusterTokenError
+from ..oidc import Peer, ProviderUnavailable
 
 
 class KeycloakError(ClusterTokenError):
     """The root of what this adapter raises on purpose."""
 
 
-class KeycloakUnavailable(KeycloakError):
+class KeycloakUnavailable(KeycloakError, ProviderUnavailable):
     """Keycloak did not answer in time, or not as Keycloak answers. No reason to end a login."""
 
 
@@ -41,5 +42,5 @@ class NoProviderTokens(KeycloakError):
     """There is no token of Keycloak behind this request."""
 
 
-class NotGenuine(KeycloakError):
-    """A text that claims to be Keycloak's is not genuine, not for us, or over."""
+#: Keycloak, as what is common to all providers speaks of it.
+KEYCLOAK = Peer("Keycloak", KeycloakUnavailable)

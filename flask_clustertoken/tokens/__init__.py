@@ -29,6 +29,7 @@ from .keyring import ring_states as ring_states
 from .records import NewerForm as NewerForm
 from .records import from_list as from_list
 from .records import from_record as from_record
+from .records import lives_until as lives_until
 from .records import record_end as record_end
 from .records import spare_of as spare_of
 from .records import to_record as to_record

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from ..clock import SKEW
@@ -26,6 +27,14 @@ class NewerForm(ValueError):
 def record_end(token: Token, spare: float) -> float | None:
     """When the record of *token* ends (wall clock), with *spare* seconds for renewals."""
     return None if token.expires_at is None else token.expires_at + spare + SKEW
+
+
+def lives_until(token: Token) -> float:
+    """Until when a record of *token*, if there is one, lives at least (wall clock).
+
+    Whichever copy of it is at hand: none lives longer than its record does.
+    """
+    return inf if token.expires_at is None else float(token.expires_at)
 
 
 def listed_expiry(end: float | None, spare: float) -> int | None:

@@ -83,7 +83,7 @@ class GunicornServer(Running):
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("CLUSTERTOKEN_", "GUNICORN_"))
+            if not name.startswith(("CLUSTERTOKEN_", "GUNICORN_", "PROMETHEUS_"))
         }
         given = {f"CLUSTERTOKEN_{name}": str(value) for name, value in (settings or {}).items()}
         self._environment = {
@@ -91,8 +91,9 @@ class GunicornServer(Running):
             "INSTANCE": str(folder / "instance"),
             "NODE_NAME": node,
             "PYTHONUNBUFFERED": "1",
-            # Where gunicorn's control socket goes, if it makes one.
+            # Where gunicorn's control socket goes, if it makes one, and what workers count.
             "XDG_RUNTIME_DIR": str(folder),
+            "TMPDIR": str(folder),
             **given,
         }
         if package is not None:

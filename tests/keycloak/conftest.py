@@ -11,7 +11,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_clustertoken.extension import state_of
-from flask_clustertoken.keycloak.web import messages
+from flask_clustertoken.oidc import reception
 from tests.keycloak.app import Make, MakeApp, configuration, create_app
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer
@@ -43,7 +43,7 @@ def config(tmp_path: Path) -> Make:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is busy elsewhere answers no message late; a test of that says how late."""
-    monkeypatch.setattr(messages, "ANSWER_WITHIN", 60.0)
+    monkeypatch.setattr(reception, "ANSWER_WITHIN", 60.0)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import requests
 
 from tests.servers.ports import spare_ports
 from tests.servers.running import CannotRun, Running
-from tests.servers.zookeeper import cache_folder
+from tests.servers.zookeeper import cache_folder, fetching
 from tests.waiting import came_true
 
 #: Pinned: what the tests say was seen on this version.
@@ -36,13 +36,14 @@ def _zip() -> Path:
     found = Path.home() / ".m2/repository/org/keycloak/keycloak-quarkus-dist" / VERSION / name
     if not found.exists():
         command = ["mvn", "-q", "-B", "dependency:get", f"-Dartifact={_ARTIFACT}"]
-        done = subprocess.run(
-            [*command, "-Dtransitive=false"],
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
+        with fetching():
+            done = subprocess.run(
+                [*command, "-Dtransitive=false"],
+                capture_output=True,
+                text=True,
+                timeout=900,
+                check=False,
+            )
         if done.returncode or not found.exists():
             raise CannotRun(f"Maven could not fetch Keycloak: {done.stdout[-500:]}")
     return found

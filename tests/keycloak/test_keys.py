@@ -11,10 +11,10 @@ from flask import Flask
 from joserfc.jwk import RSAKey
 
 from flask_clustertoken.clock import ManualClock
-from flask_clustertoken.keycloak.errors import NotGenuine
+from flask_clustertoken.keycloak.errors import KEYCLOAK
 from flask_clustertoken.keycloak.options import KeycloakOptions
-from flask_clustertoken.keycloak.protocol.jose import SigningKeys
 from flask_clustertoken.keycloak.protocol.provider import Provider
+from flask_clustertoken.oidc import NotGenuine, SigningKeys
 from tests.keycloak.app import MakeApp
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer
@@ -100,7 +100,7 @@ class Certs:
 def test_the_pauses_are_counted_apart(issuer: Issuer) -> None:
     """Bearer tokens: one fetch in ten seconds; what comes once: one in a second."""
     clock, certs = ManualClock(), Certs(issuer)
-    keys = SigningKeys(certs, clock=clock, pause=10.0)
+    keys = SigningKeys(KEYCLOAK, certs, clock=clock, pause=10.0)
     text = issuer.sign(issuer.access_token(), key=_NEW)
 
     def ask(urgent: bool) -> int:

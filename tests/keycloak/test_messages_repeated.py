@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from werkzeug.wrappers import Response
 
 from flask_clustertoken.extension import state_of
-from flask_clustertoken.keycloak.web import deadline, messages
+from flask_clustertoken.oidc import deadline, reception
 from tests.keycloak.app import Make, MakeApp, create_app
 from tests.keycloak.issuer import Issuer
 from tests.keycloak.posting import ADMIN, Login, post, post_token
@@ -120,7 +120,7 @@ def test_a_slow_store(
     slow = {each: getattr(store, each) for each in ("append", "get_many")}
     for each, usual in slow.items():
         monkeypatch.setattr(store, each, functools.partial(_behind, gate, usual))
-    monkeypatch.setattr(messages, "ANSWER_WITHIN", 0.2)
+    monkeypatch.setattr(reception, "ANSWER_WITHIN", 0.2)
 
     if name == "backchannel-logout":
         answer = post_token(client, issuer.sign(issuer.logout_token()))
@@ -163,7 +163,7 @@ def test_keycloaks_keys_are_slow(
     app = create_app(config(issuer.url))
     gate = Gate()
     monkeypatch.setattr(issuer, "mad", lambda request: _behind(gate, Response))
-    monkeypatch.setattr(messages, "ANSWER_WITHIN", 0.2)
+    monkeypatch.setattr(reception, "ANSWER_WITHIN", 0.2)
     monkeypatch.setattr(deadline, "MESSAGES_AT_ONCE", 2)
     before = working()
     text = issuer.sign(issuer.admin_message())

@@ -14,9 +14,10 @@ from werkzeug.wrappers import Request, Response
 
 from flask_clustertoken.clock import ManualClock, SystemClock
 from flask_clustertoken.keycloak import KeycloakUnavailable
+from flask_clustertoken.keycloak.errors import KEYCLOAK
 from flask_clustertoken.keycloak.options import KeycloakOptions
 from flask_clustertoken.keycloak.protocol.provider import Provider, Providers
-from flask_clustertoken.keycloak.protocol.remembered import FETCH_PATIENCE, Remembered
+from flask_clustertoken.oidc.remembered import FETCH_PATIENCE, Remembered
 from tests.keycloak.issuer import Issuer
 from tests.waiting import wait_until
 
@@ -44,7 +45,7 @@ class Source:
 
 
 def remembered(source: Source, clock: ManualClock | SystemClock) -> Remembered[int]:
-    return Remembered("the number", source, clock=clock, lifetime=100, pause=10)
+    return Remembered(KEYCLOAK, "the number", source, clock=clock, lifetime=100, pause=10)
 
 
 def fail() -> None:

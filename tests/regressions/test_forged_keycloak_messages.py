@@ -11,7 +11,7 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from flask_clustertoken.extension import state_of
-from flask_clustertoken.keycloak.web import deadline, messages
+from flask_clustertoken.oidc import deadline, reception
 from tests.keycloak.app import configuration, create_app
 from tests.keycloak.issuer import Issuer
 from tests.waiting import wait_until
@@ -31,7 +31,7 @@ def test_forged_messages_take_no_place_of_a_genuine_one(
     has signed waits for none of that."""
     monkeypatch.setattr(deadline, "MESSAGES_AT_ONCE", PLACES)
     # It is the places that are counted here: a busy machine's seconds are not.
-    monkeypatch.setattr(messages, "ANSWER_WITHIN", 60.0)
+    monkeypatch.setattr(reception, "ANSWER_WITHIN", 60.0)
     stranger = RSAKey.generate_key(2048, {"kid": "nobody"})
     with Issuer() as issuer:
         app = create_app(configuration(issuer.url, "app", store=f"directory://{tmp_path}/shared"))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.servers.ports import spare_ports
@@ -28,6 +29,17 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else Path.home() / ".cache" / "flask-clustertoken-tests"
 
 
+@contextlib.contextmanager
+def fetching() -> Iterator[Path]:
+    """The folder of :func:`cache_folder`, for one process at a time: Maven's own store of what it
+    has fetched is made for one, and stages that run side by side begin with it all at once."""
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
 def jars() -> Path:
     """The folder with ZooKeeper's jars, fetched by Maven the first time."""
     for program in ("java", "mvn"):
@@ -36,9 +48,10 @@ def jars() -> Path:
     folder = cache_folder() / f"zookeeper-{_VERSION}"
     if (folder / f"zookeeper-{_VERSION}.jar").exists():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
     # Copied beside and renamed, so that two runs at once never see half of it.
-    with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
+    with fetching() as parent, tempfile.TemporaryDirectory(dir=parent) as beside:
+        if folder.exists():
+            return folder
         target = Path(beside, "jars")
         command = ["mvn", "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies"]
         done = subprocess.run(

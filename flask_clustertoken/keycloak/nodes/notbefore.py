@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass
 from ...authority import TokenAuthority
 from ...errors import Conflict, StoreUnavailable
 from ...events import RevocationApplied, RevocationEntry
+from ...oidc import LEEWAY
 from ...stores.base import Add, Change, Delete, Put, Require
 from ...tokens import digests
-from ..protocol import claims
 from ..sessions import Keys
 
 #: Seconds for which a remembered value is good although nothing said that it changed.
@@ -46,7 +46,7 @@ class Times:
         """What it is once *value* was pushed; *lowers*: also where it is an earlier one."""
         assigned = value if lowers else max(value, self.assigned)
         # What lies in the future has refused nothing but what was issued until now.
-        ended = [one if one <= now + claims.LEEWAY else now for one in (self.assigned, value)]
+        ended = [one if one <= now + LEEWAY else now for one in (self.assigned, value)]
         return Times(assigned, max(self.floor, *ended), self.number + 1)
 
     @classmethod

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from . import claims as claims
 from .background import Background as Background
-from .jose import TEXT_LIMIT as TEXT_LIMIT
 from .origins import Origins as Origins
 from .provider import Provider as Provider
 from .provider import Providers as Providers

@@ -6,71 +6,20 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
 from typing import Any
 
-from ..errors import NotGenuine
+from ...oidc import (
+    LATEST_TIME,
+    LEEWAY,
+    LONGEST_VALIDITY,
+    NotGenuine,
+    audience_in,
+    number_in,
+    spelled,
+    text_in,
+    texts_in,
+)
 from ..options import KeycloakOptions
-
-#: Seconds by which Keycloak's clock may differ from ours.
-LEEWAY = 30
-
-#: The member of ``events`` that makes a logout token (OpenID Connect Back-Channel Logout 1.0).
-LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
-
-#: No time lies behind this one.
-LATEST_TIME = 2**33
-
-#: Seconds that a message may claim to stay valid: for so long its id has to be remembered.
-LONGEST_VALIDITY = 3600
-
-
-def _number(claims: Mapping[str, Any], name: str) -> float:
-    found = claims.get(name)
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        raise NotGenuine(f"{name} is missing or no number")
-    try:
-        number = float(found)
-    except OverflowError:
-        number = inf
-    if not isfinite(number):
-        # (1e999 in JSON is read as infinity, and NaN is later than nothing.)
-        raise NotGenuine(f"{name} is no number that can be meant")
-    return number
-
-
-def time_in(claims: Mapping[str, Any], name: str) -> float | None:
-    """The time *name* says, if it says one."""
-    try:
-        found = _number(claims, name)
-    except NotGenuine:
-        return None
-    return found if 0 <= found < LATEST_TIME else None
-
-
-def _spelled(text: str, name: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise NotGenuine(f"{name} holds a character that cannot be spelled") from error
-    return text
-
-
-def _texts(value: Any) -> list[str]:
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
-
-
-def _audience(claims: Mapping[str, Any]) -> list[str]:
-    found = claims.get("aud")
-    return [found] if isinstance(found, str) else _texts(found)
-
-
-def _text(claims: Mapping[str, Any], name: str, limit: int = 1024) -> str:
-    found = claims.get(name)
-    if not isinstance(found, str) or not found or len(found) > limit:
-        raise NotGenuine(f"{name} is missing or no text")
-    return _spelled(found, name)
-
 
 # -- ID token --------------------------------------------------------------------------
 
@@ -104,7 +53,7 @@ def check_id_token(
         raise NotGenuine(f"the ID token is not for this login ({error})") from error
     if claims.get("typ") != "ID":
         raise NotGenuine("it is no ID token")
-    _text(claims, "sub")
+    text_in(claims, "sub")
 
 
 # -- access token ----------------------------------------------------------------------
@@ -118,19 +67,19 @@ def check_access_token(
         raise NotGenuine("issued by somebody else")
     if claims.get("typ") != "Bearer":
         raise NotGenuine("it is no access token")
-    _text(claims, "sub")
-    if _number(claims, "exp") + LEEWAY <= now:
+    text_in(claims, "sub")
+    if number_in(claims, "exp") + LEEWAY <= now:
         raise Expired("the access token is over")
-    if _number(claims, "iat") > now + LEEWAY:
+    if number_in(claims, "iat") > now + LEEWAY:
         raise NotGenuine("issued in the future")
-    if "nbf" in claims and _number(claims, "nbf") > now + LEEWAY:
+    if "nbf" in claims and number_in(claims, "nbf") > now + LEEWAY:
         raise NotGenuine("not valid yet")
     if claims.get("sid") is not None:
-        _text(claims, "sid")
+        text_in(claims, "sid")
     ours = options.client_id
     if (
         options.verify_token_audience
-        and ours not in _audience(claims)
+        and ours not in audience_in(claims)
         and (claims.get("azp") != ours)
     ):
         raise NotGenuine("issued for another client")
@@ -175,7 +124,7 @@ def roles_in(claims: Mapping[str, Any]) -> Roles:
     """The roles in an access token's *claims*; what has another form counts as none."""
 
     def of(holder: Any) -> tuple[str, ...]:
-        return tuple(sorted(_texts(holder.get("roles")))) if isinstance(holder, Mapping) else ()
+        return tuple(sorted(texts_in(holder.get("roles")))) if isinstance(holder, Mapping) else ()
 
     clients = claims.get("resource_access")
     found = clients.items() if isinstance(clients, Mapping) else ()
@@ -192,51 +141,6 @@ def roles_from_claims(claims: Mapping[str, Any]) -> Roles | None:
     return Roles(
         tuple(claims["realm_roles"]), {name: tuple(roles) for name, roles in clients.items()}
     )
-
-
-# -- logout token ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class LogoutToken:
-    """What an OpenID Connect logout token asks for."""
-
-    id: str
-    subject: str | None
-    sid: str | None
-    expires_at: float
-
-
-def read_logout_token(
-    header: Mapping[str, Any], claims: Mapping[str, Any], *, issuer: str, client_id: str, now: float
-) -> LogoutToken:
-    """In the order of section 2.6; raises :class:`NotGenuine`."""
-    typ = header.get("typ", "")
-    if not isinstance(typ, str) or typ.lower() not in (
-        "", "jwt", "logout+jwt", "application/logout+jwt"
-    ):  # fmt: skip
-        raise NotGenuine("its header's typ is that of another kind of token")
-    if claims.get("iss") != issuer:
-        raise NotGenuine("issued by somebody else")
-    if client_id not in _audience(claims):
-        raise NotGenuine("issued for another client")
-    if _number(claims, "iat") > now + LEEWAY:
-        raise NotGenuine("issued in the future")
-    ends = _number(claims, "exp")
-    if ends + LEEWAY <= now:
-        raise NotGenuine("it is over")
-    if ends > now + LONGEST_VALIDITY:
-        raise NotGenuine("it is valid for too long")
-    subject = _text(claims, "sub") if claims.get("sub") is not None else None
-    sid = _text(claims, "sid") if claims.get("sid") is not None else None
-    if subject is None and sid is None:
-        raise NotGenuine("it names neither a subject nor a session")
-    events = claims.get("events")
-    if not isinstance(events, Mapping) or not isinstance(events.get(LOGOUT_EVENT), Mapping):
-        raise NotGenuine("it has no logout event")
-    if "nonce" in claims:
-        raise NotGenuine("it has a nonce: it may be an ID token")
-    return LogoutToken(_text(claims, "jti", 512), subject, sid, ends)
 
 
 # -- admin messages --------------------------------------------------------------------
@@ -269,17 +173,17 @@ def read_admin_message(
     signed with the same key, has none."""
     if claims.get("action") != action:
         raise NotGenuine("it asks for another action")
-    ends = _number(claims, "expiration")
+    ends = number_in(claims, "expiration")
     if ends + LEEWAY <= now:
         raise NotGenuine("it is over")
     if ends > now + LONGEST_VALIDITY:
         raise NotGenuine("it is valid for too long")
     if claims.get("resource") != client_id:
         raise NotGenuine("it is for another client")
-    message_id = _text(claims, "id", 512)
+    message_id = text_in(claims, "id", 512)
     not_before = 0
     if action == PUSH_NOT_BEFORE or claims.get("notBefore") is not None:
-        not_before = int(_number(claims, "notBefore"))
+        not_before = int(number_in(claims, "notBefore"))
         if not 0 <= not_before < LATEST_TIME:
             raise NotGenuine("notBefore is no time")
     return AdminMessage(
@@ -300,4 +204,4 @@ def _session_ids(claims: Mapping[str, Any], name: str) -> tuple[str, ...] | None
         raise NotGenuine(f"{name} is no list")
     if not all(isinstance(one, str) and 0 < len(one) <= 512 for one in found):
         raise NotGenuine(f"{name} holds what is no session's id")
-    return tuple(_spelled(one, name) for one in found)
+    return tuple(spelled(one, name) for one in found)

@@ -15,11 +15,9 @@ from urllib.parse import quote, unquote, urlsplit
 from ... import forks
 from ...backoff import Backoff
 from ...clock import Clock
-from ..errors import KeycloakRefused, KeycloakUnavailable, SessionEnded
+from ...oidc import Remembered, SigningKeys, equip
+from ..errors import KEYCLOAK, KeycloakRefused, KeycloakUnavailable, SessionEnded
 from ..options import KeycloakOptions
-from .jose import SigningKeys
-from .remembered import Remembered
-from .transport import equip, unavailable
 
 #: Seconds for which discovery's answer is believed without asking again.
 DISCOVERY_LIFETIME = 86_400.0
@@ -64,6 +62,7 @@ class Provider:
         #: The address that browsers use, and the one that we use.
         self.front, self.back = front, back
         self._endpoints = Remembered(
+            KEYCLOAK,
             "discovery",
             self._discover,
             clock=clock,
@@ -75,6 +74,7 @@ class Provider:
         self._silent_until = float("-inf")
         self._silences = Backoff(SILENCE, LONGER_SILENCE, free=1)
         self.keys = SigningKeys(
+            KEYCLOAK,
             self._fetch_keys,
             clock=clock,
             pause=options.min_time_between_jwks_requests,
@@ -143,7 +143,7 @@ class Provider:
             answer.raise_for_status()
             found = answer.json()
         except (RequestException, ValueError) as error:
-            raise unavailable(what, error) from error
+            raise KEYCLOAK.failed(what, error) from error
         if not isinstance(found, dict):
             raise KeycloakUnavailable(f"Keycloak: {what} is no JSON object")
         return found
@@ -252,7 +252,7 @@ class Provider:
             if isinstance(error, (ConnectionError, Timeout)):
                 silence = SILENCE + self._silences.next()
                 self._silent_until = self._clock.monotonic() + silence
-            raise unavailable(what, error) from error
+            raise KEYCLOAK.failed(what, error) from error
         return _token_set(said, what)
 
     def end_session(self, refresh_token: str) -> None:
@@ -282,7 +282,7 @@ class Provider:
             auth = client.client_auth(client.token_endpoint_auth_method)
             answer = client.request("POST", url, withhold_token=True, data=form, auth=auth)
         except (RequestException, ValueError) as error:
-            raise unavailable(what, error) from error
+            raise KEYCLOAK.failed(what, error) from error
         if answer.status_code in (200, 204):
             return
         try:

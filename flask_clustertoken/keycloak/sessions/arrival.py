@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...clock import Clock
+from ...oidc import NotGenuine, time_in
 from ...tokens import validation
-from ..errors import KeycloakRefused, NotGenuine
+from ..errors import KeycloakRefused
 from ..options import KeycloakOptions
 from ..protocol import Provider, TokenSet, claims
 from ..protocol.claims import Roles
@@ -73,7 +74,7 @@ def arrive(
     if identity["iat"] < max(not_before, tokens.not_before):
         raise KeycloakRefused("stale", "the login is older than a not-before")
     access = _access(provider, options, tokens, identity["sub"], now)
-    auth_time = claims.time_in(identity, "auth_time")
+    auth_time = time_in(identity, "auth_time")
     return Arrival(
         subject=identity["sub"],
         claims=_claims(identity, access, options),

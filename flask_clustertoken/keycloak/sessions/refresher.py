@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from ...authority import TokenAuthority
 from ...backoff import Backoff
 from ...errors import Conflict, HeadMoved, StoreError
+from ...oidc import NotGenuine
 from ...revocations import Place
 from ...stores import Lease
 from ...stores.base import Change, HeadIs, Put, Require
 from ...tokens import Token
-from ..errors import KeycloakUnavailable, NoProviderTokens, NotGenuine, SessionEnded
+from ..errors import KeycloakUnavailable, NoProviderTokens, SessionEnded
 from ..options import KeycloakOptions
 from ..protocol import Provider
 from . import labels

@@ -10,13 +10,14 @@ from typing import Any
 
 from ...authority import TokenAuthority
 from ...errors import StoreError
+from ...oidc import NotGenuine, time_in
 from ...tokens import UNNUMBERED, Refusal, Token, subject_tag
 from ...wsgi import BearerVerifier
-from ..errors import KeycloakUnavailable, NotGenuine
+from ..errors import KeycloakUnavailable
 from ..nodes import NotBefore
 from ..options import KeycloakOptions
 from ..protocol import Provider
-from ..protocol.claims import Expired, check_access_token, roles_in, time_in
+from ..protocol.claims import Expired, check_access_token, roles_in
 from ..sessions import labels, state_in
 
 

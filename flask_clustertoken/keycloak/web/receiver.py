@@ -7,17 +7,16 @@ failure in between would turn the repetition into a replay and lose the logout.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
 
 from ...authority import TokenAuthority
 from ...errors import Conflict
-from ...stores.base import Add, Change, Delete, Record
+from ...oidc import LogoutToken, NotGenuine, Once
+from ...stores.base import Change, Delete, Record
 from ...tokens import validation
-from ..errors import NotGenuine
 from ..nodes import NotBefore
 from ..options import KeycloakOptions
 from ..protocol import claims
-from ..protocol.claims import AdminMessage, LogoutToken
+from ..protocol.claims import AdminMessage
 from ..sessions import Keys, labels
 
 #: Sessions that one transaction ends: a store's transaction has a limit.
@@ -38,7 +37,7 @@ class Receiver:
 
     def obey(self, message: AdminMessage, text: str, issuer: str) -> None:
         """Do what an admin message asks for; a replay of the same *text* does nothing."""
-        once = _Once(self._keys, message.id, text, message.expires_at)
+        once = self._once(message.id, text, message.expires_at)
         try:
             if message.action == claims.PUSH_NOT_BEFORE:
                 self._not_before.push(float(message.not_before), [once.record], once.entry_id())
@@ -51,15 +50,15 @@ class Receiver:
             else:
                 self._end_sessions(message, once, issuer)
         except Conflict:
-            self._replayed(once)
+            once.check_replay(self._authority.store)
 
-    def _end_sessions(self, message: AdminMessage, once: _Once, issuer: str) -> None:
+    def _end_sessions(self, message: AdminMessage, once: Once, issuer: str) -> None:
         client = self._options.client_id
         theirs = [labels.sid_label(issuer, one) for one in message.sessions or ()]
         ours = [labels.session_label(issuer, client, one) for one in message.adapter_sessions or ()]
         self._end([*theirs, *ours], once)
 
-    def _end(self, ended: Sequence[str], once: _Once) -> None:
+    def _end(self, ended: Sequence[str], once: Once) -> None:
         """In parts, the message's id with the last one."""
         try:
             validation.labels(ended)
@@ -82,7 +81,7 @@ class Receiver:
 
     def obey_logout_token(self, token: LogoutToken, text: str, issuer: str) -> None:
         """End one session, or each of a user's; a replay of the same *text* does nothing."""
-        once = _Once(self._keys, token.id, text, token.expires_at)
+        once = self._once(token.id, text, token.expires_at)
         try:
             if token.sid is not None:
                 self._end([labels.sid_label(issuer, token.sid)], once)
@@ -92,22 +91,7 @@ class Receiver:
                     token.subject, changes=[once.record], entry_id=once.entry_id()
                 )
         except Conflict:
-            self._replayed(once)
+            once.check_replay(self._authority.store)
 
-    def _replayed(self, once: _Once) -> None:
-        record = self._authority.store.get(once.record.key)
-        if record is not None and record.value != once.record.value:
-            raise NotGenuine("its id was used by another message")
-
-
-class _Once:
-    """What records that a message was obeyed."""
-
-    def __init__(self, keys: Keys, message_id: str, text: str, expires_at: float) -> None:
-        self._digest = sha256(text.encode()).hexdigest()
-        ends = expires_at + 2 * claims.LEEWAY + 60.0
-        self.record = Add(keys.message(message_id), self._digest.encode(), ends)
-
-    def entry_id(self, part: int = 0) -> str:
-        """By the whole text: appending the same message again appends nothing."""
-        return f"kc-{self._digest[:48]}-{part}"
+    def _once(self, message_id: str, text: str, expires_at: float) -> Once:
+        return Once(self._keys.message(message_id), text, expires_at, source="kc")

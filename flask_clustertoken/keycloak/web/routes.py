@@ -7,6 +7,8 @@ from collections.abc import Callable
 from flask import Flask
 from flask.typing import ResponseReturnValue
 
+from ...extension import exempt
+
 #: The blueprint's name: ``url_for("keycloak.login")``.
 NAME = "keycloak"
 
@@ -18,7 +20,4 @@ View = Callable[[], ResponseReturnValue]
 
 def exempt_from_csrf(app: Flask) -> None:
     """Let Keycloak's messages pass Flask-WTF: they carry a signature instead of a cookie."""
-    csrf = app.extensions.get("csrf")
-    if csrf is not None:
-        for name in FOR_KEYCLOAK:
-            csrf.exempt(app.view_functions[f"{NAME}.{name}"])
+    exempt(app, [f"{NAME}.{name}" for name in FOR_KEYCLOAK])

@@ -11,7 +11,8 @@ from werkzeug.exceptions import HTTPException
 
 from ...errors import Locked, RevokedMeanwhile
 from ...extension import OPEN, client_of, own_request_token, safe_target
-from ..errors import KeycloakRefused, KeycloakUnavailable, NoProviderTokens, NotGenuine
+from ...oidc import NotGenuine
+from ..errors import KeycloakRefused, KeycloakUnavailable, NoProviderTokens
 from ..protocol.claims import LOGOUT, PUSH_NOT_BEFORE, TEST_AVAILABILITY
 from ..sessions import Arrival, PendingLogin, ProviderTokens, arrive, begin, request_state
 from ..state import KeycloakState

@@ -18,6 +18,9 @@ from ...errors import StoreUnavailable
 from ..deadline import Deadline as Deadline
 from .place import Host, named
 
+#: Bytes that are read at once.
+_READ_SIZE = 16 * 1024
+
 Command = Sequence[str | bytes | int]
 
 
@@ -97,6 +100,8 @@ class Contact:
                 socket_timeout=deadline.left(),
                 socket_connect_timeout=deadline.left(),
                 retry=Retry(NoBackoff(), 0),
+                # (Beside what it has read already, three times over while it looks for the end.)
+                socket_read_size=_READ_SIZE,
                 protocol=2,
                 **options,
             )

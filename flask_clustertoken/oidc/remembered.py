@@ -1,7 +1,7 @@
-"""Remembered: what Keycloak says once for many requests, such as its keys, fetched when needed.
+"""Remembered: what a provider says once for many requests, such as its keys, fetched when needed.
 
 Whoever has an old value goes on with it while a thread behind the requests fetches a new one:
-a Keycloak that hangs must not hold up what needs no round trip.
+a provider that hangs must not hold up what needs no round trip.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from ...backoff import Backoff
-from ...clock import Clock
-from ..errors import KeycloakUnavailable
+from ..backoff import Backoff
+from ..clock import Clock
+from .errors import Peer, ProviderUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +29,22 @@ _NEVER = float("-inf")
 
 
 class Remembered(Generic[T]):
-    """One value. *fetch* raises :class:`KeycloakUnavailable`; *what* names it in messages.
+    """One value of *peer*. *fetch* raises :class:`ProviderUnavailable`; *what* names it.
 
     A pause counts from the end of an attempt: one that hangs would outlast it otherwise.
     """
 
     def __init__(
-        self, what: str, fetch: Callable[[], T], *, clock: Clock, lifetime: float, pause: float
+        self,
+        peer: Peer,
+        what: str,
+        fetch: Callable[[], T],
+        *,
+        clock: Clock,
+        lifetime: float,
+        pause: float,
     ) -> None:
+        self._peer = peer
         self._what = what
         self._fetch = fetch
         self._clock = clock
@@ -65,7 +73,7 @@ class Remembered(Generic[T]):
         if found is None:
             found = self.newer(None)
             if found is None:
-                raise KeycloakUnavailable(f"Keycloak: {self._what} failed a moment ago")
+                raise self._peer.trouble(f"{self._what} failed a moment ago")
         elif self._settled is not self._doubt:
             found = self._settle(found)
         elif self._clock.monotonic() - self._fetched >= self._lifetime:
@@ -81,7 +89,7 @@ class Remembered(Generic[T]):
         pause = min(pause, self._pause) if than is not None else pause
         lock = self._lock
         if not lock.acquire(timeout=FETCH_PATIENCE):
-            raise KeycloakUnavailable(f"Keycloak: {self._what} takes too long")
+            raise self._peer.trouble(f"{self._what} takes too long")
         try:
             pause += 0.0 if urgent else self._more
             recent = self._clock.monotonic() - self._tried[urgent] < pause
@@ -100,7 +108,7 @@ class Remembered(Generic[T]):
             self._settled = doubt
             self._backoff.reset()
             self._more = 0.0
-        except KeycloakUnavailable:
+        except ProviderUnavailable:
             self._more = self._backoff.next()
             raise
         finally:
@@ -117,7 +125,7 @@ class Remembered(Generic[T]):
         try:
             if self._settled is not self._doubt:
                 self._attempt()
-        except KeycloakUnavailable as error:
+        except ProviderUnavailable as error:
             logger.warning("the old answer is used further: %s", error)
             # Once is enough to wait. From here on it is tried behind the requests.
             self._settled, self._fetched = doubt, _NEVER
@@ -135,13 +143,13 @@ class Remembered(Generic[T]):
         def work() -> None:
             try:
                 self._attempt()
-            except KeycloakUnavailable as error:
+            except ProviderUnavailable as error:
                 logger.warning("the old answer is used further: %s", error)
             finally:
                 lock.release()
 
         try:
-            threading.Thread(target=work, name="clustertoken-keycloak", daemon=True).start()
+            threading.Thread(target=work, name="clustertoken-provider", daemon=True).start()
         except RuntimeError:
             # No thread can be had, or the process is just ending.
             lock.release()

@@ -1,4 +1,4 @@
-"""Signatures: Keycloak's keys, and whether a text was signed with one of them.
+"""Signatures: a provider's keys, and whether a text was signed with one of them.
 
 joserfc does the cryptography. Only asymmetric algorithms are accepted: ``none`` and ``HS256``
 would let anyone sign who knows the public key.
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from ...clock import Clock
-from ..errors import KeycloakUnavailable, NotGenuine
+from ..clock import Clock
+from .errors import NotGenuine, Peer
 from .remembered import Remembered
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ ALGORITHMS = (
 TEXT_LIMIT = 64 * 1024
 
 
-def _key_set(data: Any) -> KeySet:
+def _key_set(peer: Peer, data: Any, unnamed: bool) -> KeySet:
     """The signing keys in *data*, without what this version does not know."""
     from joserfc.errors import JoseError
     from joserfc.jwk import JWKRegistry, KeySet
@@ -36,14 +36,16 @@ def _key_set(data: Any) -> KeySet:
     for one in listed if isinstance(listed, list) else ():
         if not isinstance(one, dict) or one.get("use", "sig") != "sig":
             continue
-        if one.get("kty") not in ("RSA", "EC", "OKP") or not isinstance(one.get("kid"), str):
+        if one.get("kty") not in ("RSA", "EC", "OKP"):
+            continue
+        if not isinstance(one.get("kid"), str) and not (unnamed and "kid" not in one):
             continue
         try:
             keys.append(JWKRegistry.import_key(one))
         except (JoseError, ValueError, TypeError):
             continue
     if not keys:
-        raise KeycloakUnavailable("Keycloak's list of keys holds no usable key")
+        raise peer.trouble("its list of keys holds no usable key")
     return KeySet(keys)
 
 
@@ -69,36 +71,53 @@ def _registry() -> Any:
 
 
 class SigningKeys:
-    """The realm's keys, fetched when needed.
+    """The keys of *peer*, fetched when needed.
 
     An unknown key id fetches them again, at most once in *pause* seconds; after *lifetime*
     seconds they are fetched again in any case, behind the requests, which go on with the old.
+    *unnamed*: a text that names no key may be signed by any of them (RFC 7515, 4.1.4: a provider
+    with one key needs no names).
     """
 
     def __init__(
         self,
+        peer: Peer,
         fetch: Callable[[], Any],
         *,
         clock: Clock,
         pause: float = 10.0,
         lifetime: float = 86_400.0,
+        unnamed: bool = False,
     ) -> None:
+        self._peer = peer
+        self._unnamed = unnamed
         self._keys = Remembered(
+            peer,
             "its list of keys",
-            lambda: _key_set(fetch()),
+            lambda: _key_set(peer, fetch(), unnamed),
             clock=clock,
             lifetime=lifetime,
             pause=max(0.0, pause),
         )
 
     def verify(self, text: str, *, urgent: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Header and claims of *text*, if a key of the realm signed it.
+        """Header and claims of *text*, if a key of the provider signed it.
 
         *urgent*: it will not come again, as a logout does not. For those an unknown key fetches
         the keys once a second, whatever bearer tokens with unknown keys have come before.
-        Raises :class:`NotGenuine`, or :class:`KeycloakUnavailable` where no key is at hand.
+        Raises :class:`NotGenuine`, or :class:`ProviderUnavailable` where no key is at hand.
         """
-        return _decode(text, self._current(_key_id(text), urgent))
+        key_id = self._key_id(text)
+        if key_id:
+            return _decode(text, self._current(key_id, urgent))
+        keys = self._keys.get()
+        try:
+            return _decode(text, keys)
+        except NotGenuine:
+            newer = self._keys.newer(keys, urgent=urgent)
+            if newer is None or newer is keys:
+                raise
+            return _decode(text, newer)
 
     def signed_by_held(self, text: str) -> bool:
         """Whether *text* was signed by a key that is at hand; nothing is waited for.
@@ -107,7 +126,7 @@ class SigningKeys:
         """
         keys = self._keys.held
         try:
-            if keys is None or not _lists(keys, _key_id(text)):
+            if keys is None or not _lists(keys, self._key_id(text)):
                 return False
             _decode(text, keys)
         except NotGenuine:
@@ -115,19 +134,29 @@ class SigningKeys:
         return True
 
     def at_hand(self, text: str) -> bool:
-        """Whether *text* can be verified without asking Keycloak for a key."""
+        """Whether *text* can be verified without asking the provider for a key."""
         keys = self._keys.held
         try:
-            return keys is not None and _lists(keys, _key_id(text))
+            return keys is not None and _lists(keys, self._key_id(text))
         except NotGenuine:
             return False
+
+    def _key_id(self, text: str) -> str:
+        """The key that *text* names; ``""`` where it may name none and does not."""
+        header = _header(text)
+        key_id = header.get("kid")
+        if self._unnamed and "kid" not in header:
+            return ""
+        if not isinstance(key_id, str) or not key_id:
+            raise NotGenuine("it names no key")
+        return key_id
 
     def _current(self, key_id: str, urgent: bool) -> KeySet:
         keys = self._keys.get()
         if not _lists(keys, key_id):
             keys = self._keys.newer(keys, urgent=urgent) or keys
         if not _lists(keys, key_id):
-            raise NotGenuine("signed with a key that Keycloak does not list")
+            raise NotGenuine(f"signed with a key that {self._peer.name} does not list")
         return keys
 
     def forget_locks(self) -> None:
@@ -140,22 +169,28 @@ class SigningKeys:
 
 
 def _lists(keys: KeySet, key_id: str) -> bool:
-    return any(one.kid == key_id for one in keys.keys)
+    return not key_id or any(one.kid == key_id for one in keys.keys)
 
 
 def _decode(text: str, keys: KeySet) -> tuple[dict[str, Any], dict[str, Any]]:
     from joserfc import jwt
     from joserfc.errors import JoseError
 
-    try:
-        found = jwt.decode(text, keys, registry=_registry())
-    except (JoseError, ValueError, TypeError) as error:
-        raise NotGenuine(f"the signature does not hold ({type(error).__name__})") from None
-    return dict(found.header), found.claims
+    # (Given all of them, joserfc takes a text that names none for signed by one of them.)
+    each: list[Any] = [keys] if _header(text).get("kid") else list(keys.keys)
+    problem = "there is no key"
+    for one in each:
+        try:
+            found = jwt.decode(text, one, registry=_registry())
+        except (JoseError, ValueError, TypeError) as error:
+            problem = type(error).__name__
+            continue
+        return dict(found.header), found.claims
+    raise NotGenuine(f"the signature does not hold ({problem})")
 
 
-def _key_id(text: str) -> str:
-    """The key that *text* names."""
+def _header(text: str) -> dict[str, Any]:
+    """What *text* says of how it is signed."""
     from joserfc import jws
     from joserfc.errors import JoseError
 
@@ -167,7 +202,4 @@ def _key_id(text: str) -> str:
         raise NotGenuine("not the form of a signed token") from error
     if header.get("alg") not in ALGORITHMS:
         raise NotGenuine("signed by an algorithm that is not accepted")
-    key_id = header.get("kid")
-    if not isinstance(key_id, str) or not key_id:
-        raise NotGenuine("it names no key")
-    return key_id
+    return dict(header)

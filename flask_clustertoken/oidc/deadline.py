@@ -1,8 +1,9 @@
 """Deadline: work whose caller gets an answer in time, whatever the work waits for.
 
-Keycloak waits 5 seconds for us and asks once. A store or a key server that is slow may take that
-long for one call, and a message needs several. So the answer is given up and not the work: what
-Keycloak told us is done a little later. (Done twice, it is done once: see the receiver.)
+A provider waits some seconds for us and asks once (Keycloak 5). A store or a key server that is
+slow may take that long for one call, and a message needs several. So the answer is given up and
+not the work: what it told us is done a little later. (Done twice, it is done once: see
+:mod:`.once`.)
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..errors import KeycloakUnavailable
+from .errors import ProviderUnavailable
 
 logger = logging.getLogger(__name__)
 
-#: Seconds within which a message of Keycloak's is answered.
+#: Seconds within which a message of a provider's is answered.
 ANSWER_WITHIN = 3.5
 #: Messages of one kind under way in one process: of those that a key at hand has signed, and of
 #: those that nobody may have signed. Beyond that something is wrong with what they wait for.
@@ -34,14 +35,14 @@ class AnswerDeadline:
         self._pid = 0
 
     def within(self, seconds: float, work: Callable[[], Result]) -> Result:
-        """What *work* returns or raises; :class:`KeycloakUnavailable` where it takes too long."""
+        """What *work* returns or raises; :class:`ProviderUnavailable` where it takes too long."""
         if self._pid != os.getpid():
             # After a fork: what the parent had under way is not ours.
             self._places = threading.BoundedSemaphore(MESSAGES_AT_ONCE)
             self._pid = os.getpid()
         places = self._places
         if not places.acquire(blocking=False):
-            raise KeycloakUnavailable("too many messages are waiting for the store or for keys")
+            raise ProviderUnavailable("too many messages are waiting for the store or for keys")
         results: list[Result] = []
         errors: list[Exception] = []
         given_up = threading.Event()
@@ -61,11 +62,11 @@ class AnswerDeadline:
             thread.start()
         except RuntimeError as error:
             places.release()
-            raise KeycloakUnavailable("no thread could be started") from error
+            raise ProviderUnavailable("no thread could be started") from error
         thread.join(seconds)
         if errors:
             raise errors[0]
         if results:
             return results[0]
         given_up.set()
-        raise KeycloakUnavailable("it takes too long, and goes on without an answer")
+        raise ProviderUnavailable("it takes too long, and goes on without an answer")

@@ -1,23 +1,47 @@
-"""Transport: HTTP to Keycloak with an end to everything: time, size, redirects."""
+"""Transport: HTTP to a provider with an end to everything: time, size, redirects."""
 
 from __future__ import annotations
 
 import io
 import threading
 import time
-from typing import TYPE_CHECKING, Any
-
-from ..errors import KeycloakUnavailable
-from ..options import KeycloakOptions
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import requests
 
-#: Bytes of an answer beyond which it is no answer of Keycloak's.
+#: Bytes of an answer beyond which it is no answer of a provider's.
 ANSWER_LIMIT = 1024 * 1024
 
 #: When the answer that this thread reads has to be there.
 _reading = threading.local()
+
+
+class Reach(Protocol):
+    """By which way, and for how long, a server is asked. Durations are seconds."""
+
+    @property
+    def connect_timeout(self) -> float: ...
+    @property
+    def read_timeout(self) -> float: ...
+    @property
+    def connection_pool_size(self) -> int: ...
+    @property
+    def proxy_url(self) -> str: ...
+    @property
+    def ca_bundle(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A :class:`Reach` of few words: *read_timeout* seconds, *ca_bundle* a PEM file."""
+
+    connect_timeout: float = 3.0
+    read_timeout: float = 5.0
+    connection_pool_size: int = 10
+    proxy_url: str = ""
+    ca_bundle: str = ""
 
 
 class _Timed(io.RawIOBase):
@@ -79,7 +103,7 @@ def _pools() -> dict[str, Any]:
     return {"http": timed(HTTPConnectionPool), "https": timed(HTTPSConnectionPool)}
 
 
-def equip(session: requests.Session, options: KeycloakOptions) -> None:
+def equip(session: requests.Session, options: Reach) -> None:
     """Give *session* the limits and what *options* say of proxy and certificates.
 
     From the request to the last byte of the answer it takes ``connect_timeout`` and
@@ -134,8 +158,3 @@ def equip(session: requests.Session, options: KeycloakOptions) -> None:
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     session.headers["Accept"] = "application/json"
-
-
-def unavailable(what: str, error: Exception) -> KeycloakUnavailable:
-    """The error to raise where *what* failed; it names the kind of trouble, never a body."""
-    return KeycloakUnavailable(f"Keycloak: {what} failed ({type(error).__name__})")
