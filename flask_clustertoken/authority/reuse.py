@@ -14,16 +14,16 @@ count against whoever came: so it does not matter how late the note is written. 
 from __future__ import annotations
 
 import logging
-import socket
+import secrets
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 from weakref import WeakValueDictionary
 
 from ..clock import SKEW
-from ..cluster import NodeRuntime
+from ..cluster import NodeRuntime, this_host
 from ..errors import Conflict, StoreError
 from ..events import TokenReused
 from ..stores.base import Add, Change, Put, Record, Unchanged
@@ -72,6 +72,7 @@ class Sighting:
     tries: int = 0
     #: Its login was ended for it.
     ended: bool = False
+    name: str = field(default_factory=lambda: secrets.token_hex(4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +159,7 @@ class Reuse:
         if moment is not None:
             at -= self._runtime.clock.monotonic() - moment
         agent = "" if request is None else self.agent_of(request)
-        return Whereabouts(at, agent, socket.gethostname())
+        return Whereabouts(at, agent, this_host())
 
     def _await(self, sighting: Sighting) -> None:
         self._waiting.append(sighting)
@@ -203,12 +204,11 @@ class Reuse:
         found = self._read(logins)
         outcomes = [self._judge(key, logins[key], found.get(key)) for key in logins]
         changes = [one for outcome in outcomes for one in outcome.changes]
-        if not changes:
-            return
         for outcome in outcomes:
             self._end_login(outcome.second)
         try:
-            self._runtime.store.append([], changes)
+            if changes:
+                self._runtime.store.append([], changes)
         except Conflict:
             if len(logins) > 1:
                 for key, sightings in logins.items():
@@ -248,15 +248,15 @@ class Reuse:
             late = self._store_time() - one.place.at
             wait = note.wait(generation, one.place.at, self._grace) - late
             one.copies.next_at = self._runtime.clock.monotonic() + wait
-        if note is None or (second is not None and note.told >= note.spent):
+        if note is None or (second is not None and note.is_told(second.name)):
             second = None
         other = None
         if note is not None and second is not None:
             other = note.last_place
-            note = note.as_told()
+            note = note.as_told(second.name)
             ends_at = max(ends_at, (second.token.expires_at or 0) + SKEW)
         if note is None or note == before:
-            return Outcome(key)
+            return Outcome(key, (), second, other)
         return Outcome(key, self._changes(key, record, note, ends_at), second, other)
 
     def _changes(
@@ -269,11 +269,16 @@ class Reuse:
         return [Unchanged(key, record.value), Put(key, note.encode(), ends_at)]
 
     def _end_login(self, second: Sighting | None) -> None:
-        """Before it is noted that it was told: what fails here is tried again."""
+        """Before it is noted that it was told: what fails here is tried again, and told at last."""
         if second is None or second.ended or self._runtime.settings.when_reused != "end":
             return
-        self._end(second.token.id)
-        second.ended = True
+        try:
+            self._end(second.token.id)
+            second.ended = True
+        except StoreError:
+            if second.tries + 1 < TRIES:
+                raise
+            logger.exception("a login with two holders could not be ended")
 
     def _tell(self, outcome: Outcome) -> None:
         second, other = outcome.second, outcome.other

@@ -20,6 +20,7 @@ from .nodes import Node as Node
 from .nodes import drift as drift
 from .nodes import library_version as library_version
 from .nodes import present as present
+from .nodes import this_host as this_host
 from .publishing import Publisher as Publisher
 from .runtime import NodeRuntime as NodeRuntime
 from .runtime import Readiness as Readiness

@@ -93,8 +93,10 @@ class CopiesNote:
     spent_at: float = inf
     agent: str = ""
     host: str = ""
-    #: The value of :attr:`spent` for which a second holder was told of.
+    #: The value of :attr:`spent` for which a second holder was told of, and who does so (a random
+    #: text: whoever lost the answer to that step finds out that it is still theirs to tell).
     told: int = 0
+    teller: str = ""
 
     def encode(self) -> bytes:
         said = {key: value for key, value in asdict(self).items() if value != inf}
@@ -150,9 +152,13 @@ class CopiesNote:
         """Whether a copy of *generation* was spent when somebody came with it, at *asked_at*."""
         return generation < self.spent and self.spent_at <= asked_at
 
-    def as_told(self) -> CopiesNote:
-        """The note once a second holder was told of."""
-        return replace(self, told=self.spent)
+    def as_told(self, teller: str) -> CopiesNote:
+        """The note once *teller* tells of a second holder."""
+        return replace(self, told=self.spent, teller=teller)
+
+    def is_told(self, teller: str) -> bool:
+        """Whether somebody else than *teller* tells, or has told, of it."""
+        return self.told >= self.spent and self.teller != teller
 
     @property
     def last_place(self) -> Whereabouts:

@@ -291,6 +291,50 @@ def test_what_comes_while_the_store_is_away_is_told_afterwards(
     assert reason(node.authenticate(new)) == "revoked"
 
 
+@pytest.mark.parametrize("when", ["report", "end"])
+def test_an_answer_that_was_lost_is_no_report_that_was_lost(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """It was noted who tells, and the one who does not know that is the one."""
+    monkeypatch.setattr(WatchedStore, "shared", True)
+    node = cluster.node(WHEN_REUSED=when)
+    heard = listen(node)
+    old, _ = old_and_new(cluster, node)
+    use(node, old, "thief")
+
+    def lose() -> None:
+        store_of(node).after.clear()
+        raise StoreUnavailable("no answer")
+
+    for _ in range(2 if when == "end" else 1):
+        store_of(node).after["append"] = lose
+        node.follower().step()
+        assert heard == []
+    for _ in range(3):
+        cluster.step()
+    assert [one.ended for one in heard] == [when == "end"]
+
+
+def test_where_the_end_of_a_login_fails_it_is_told_all_the_same(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a few tries; and that it was not ended."""
+    monkeypatch.setattr(WatchedStore, "shared", True)
+    node = cluster.node(WHEN_REUSED="end")
+    heard = listen(node)
+    old, new = old_and_new(cluster, node)
+
+    def fail(*_: object) -> None:
+        raise StoreUnavailable("full")
+
+    monkeypatch.setattr(node.reuse, "_end", fail)
+    use(node, old, "thief")
+    for _ in range(8):
+        cluster.step()
+    assert [one.ended for one in heard] == [False]
+    assert node.authenticate(new)
+
+
 def test_nobody_is_accused_by_what_was_noted_late(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from flask_clustertoken.revocations import FeedEntry
 from flask_clustertoken.stores.zookeeper import feed
 from flask_clustertoken.stores.zookeeper.connection import Op
 from flask_clustertoken.stores.zookeeper.queue import Queue
-from flask_clustertoken.tokens import Refusal, Token, record_end, to_record
+from flask_clustertoken.tokens import Refusal, Token, copies_key, record_end, to_record
 from tests.regressions.test_first_start import Realm, realm
 from tests.stores.zk_tree import TreeLine
 
@@ -313,5 +313,7 @@ def test_what_is_noted_of_copies_is_waited_for_by_nobody(
         assert isinstance(node.authenticate(new), Token)
     assert cost(line, lambda: node.authenticate(new)) == (0, 0)
     node.follower().step()
+    note = node.store.get(copies_key(token.record_key))
+    assert (note is not None) == noted
     node.remembered.clear()
     assert cost(line, lambda: node.authenticate(new)) == (1, 0)

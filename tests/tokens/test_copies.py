@@ -112,7 +112,10 @@ def test_it_is_known_when_a_use_says_anything_new() -> None:
 
 def test_a_note_is_read_as_it_was_written() -> None:
     """And what a newer version wrote is left alone."""
-    for note in (begun(3, at(1.5)), begun(3, at(0.0)).used(3, at(99.0, 'a "b"'), GRACE).as_told()):
+    for note in (
+        begun(3, at(1.5)),
+        begun(3, at(0.0)).used(3, at(99.0, 'a "b"'), GRACE).as_told("x"),
+    ):
         assert read_copies(note.encode()) == note
         assert len(note.encode()) < 500
     newer = begun(3, at(1.5)).encode().replace(b'"format":1', b'"format":2')
