@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from .tokens import Refusal, Token
+    from .tokens import Refusal, Token, Whereabouts
 
 logger = logging.getLogger("flask_clustertoken")
 
@@ -60,10 +60,32 @@ class TokenRenewed:
 
 @dataclass(frozen=True, slots=True)
 class TokenRevoked:
-    """This process asked for a revocation, and the store has acknowledged it as *seq*."""
+    """This process asked for a revocation, and the store has acknowledged it as *seq*.
+
+    *named* are the ids, labels or subjects that it names, as whoever asked wrote them: the entry
+    itself has only their digests.
+    """
 
     seq: int
     notice: RevocationEntry
+    named: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """This process took a lock away, and the store has acknowledged it as *seq*."""
+
+    seq: int
+    notice: RevocationEntry
+    named: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChanged:
+    """This process changed the state of a key: ``staged signing verifying api dropped``."""
+
+    key_id: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +117,22 @@ class TokenRefused:
     """A text that was presented was not accepted."""
 
     refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReused:
+    """A login has two holders: its cookie was copied, or a backup of a browser was put back.
+
+    *token* is the copy with which somebody *asked* for a renewal, although a newer copy had been
+    in use for longer than ``REUSE_GRACE``, last at *other*. Which of the two is the thief nobody
+    can say. *ended*: the login was ended everywhere (``WHEN_REUSED``). Told once for each newer
+    copy, by one node.
+    """
+
+    token: Token
+    asked: Whereabouts
+    other: Whereabouts
+    ended: bool
 
 
 @dataclass(frozen=True, slots=True)

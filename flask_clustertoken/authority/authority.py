@@ -25,6 +25,7 @@ from .listing import Listing
 from .locking import Locking
 from .proving import Proving
 from .renewal import Renewal
+from .reuse import Reuse
 from .revoking import Revoking
 from .usage import Usage
 from .verdict import Verdict
@@ -100,6 +101,8 @@ class TokenAuthority:
         self.settings, self.clock, self.events = settings, runtime.clock, runtime.events
         self.keys, self.wire = runtime.keys, runtime.wire
         self.active = active
+        #: What stands beside it, one of each kind: kept by whoever makes it.
+        self.companions: dict[type[Any], Any] = {}
         # (Nothing that this process goes on with holds the whole: who lets it go is no node.)
         clock = runtime.clock
         runtime.chores.append(lambda late: sweep_files(runtime.bulk(), clock, late=late))
@@ -112,8 +115,11 @@ class TokenAuthority:
         self.revoking = revoking = Revoking(publisher, verdict, lifetimes)
         self.locking = Locking(runtime, publisher, lambda seq: Revocation(seq, publisher))
         self.proving = proving = Proving(runtime, revoking, lifetimes)
-        self.authentication = Authentication(runtime, verdict, lifetimes, self.usage, proving)
-        self.renewal = Renewal(runtime, self.authentication, lifetimes)
+        self.reuse = reuse = Reuse(runtime, lambda token_id: revoking.revoke_ids([token_id]))
+        self.authentication = Authentication(
+            runtime, verdict, lifetimes, self.usage, proving, reuse
+        )
+        self.renewal = Renewal(runtime, self.authentication, lifetimes, reuse)
         writing = Writing(runtime, revoking, verdict, lifetimes)
         self.issuing = Issuing(
             runtime, writing, self.authentication, revoking, self.listing, lifetimes

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..audit import AuditTrail
 from ..authority import TokenAuthority
 from ..clock import Clock
 from ..settings import PREFIX, Settings
@@ -25,6 +26,7 @@ from ..stores import home_of
 from .cookies import Cookie
 from .gate import BearerVerifier, Binder, Gate
 from .request_token import ENVIRON_KEY, RequestToken
+from .response import agent_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -61,6 +63,7 @@ class ClusterTokenMiddleware:
             raise TypeError(f"{', '.join(named)}: an authority is given and has its own already")
         self.wsgi_app = wsgi_app
         self.authority = authority
+        authority.reuse.agent_of = agent_of
         self.cookie = Cookie.of(authority.settings.cookie)
         self.trusted_origins = frozenset(map(str.lower, authority.settings.trusted_origins))
         #: Who else may judge bearer tokens: an identity provider's, for example.
@@ -74,6 +77,8 @@ class ClusterTokenMiddleware:
             from ..binding import DeviceBinding
 
             self.binding = DeviceBinding(authority)
+        #: Who did what to whom.
+        self.audit = AuditTrail.of(authority)
         #: What each request's token is judged by.
         self.gate = Gate(
             authority, self.cookie, self.trusted_origins, self.bearer_verifiers, self.binding

@@ -8,15 +8,17 @@ logging in and out does is :mod:`.login`'s, what an answer takes along :mod:`.re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ..authority import IssuedToken
+from ..audit import Actor, done_by
+from ..authority import AGAIN, IssuedToken
 from ..cluster import Revocation
 from ..errors import RevokedMeanwhile
 from ..tokens import MISSING, Refusal, Token
 from . import login, response
+from .actor import actor_of
 from .caching import Headers, for_one_reader
 from .credentials import judge_bearer, judge_cookies, unjudged
 from .gate import Gate
@@ -42,6 +44,7 @@ class RequestToken:
         "_found",
         "_gate",
         "_gone",
+        "_looked_at",
         "_set_cookie",
         "_shared_cache",
         "_since",
@@ -58,6 +61,8 @@ class RequestToken:
         self._found: Token | Refusal | None = None
         #: The cookie's text that was accepted.
         self._text: str | None = None
+        #: When it was, by the monotonic clock.
+        self._looked_at: float | None = None
         #: The feed's number that a login of this request carries. Whatever may log in by asking
         #: for a password is taken down as it comes, before anybody can have checked one.
         self._since: int | None = None
@@ -112,7 +117,7 @@ class RequestToken:
         # (Of the request nothing may be left to ask: its answer has begun.)
         # (A bound login was proven when the request came; no cookie follows it into a stream.)
         return self._gate.authority.authenticate(
-            self._text, "login", strict=self._strict, proofs=None
+            self._text, "login", strict=self._strict, proofs=None, request=AGAIN
         )
 
     def asker(self) -> Token | None:
@@ -179,6 +184,8 @@ class RequestToken:
                 values = gate.cookie.values(environ) if self._text is None else [self._text]
                 found, accepted = judge_cookies(gate, values, environ, self._strict)
                 if accepted is not None:
+                    if self._text is None:
+                        self._looked_at = authority.clock.monotonic()
                     self._text = accepted
             if self._since is None:
                 # (Where a token was just judged, an embedded store's position was compared.)
@@ -229,8 +236,9 @@ class RequestToken:
         if isinstance(labels, str):
             raise TypeError('labels is a list of texts: labels=["provider:session"]')
         current = self._before_a_change()
-        login.end_unjudged(self._gate, current)
-        with self.on_its_strength() as asker:
+        with self._done_by(current):
+            login.end_unjudged(self._gate, current)
+        with self._done_by(current), self.on_its_strength() as asker:
             issued = login.issue(
                 self._gate,
                 current,
@@ -258,7 +266,8 @@ class RequestToken:
         """
         current = self._before_a_change()
         self._clear(current)
-        return login.end(self._gate, current)
+        with self._done_by(current):
+            return login.end(self._gate, current)
 
     def logout_everywhere(self, keep_current: bool = False) -> Revocation | None:
         """End every login of this subject; *keep_current* gives this browser a new token.
@@ -270,11 +279,19 @@ class RequestToken:
         if not keep_current:
             self._clear(current)
         elif isinstance(current, Token):
-            with self.on_its_strength() as asker:
+            with self._done_by(current), self.on_its_strength() as asker:
                 revocation, issued = login.end_others(self._gate, current, asker)
             self._send(issued)
             return revocation
-        return login.end_everywhere(self._gate, current)
+        with self._done_by(current):
+            return login.end_everywhere(self._gate, current)
+
+    def actor(self) -> Actor:
+        """Who sent the request, by what was found out of it until now."""
+        return actor_of(self._found, self._environ)
+
+    def _done_by(self, current: Token | Refusal) -> AbstractContextManager[None]:
+        return done_by(lambda: actor_of(current, self._environ))
 
     def _before_a_change(self) -> Token | Refusal:
         if self._gone:
@@ -317,15 +334,16 @@ class RequestToken:
         """Begin the answer: *headers*, with what the look at the token demands of them."""
         found, text = self._found, self._text
         self._gone = True
+        whole = self._environ
         # Keep only what a later look would ask of the request. The environ holds this object; as
         # long as this holds the environ, neither is freed before the garbage collector comes
         # round, and it would come round for them often.
-        environ = self._environ = NOTHING if text is not None else response.asked_of(self._environ)
+        self._environ = NOTHING if text is not None else response.asked_of(whole)
         if found is not None:
             if self._set_cookie is None:
                 # Kept: start_response may be called again, with an error.
                 self._set_cookie = response.cookie_to_set(
-                    self._gate, found, text, self._slide, environ
+                    self._gate, found, text, self._slide, whole, self._looked_at
                 )
             # (What refuses somebody is for nobody else, whatever the view meant of its answer.)
             demanded = self.demanded and not (self._shared_cache and found)
