@@ -43,6 +43,15 @@ class TokenIssued:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenBound:
+    """A login goes on as *token*, which is bound to a device; the one with the id *instead_of*
+    ends with its first use. It is no new login, and no :class:`TokenIssued`."""
+
+    token: Token
+    instead_of: str
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRenewed:
     """A login token got a later expiry; everything else of it is unchanged."""
 

@@ -12,6 +12,7 @@ from .confirmation import Answer as Answer
 from .confirmation import Confirmation as Confirmation
 from .confirmation import Revocation as Revocation
 from .confirmation import Silence as Silence
+from .forms import TokenReaders as TokenReaders
 from .forms import require_readers as require_readers
 from .keys import KeyFileMissing as KeyFileMissing
 from .nodes import Drift as Drift
@@ -25,5 +26,11 @@ from .runtime import NodeRuntime as NodeRuntime
 from .runtime import Readiness as Readiness
 from .runtime import runtimes as runtimes
 from .sightings import seen_lately as seen_lately
+from .sources import TOLERATED as TOLERATED
+from .sources import Source as Source
+from .sources import source as source
+from .sources import sources as sources
+from .sources import tell_heard as tell_heard
+from .sources import tell_source as tell_source
 from .strangers import Strangers as Strangers
 from .sweeper import Sweeper as Sweeper
