@@ -35,6 +35,7 @@ CORE = [
     "cluster",
     "shared",
     "authority",
+    "audit",
     "operations",
     "wsgi",
     "oidc",
@@ -108,7 +109,7 @@ FOREIGN: dict[str, tuple[str, bool]] = {
     "joserfc": ("oidc.* keycloak.* binding.*", True),
     "urllib3": ("oidc.*", True),
     "cryptography": ("keycloak.* binding.*", True),
-    "requests": ("oidc.* keycloak.* gateway.*", True),
+    "requests": ("oidc.* keycloak.*", True),
 }
 
 MOST_LINES = 400

@@ -116,6 +116,19 @@ class Proving:
         why = "the bound cookie is over, or another login's" if proofs else "no bound cookie"
         return Refusal("unproven", why, token.id, token.subject)
 
+    def proven_until(self, token: Token, proofs: Sequence[str]) -> float:
+        """Until when (seconds since 1970) one of *proofs* is good for the bound *token*, by the
+        clock of whoever wrote it; 0: none is."""
+        notes = (self.notes.read(_PURPOSE, text) for text in proofs)
+        return max(
+            (
+                note.ends_at
+                for note in notes
+                if not isinstance(note, Refusal) and note.said == (token.id, token.bound_key)
+            ),
+            default=0,
+        )
+
     def unbound(self, token: Token) -> Refusal | None:
         """Why *token* is refused where logins have to be bound; ``None``: it is, or it is new.
 

@@ -2,8 +2,8 @@
 
 A transaction takes its locks first, a statement each, so that what it judges behind them stands
 still. What most logins and log-outs do is small enough to be judged by the very rows that a single
-statement locks: half the time. Whatever else there is to do, and whatever may have been done
-before (its answer was lost, its id is known), goes the long way: ``append``.
+statement locks, in two thirds of the time. Whatever else there is to do, and whatever may have been
+done before (its answer was lost, its id is known), goes the long way: ``append``.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ...errors import Conflict, HeadMoved, StoreUnavailable
@@ -11,7 +12,7 @@ from ..base import Add, Change, HeadIs, NewEntry, Put, Unchanged
 from .connection import CallDeadline, Late, LineLost, Op
 from .feed import Feed, SeenHead
 from .queue import Queue, Turns
-from .records import RecordChange, Records
+from .records import Questions, RecordChange, Records
 from .site import Beaten, Raced, Site, children
 
 
@@ -38,7 +39,7 @@ class Appender:
         above: int,
     ) -> list[int]:
         """The numbers of *entries*, appended now or by an earlier try."""
-        feed, queue = self._feed, self._queue
+        feed = self._feed
         ids = [one.id for one in entries]
         heads, on_records = _sorted(changes)
         beaten = False
@@ -55,11 +56,7 @@ class Appender:
             seen = None if sure or beaten or asked.requests else self._likely(heads)
             blind, answers = seen is not None, list[Any]()
             if seen is None:
-                seen, names, answers = feed.look_around(deadline, asked.requests)
-                self._crowded = bool(names)
-                if beaten or queue.others_first(names):
-                    queue.stand(deadline)
-                    seen = feed.look(deadline)
+                seen, answers = self._look(deadline, asked, beaten)
                 try:
                     _stands_at(seen, heads, sure)
                 except HeadMoved:
@@ -87,16 +84,32 @@ class Appender:
             self._records.settled(asked)
             return [one.seq for one in numbered]
 
-        # All writers race for the head; the threads of one process do not race each other.
+        with self._turn(deadline):
+            return self._site.again(deadline, step)
+
+    @contextmanager
+    def _turn(self, deadline: CallDeadline) -> Iterator[None]:
+        """All writers race for the head; the threads of one process do not race each other."""
         if not self._turns.take(deadline.left()):
             raise StoreUnavailable(
                 f"others of this process were appending for {deadline.seconds:g} s"
             ) from Late("no turn")
         try:
-            return self._site.again(deadline, step)
+            yield
         finally:
-            queue.leave()
+            self._queue.leave()
             self._turns.give()
+
+    def _look(
+        self, deadline: CallDeadline, asked: Questions, beaten: bool
+    ) -> tuple[SeenHead, list[Any]]:
+        """The head, when it is our turn, and the answers to what is *asked*."""
+        seen, names, answers = self._feed.look_around(deadline, asked.requests)
+        self._crowded = bool(names)
+        if beaten or self._queue.others_first(names):
+            self._queue.stand(deadline)
+            seen = self._feed.look(deadline)
+        return seen, answers
 
     def _likely(self, heads: Sequence[HeadIs]) -> SeenHead | None:
         """The head to go by without a look at it, where that most likely holds.
