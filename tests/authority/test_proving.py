@@ -78,7 +78,7 @@ def test_a_revocation_in_between_wins(nodes: list[TokenAuthority]) -> None:
 
 
 def test_a_log_out_in_between_wins(cluster: Cluster, nodes: list[TokenAuthority]) -> None:
-    """By the login's own id, which the bound one does not bear: it has to stand in that very step."""
+    """By the login's own id, which the bound one does not bear: it stands in that very step."""
     one, two = nodes
     issued = one.issue_login("alice")
     cluster.step()
