@@ -112,8 +112,7 @@ class NodeRuntime:
         )
         #: What house-keeping does besides; whoever has a chore adds it.
         self.chores: list[Chore] = []
-        #: What is called after each step of the follower, in its thread; none may raise, or wait
-        #: for more than a second.
+        #: Called after each step of the follower, in its thread; none may raise, or wait for long.
         self.after_step: list[Callable[[], None]] = []
         #: Asked by :meth:`readiness`: which source has fallen silent, or ``""``. Asks no store.
         self.listening: list[Callable[[], str]] = []
