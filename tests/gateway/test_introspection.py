@@ -129,8 +129,8 @@ def test_the_time_is_counted_from_before_the_judgement(
     front.authority.authenticate(caller, "api")
     authenticate = front.authority.authenticate
 
-    def slowly(asked: str, *args: object) -> object:
-        found = authenticate(asked, *args)  # type: ignore[arg-type]
+    def slowly(asked: str, *args: object, **more: object) -> object:
+        found = authenticate(asked, *args, **more)  # type: ignore[arg-type]
         if asked == text:
             cluster.step()
         return found
