@@ -22,7 +22,7 @@ from ..revocations import Follower, Hooks, Runner, View
 from ..settings import PREFIX, Settings
 from ..stores import open_store
 from ..stores.base import ClusterStore
-from ..tokens import Wire
+from ..tokens import KeyRing, Wire
 from .description import Description
 from .joining import Joining, forget_locks
 from .keys import key_ring, load_keys
@@ -103,19 +103,7 @@ class NodeRuntime:
         self.clock: Clock = clock or SystemClock()
         self.events = Events()
         self.active = active
-        try:
-            self.store = store or open_store(
-                settings.store,
-                realm=settings.realm,
-                instance_path=instance_path,
-                options=settings.store_options,
-                clock=self.clock,
-            )
-            self.keys = key_ring(
-                settings, self.store, self.clock, instance_path=instance_path, active=active
-            )
-        except ConfigurationError as error:
-            raise error.with_prefix(PREFIX) from error.__cause__
+        self.store, self.keys = self._parts(store, instance_path)
         self.wire = Wire(
             self.keys,
             realm=settings.realm,
@@ -150,6 +138,25 @@ class NodeRuntime:
         )
         self.closed = False
         _runtimes.add(self)
+
+    def _parts(
+        self, store: ClusterStore | None, instance_path: str
+    ) -> tuple[ClusterStore, KeyRing]:
+        """The store and the keys that the settings name; neither is opened."""
+        settings, clock = self.settings, self.clock
+        try:
+            store = store or open_store(
+                settings.store,
+                realm=settings.realm,
+                instance_path=instance_path,
+                options=settings.store_options,
+                clock=clock,
+            )
+            return store, key_ring(
+                settings, store, clock, instance_path=instance_path, active=self.active
+            )
+        except ConfigurationError as error:
+            raise error.with_prefix(PREFIX) from error.__cause__
 
     def used(self) -> ClusterStore:
         """The store, for what servers share besides tokens; closed at the end of the process."""
