@@ -18,6 +18,8 @@ from .tokens import tokens
 DEFAULTS: dict[str, Any] = {
     # Plain HTTP on this machine only. A real site leaves this on and serves HTTPS.
     "CLUSTERTOKEN_COOKIE_SECURE": False,
+    # Browsers bind over HTTPS alone; here it shows that nothing changes for those that do not.
+    "CLUSTERTOKEN_DEVICE_BOUND": "offer",
     "CLUSTERTOKEN_LOGIN_VIEW": "sessions.login_page",
     "MAX_CONTENT_LENGTH": 64 * 1024,
 }

@@ -273,9 +273,10 @@ def _run(stage: Stage, way: Way, output: IO[bytes] | None) -> Result:
     report = REPORTS / f"{stage.name}.xml"
     report.unlink(missing_ok=True)
     started = time.monotonic()
-    ended = run_command(
-        pytest_command(stage, f"--junitxml={report}", *way.more), limit, way, output, stage
-    )
+    # (A test of an hour is no hanging one, and the dump of one may crash its interpreter.)
+    patient = ["-o", "faulthandler_timeout=0"] if way.soak else []
+    command = pytest_command(stage, f"--junitxml={report}", *patient, *way.more)
+    ended = run_command(command, limit, way, output, stage)
     result.seconds = time.monotonic() - started
     result.used = ended.used
     if ended.status == NO_TESTS:

@@ -92,11 +92,22 @@ def _table(known: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def commit() -> str:
-    """What is tested, for :func:`write`: to be asked before that, which changes a file."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+def commit(file: Path | None) -> str:
+    """What is tested, for :func:`write`. (The report's own *file* is no part of it.)"""
+    excluded = [f":(exclude,top){one.resolve().relative_to(ROOT)}" for one in _files(file)]
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *excluded)
+    return (_git("rev-parse", "--short", "HEAD") or "unknown") + ("-dirty" if changed else "")
+
+
+def _files(file: Path | None) -> list[Path]:
+    """The report and its facts, where they lie among what is tested."""
+    both = [] if file is None else [file, file.with_suffix(".json")]
+    return [one for one in both if one.resolve().is_relative_to(ROOT)]
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def _server(stage: str) -> str:

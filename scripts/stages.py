@@ -30,12 +30,17 @@ BROWSER = {
     ("chromium", "chromium-browser"): "chromium",
     ("chromedriver", "chromium.chromedriver"): "chromium-driver",
 }
-#: (It fetches what the browser is given to run: htmx and Turbo.)
+#: (A browser binds logins over HTTPS alone, by a certificate that it trusts.)
+CERTUTIL = {("certutil",): "libnss3-tools"}
+#: (It fetches what the browser is given to run, htmx and Turbo, and an OpenID provider for node,
+#: which comes with it.)
 NPM = {("npm",): "npm"}
+#: What stands before the gateway and behind it.
+OTHER_SERVICES = {("caddy",): "caddy", ("node",): "nodejs", ("go",): "golang-go"}
 
 #: Every mark that stands for servers, processes or a browser, and that of what is run by itself.
 #: A test may carry several; it is run in one stage, the first of these that is its own:
-#: quiet, keycloak, cluster, postgresql, redis, browser, processes; else quick.
+#: quiet, keycloak, cluster, postgresql, redis, gateway, browser, processes; else quick.
 #:
 #: They begin in the order of this list, each as soon as there is room for it (see lanes.py): of
 #: those that keep the processors busy one at a time, and beside it those that mostly wait, the
@@ -44,21 +49,27 @@ NPM = {("npm",): "npm"}
 STAGES = (
     Stage(
         "quick",
-        "not (processes or gunicorn or browser or redis or postgresql or zookeeper or keycloak"
-        " or quiet)",
+        "not (processes or gunicorn or browser or gateway or redis or postgresql or zookeeper"
+        " or keycloak or quiet)",
         1200,
         900,
         parallel=True,
     ),
-    Stage("cluster", "zookeeper and not (keycloak or quiet)", 2700, 3600, {**JAVA, **NGINX}),
+    Stage(
+        "cluster",
+        "zookeeper and not (keycloak or quiet)",
+        2700,
+        3600,
+        {**JAVA, **NGINX, **BROWSER, **CERTUTIL},
+    ),
     Stage("keycloak", "keycloak and not quiet", 2700, 3600, {**JAVA, **NGINX, **BROWSER}),
     Stage(
         "processes",
         "(processes or gunicorn)"
-        " and not (browser or redis or postgresql or zookeeper or keycloak or quiet)",
+        " and not (browser or gateway or redis or postgresql or zookeeper or keycloak or quiet)",
         2400,
         3600,
-        NGINX,
+        {**NGINX, **NPM},
         parallel=True,
     ),
     # (Ten thousand rounds over gunicorn are half an hour each; in the full run of PostgreSQL's an
@@ -79,11 +90,18 @@ STAGES = (
         parallel=True,
     ),
     Stage(
+        "gateway",
+        "gateway and not (redis or postgresql or zookeeper or keycloak or quiet)",
+        900,
+        1800,
+        {**NGINX, **OTHER_SERVICES},
+    ),
+    Stage(
         "browser",
-        "browser and not (redis or postgresql or zookeeper or keycloak or quiet)",
+        "browser and not (gateway or redis or postgresql or zookeeper or keycloak or quiet)",
         900,
         600,
-        {**BROWSER, **NPM},
+        {**BROWSER, **NPM, **NGINX, **CERTUTIL},
     ),
     Stage(
         "quiet",
@@ -132,7 +150,7 @@ def run(stages: Sequence[Stage], way: Way, at_once: int, report: Path | None, se
     """Run them all, and what was late once more when nothing else runs; the exit status."""
     began = time.monotonic()
     results: list[Result] = []
-    commit = soak_report.commit()
+    commit = soak_report.commit(report)
 
     def ended(result: Result) -> None:
         results.append(result)

@@ -28,7 +28,7 @@ ONLY = os.environ.get("CLUSTERTOKEN_TEST_MARKS", "").split()
 
 #: Marks by which a test belongs to another stage than the quick one; the first that it has counts.
 MARKS = (
-    *("quiet", "keycloak", "zookeeper", "postgresql", "redis", "browser"),
+    *("quiet", "keycloak", "zookeeper", "postgresql", "redis", "gateway", "browser"),
     *("gunicorn", "processes"),
 )
 

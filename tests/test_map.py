@@ -35,6 +35,7 @@ CORE = [
     "cluster",
     "shared",
     "authority",
+    "audit",
     "operations",
     "wsgi",
     "oidc",
@@ -66,9 +67,13 @@ STARTERS = ["__main__", "gunicorn"]
 
 ROOMS = [*CORE, EXTENSION, *ADAPTERS]
 
-#: The one import that points upwards, inside a function, for good: ``init_app`` hangs the
-#: commands on ``app.cli``.
-LATE = {("extension.clustertoken", "cli.group")}
+#: The imports that point upwards, inside a function, for good: ``init_app`` hangs the commands on
+#: ``app.cli``, and the middleware what binds logins into itself.
+LATE = {
+    ("extension.clustertoken", "cli.group"),
+    # (Where DEVICE_BOUND asks for it: the room needs a driver.)
+    ("wsgi.middleware", "binding"),
+}
 
 #: Families that may have more than two generations, by where they begin or live.
 FAMILIES = ["errors:", "stores.", "extension.responses:", "testing.contract"]
@@ -101,10 +106,10 @@ FOREIGN: dict[str, tuple[str, bool]] = {
     "redis": ("stores.redis.driver", True),
     "psycopg": ("stores.postgresql.driver", True),
     "authlib": ("keycloak.*", True),
-    "joserfc": ("oidc.* keycloak.*", True),
+    "joserfc": ("oidc.* keycloak.* binding.*", True),
     "urllib3": ("oidc.*", True),
-    "cryptography": ("keycloak.*", True),
-    "requests": ("oidc.* keycloak.* gateway.*", True),
+    "cryptography": ("keycloak.* binding.*", True),
+    "requests": ("oidc.* keycloak.*", True),
 }
 
 MOST_LINES = 400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -64,3 +65,30 @@ def test_another_server_has_a_row_of_its_own(file: Path, monkeypatch: pytest.Mon
     said = write(file, ended("passed", "rounds 2"))
     assert "| redis | no fault | rounds 1 |" in said
     assert "| redis (Valkey 9.1.2) | no fault | rounds 2 |" in said
+
+
+def test_the_report_itself_makes_nothing_dirty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several stages each would change it under the next one."""
+
+    def git(*words: str) -> str:
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *words]
+        done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    monkeypatch.setattr(soak_report, "ROOT", tmp_path)
+    report, code = tmp_path / "docs" / "soak.md", tmp_path / "code.py"
+    report.parent.mkdir()
+    for one in (report, report.with_suffix(".json"), code):
+        one.write_text("before")
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "first")
+    clean = git("rev-parse", "--short", "HEAD")
+    report.write_text("after")
+    report.with_suffix(".json").write_text("after")
+    assert soak_report.commit(report) == clean
+    assert soak_report.commit(None) == f"{clean}-dirty"
+    code.write_text("after")
+    assert soak_report.commit(report) == f"{clean}-dirty"

@@ -11,10 +11,12 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests import conftest
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,6 +39,7 @@ MARKS = (
     "postgresql",
     "zookeeper",
     "keycloak",
+    "gateway",
     "quiet",
 )
 
@@ -68,47 +71,53 @@ def test_a_stage_looks_into_the_files_that_name_its_marks() -> None:
     assert chosen["cluster"] == ["zookeeper"]
     assert chosen["quiet"] == ["quiet"]
     assert {name for names in chosen.values() for name in names} == set(MARKS)
+    assert set(conftest.MARKS) == set(MARKS)
 
 
-A_TEST = """
-import pytest
-{}
-@pytest.mark.redis
-def test_it():
-    pass
-"""
+class Item:
+    """A test as pytest collects it, with *marks*."""
+
+    def __init__(self, path: Path, *marks: str) -> None:
+        self.path, self.nodeid, self._marks = path, f"{path.name}::test_it", marks
+
+    def get_closest_marker(self, name: str) -> bool:
+        return name in self._marks
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "test_it.py"
+    file.write_text("pytestmark = [pytest.mark.redis, pytest.mark.processes]")
+    return file
 
 
 @pytest.mark.parametrize(
-    ("text", "asked", "seen"),
-    [
-        ("", "redis", "1 test collected"),
-        ("", "keycloak", "no tests collected"),
-        ("", "", "1 test collected"),
-        (
-            "pytest.mark.redis = getattr(pytest.mark, 'key' + 'cloak')",
-            "",
-            "write pytest.mark.keycloak in test_it.py",
-        ),
-    ],
+    ("asked", "left_out"),
+    [([], False), (["redis"], False), (["zookeeper", "redis"], False), (["keycloak"], True)],
 )
-def test_a_test_is_not_lost_by_what_a_file_does_not_name(
-    tmp_path: Path, text: str, asked: str, seen: str
+def test_a_file_without_the_marks_that_are_asked_for_is_not_imported(
+    file: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str], left_out: bool
 ) -> None:
-    """Where it carries a mark that its file does not name, the run says so before it begins."""
-    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
-    (tmp_path / "test_it.py").write_text(A_TEST.format(text))
-    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml")]
-    done = subprocess.run(
-        [*command, "--collect-only", "-q", f"--rootdir={tmp_path}", str(tmp_path)],
-        env={**os.environ, "CLUSTERTOKEN_TEST_MARKS": asked},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Unless it is the one that was asked for by its name."""
+    monkeypatch.setattr(conftest, "ONLY", asked)
 
-    assert seen in done.stdout + done.stderr
+    def is_left_out(*given: str) -> bool:
+        said = conftest.pytest_ignore_collect(file, SimpleNamespace(args=given))  # type: ignore[arg-type]
+        return bool(said)
+
+    assert is_left_out(str(file.parent)) is left_out
+    assert not is_left_out(f"{file}::test_it")
+    assert not conftest.pytest_ignore_collect(file.parent, SimpleNamespace(args=()))  # type: ignore[arg-type]
+
+
+def test_a_test_is_not_lost_by_what_its_file_does_not_name(file: Path) -> None:
+    """The run says so before it begins; of several marks that of its stage counts."""
+    good = [Item(file), Item(file, "redis"), Item(file, "redis", "gunicorn")]
+    conftest.pytest_collection_modifyitems(good)  # type: ignore[arg-type]
+
+    for marks in (["keycloak"], ["keycloak", "redis"], ["gunicorn"]):
+        with pytest.raises(pytest.UsageError, match=f"write pytest.mark.{marks[0]} in test_it.py"):
+            conftest.pytest_collection_modifyitems([Item(file, *marks)])  # type: ignore[list-item]
 
 
 # -- what runs beside what

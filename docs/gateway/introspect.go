@@ -32,18 +32,21 @@ type Gateway struct {
 var maxAge = regexp.MustCompile(`max-age=(\d+)`)
 
 // Introspect says whose token it is. An error: nobody can know, which is no "no": answer 503.
-func (g *Gateway) Introspect(ctx context.Context, token string) (Said, error) {
+// Of a login that is bound to a device bound is needed, too: the cookie …-bound.
+func (g *Gateway) Introspect(ctx context.Context, token, bound string) (Said, error) {
 	now := time.Now() // (compared by its monotonic part, which nobody sets)
+	key := token + " " + bound
 	g.mutex.Lock()
-	kept := g.known[token]
+	kept := g.known[key]
 	g.mutex.Unlock()
 	if now.Before(kept.until) {
 		return kept, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	form := strings.NewReader(url.Values{"token": {token}}.Encode())
-	request, err := http.NewRequestWithContext(ctx, "POST", g.URL+"/introspect", form)
+	form := url.Values{"token": {token}, "bound_token": {bound}}
+	request, err := http.NewRequestWithContext(
+		ctx, "POST", g.URL+"/introspect", strings.NewReader(form.Encode()))
 	if err != nil {
 		return Said{}, err
 	}
@@ -69,7 +72,7 @@ func (g *Gateway) Introspect(ctx context.Context, token string) (Said, error) {
 		if g.known == nil || len(g.known) >= 10000 {
 			g.known = map[string]Said{}
 		}
-		g.known[token] = said
+		g.known[key] = said
 		g.mutex.Unlock()
 	}
 	return said, nil

@@ -4,16 +4,20 @@ const gateway = process.env.GATEWAY // http://127.0.0.1:9000
 const caller = process.env.GATEWAY_TOKEN // an API token with the scope "introspect"
 const known = new Map()
 
-/** What RFC 7662 says of `token`; not active: { active: false }. Throws where nobody can know. */
-export async function introspect(token) {
+/**
+ * What RFC 7662 says of `token`; not active: { active: false }. Throws where nobody can know.
+ * Of a login that is bound to a device `bound` is needed, too: the cookie …-bound.
+ */
+export async function introspect(token, bound = '') {
   const now = performance.now() // (a clock that nobody sets)
-  const kept = known.get(token)
+  const key = `${token} ${bound}`
+  const kept = known.get(key)
   if (kept && now < kept.until) return kept.said
-  known.delete(token)
+  known.delete(key)
   const answer = await fetch(`${gateway}/introspect`, {
     method: 'POST',
     headers: { authorization: `Bearer ${caller}` },
-    body: new URLSearchParams({ token }),
+    body: new URLSearchParams({ token, bound_token: bound }),
     signal: AbortSignal.timeout(3000),
   })
   // A 503 is no "no": answer 503, too, and leave the cookie alone.
@@ -23,7 +27,7 @@ export async function introspect(token) {
   if (age) {
     if (known.size >= 10000) known.clear()
     // From the moment of the question on: on its way the answer may have grown old.
-    known.set(token, { said, until: now + 1000 * Number(age[1]) })
+    known.set(key, { said, until: now + 1000 * Number(age[1]) })
   }
   return said
 }

@@ -5,19 +5,20 @@ import { introspect } from './introspect.mjs'
 
 const cookieName = process.env.COOKIE_NAME // "__Host-clustertoken"
 
-/** The value of our cookie; two of one name are an attack, and none. */
-function loginOf(request) {
+/** The value of the cookie; two of one name are an attack, and none. */
+function cookieOf(request, name) {
   const pairs = (request.headers.cookie ?? '').split(';').map((pair) => pair.trim())
-  const found = pairs.filter((pair) => pair.startsWith(`${cookieName}=`))
-  return found.length === 1 ? found[0].slice(cookieName.length + 1) : undefined
+  const found = pairs.filter((pair) => pair.startsWith(`${name}=`))
+  return found.length === 1 ? found[0].slice(name.length + 1) : undefined
 }
 
 async function whoIs(request, path) {
   // Let in by the proxy, which has asked already: it says who it is, percent-encoded. (Twice the
   // same header arrives with a comma, and no comma ever stands in it.)
   if (path !== '/orders/asked') return decodeURIComponent(request.headers['x-auth-subject'] ?? '')
-  const token = loginOf(request)
-  const said = token === undefined ? { active: false } : await introspect(token)
+  const token = cookieOf(request, cookieName)
+  if (token === undefined) return ''
+  const said = await introspect(token, cookieOf(request, `${cookieName}-bound`))
   return said.active ? said.sub : ''
 }
 

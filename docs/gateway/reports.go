@@ -22,18 +22,28 @@ func byProxy(request *http.Request) (string, error) {
 	return url.PathUnescape(said[0])
 }
 
-// byAsking is whose login the cookie is; two of one name are an attack, and none.
-func byAsking(request *http.Request) (string, error) {
+// cookie is its value; two of one name are an attack, and none.
+func cookie(request *http.Request, name string) string {
 	var found []string
 	for _, cookie := range request.Cookies() {
-		if cookie.Name == os.Getenv("COOKIE_NAME") { // "__Host-clustertoken"
+		if cookie.Name == name {
 			found = append(found, cookie.Value)
 		}
 	}
 	if len(found) != 1 {
+		return ""
+	}
+	return found[0]
+}
+
+// byAsking is whose login the cookie is.
+func byAsking(request *http.Request) (string, error) {
+	name := os.Getenv("COOKIE_NAME") // "__Host-clustertoken"
+	token := cookie(request, name)
+	if token == "" {
 		return "", nil
 	}
-	said, err := gateway.Introspect(request.Context(), found[0])
+	said, err := gateway.Introspect(request.Context(), token, cookie(request, name+"-bound"))
 	if err != nil || !said.Active {
 		return "", err
 	}

@@ -11,6 +11,7 @@ from .authority import TokenAuthority as TokenAuthority
 from .authority import authorities as authorities
 from .issued import IssuedToken as IssuedToken
 from .locking import StandingLock as StandingLock
+from .proving import CHALLENGE_LIFE as CHALLENGE_LIFE
 from .revoking import LOGINS as LOGINS
 from .tally import Tally as Tally
 from .watch import Watch as Watch

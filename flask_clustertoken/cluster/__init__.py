@@ -12,6 +12,7 @@ from .confirmation import Answer as Answer
 from .confirmation import Confirmation as Confirmation
 from .confirmation import Revocation as Revocation
 from .confirmation import Silence as Silence
+from .forms import TokenReaders as TokenReaders
 from .forms import require_readers as require_readers
 from .keys import KeyFileMissing as KeyFileMissing
 from .nodes import Drift as Drift
@@ -20,10 +21,18 @@ from .nodes import Node as Node
 from .nodes import drift as drift
 from .nodes import library_version as library_version
 from .nodes import present as present
+from .nodes import this_host as this_host
+from .nodes import this_process as this_process
 from .publishing import Publisher as Publisher
 from .runtime import NodeRuntime as NodeRuntime
 from .runtime import Readiness as Readiness
 from .runtime import runtimes as runtimes
 from .sightings import seen_lately as seen_lately
+from .sources import TOLERATED as TOLERATED
+from .sources import Source as Source
+from .sources import source as source
+from .sources import sources as sources
+from .sources import tell_heard as tell_heard
+from .sources import tell_source as tell_source
 from .strangers import Strangers as Strangers
 from .sweeper import Sweeper as Sweeper

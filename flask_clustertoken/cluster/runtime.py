@@ -56,6 +56,9 @@ class Readiness:
     staleness: float | None
     applied: int
     trouble: str
+    #: What is heard no more of those that tell of ended logins from outside: that is no reason to
+    #: take a process out of service, and must not look like peace.
+    silent: tuple[str, ...] = ()
 
 
 class Memory(Protocol):
@@ -121,8 +124,11 @@ class NodeRuntime:
         )
         #: What house-keeping does besides; whoever has a chore adds it.
         self.chores: list[Chore] = []
-        #: What is called after each step of the follower, in its thread; none may raise or wait.
+        #: What is called after each step of the follower, in its thread; none may raise, or wait
+        #: for more than a second.
         self.after_step: list[Callable[[], None]] = []
+        #: Asked by :meth:`readiness`: which source has fallen silent, or ``""``. Asks no store.
+        self.listening: list[Callable[[], str]] = []
         #: The same store for what is large, once it was asked for.
         self._bulk: dict[str, ClusterStore] = {}
         self._used = False
@@ -279,14 +285,19 @@ class NodeRuntime:
         except Exception as error:
             if not isinstance(error, ClusterTokenError):
                 logger.exception("this process cannot say whether it is ready")
-            return Readiness(False, self.store.url, None, 0, str(error) or type(error).__name__)
+            trouble = str(error) or type(error).__name__
+            return Readiness(False, self.store.url, None, 0, trouble, self._silent())
         return Readiness(
             follower.fresh,
             self.store.url,
             follower.staleness,
             follower.view.applied,
             follower.trouble,
+            self._silent(),
         )
+
+    def _silent(self) -> tuple[str, ...]:
+        return tuple(filter(None, (ask() for ask in self.listening)))
 
     def known_position(self) -> int | None:
         """The number at which this node stands, without asking a server; ``None``: not started.

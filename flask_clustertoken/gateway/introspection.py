@@ -41,20 +41,26 @@ class Introspection:
             return problem(400, "invalid_request", "The parameter token is missing.")
         # The lease's end is taken first: what is judged behind it holds until then at least.
         lease_end = self._lease_end()
-        found = self._authority.authenticate(text, kind_of(self._authority, text))
+        # (Of a login that is bound to a device both texts are needed: one alone is a copy's.)
+        proofs = [form["bound_token"]] if form.get("bound_token") else []
+        kind = kind_of(self._authority, text)
+        found = self._authority.authenticate(text, kind, proofs=proofs)
         if isinstance(found, Refusal):
             if found.reason == "stale":
                 return unavailable("The token cannot be checked at the moment.")
             return _INACTIVE
-        return self._active(found, lease_end)
+        proven_until = float("inf")
+        if found.bound:
+            proven_until = self._authority.proving.proven_until(found, proofs)
+        return self._active(found, lease_end, proven_until)
 
     def _lease_end(self) -> float:
         follower = self._authority.following
         return float("-inf") if follower is None else follower.lease_end
 
-    def _active(self, token: Token, lease_end: float) -> Reply:
+    def _active(self, token: Token, lease_end: float, proven_until: float) -> Reply:
         clock = self._authority.clock
-        left = lease_end - clock.monotonic()
+        left = min(lease_end - clock.monotonic(), proven_until - clock.time())
         if token.expires_at is not None:
             left = min(left, token.expires_at - clock.time())
         if self._longest is not None:
@@ -80,6 +86,8 @@ def _said_of(token: Token) -> dict[str, Any]:
         "kind": token.kind,
         "claims": token.claims,
     }
+    if token.bound:
+        said["bound"] = True
     if token.expires_at is not None:
         said["exp"] = token.expires_at
     if token.kind == "api":

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from .. import forks
 from ..clock import Clock
@@ -17,11 +16,12 @@ from ..errors import ConfigurationError, MissingDriver
 from ..oidc import (
     LEEWAY,
     LONGEST_VALIDITY,
+    Calls,
     NotGenuine,
     Peer,
     SigningKeys,
     audience_in,
-    equip,
+    in_clear,
     number_in,
     text_in,
 )
@@ -94,47 +94,46 @@ class SignedCallers:
         return ends_at
 
 
-@dataclass(frozen=True)
-class KeyPlace:
-    """Where a JWK set is: a file, or a URL of https. The rest is how the URL is asked (seconds)."""
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """How the URL of the keys is asked: directly, with the system's certificates. Seconds."""
 
-    where: str
-    peer: Peer
     connect_timeout: float = 2.0
     read_timeout: float = 3.0
     connection_pool_size: int = 1
     proxy_url: str = ""
     ca_bundle: str = ""
 
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.where)
-        if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
-            raise ConfigurationError(
-                PREFIX + "JWKS", "it is not https: anybody on the way could be the issuer."
-            )
-        if parts.scheme not in ("http", "https") and not Path(self.where).is_file():
-            raise ConfigurationError(
-                PREFIX + "JWKS",
-                f"{self.where!r} is neither a URL of https nor a file that is there.",
-            )
+
+class KeyPlace:
+    """Where a JWK set is: a file, or a URL of https."""
+
+    def __init__(self, where: str, peer: Peer) -> None:
         for package in ("joserfc", "requests"):
             if find_spec(package) is None:
-                raise MissingDriver(PREFIX + "JWKS", package, "gateway")
+                raise MissingDriver(PREFIX + "JWKS", package, "oidc")
+        self._where = where
+        self._peer = peer
+        self._calls: Calls | None = None
+        if where.lower().startswith(("http://", "https://")):
+            if in_clear(where):
+                raise ConfigurationError(
+                    PREFIX + "JWKS", "it is not https: anybody on the way could be the issuer."
+                )
+            self._calls = Calls(peer, _Reach())
+        elif not Path(where).is_file():
+            raise ConfigurationError(
+                PREFIX + "JWKS", f"{where!r} is neither a URL of https nor a file that is there."
+            )
 
     def read(self) -> Any:
         """What is there. Raises :class:`~flask_clustertoken.oidc.ProviderUnavailable`."""
-        from requests import RequestException, Session
-
+        if self._calls is not None:
+            return self._calls.get(self._where, "its list of keys")
         try:
-            if not self.where.startswith(("http://", "https://")):
-                return json.loads(Path(self.where).read_bytes())
-            with Session() as session:
-                equip(session, self)
-                answer = session.get(self.where)
-                answer.raise_for_status()
-                return answer.json()
-        except (RequestException, OSError, ValueError) as error:
-            raise self.peer.failed("its list of keys", error) from error
+            return json.loads(Path(self._where).read_bytes())
+        except (OSError, ValueError) as error:
+            raise self._peer.failed("its list of keys", error) from error
 
 
 _all: weakref.WeakSet[SignedCallers] = weakref.WeakSet()

@@ -18,6 +18,7 @@ from .claims import text_in as text_in
 from .claims import texts_in as texts_in
 from .claims import time_in as time_in
 from .errors import NotGenuine as NotGenuine
+from .errors import NotSigned as NotSigned
 from .errors import Peer as Peer
 from .errors import ProviderError as ProviderError
 from .errors import ProviderUnavailable as ProviderUnavailable

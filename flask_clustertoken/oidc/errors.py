@@ -4,6 +4,7 @@
     └── ProviderError
         ├── ProviderUnavailable    unreachable, slower than its deadline, or answering garbage
         └── NotGenuine             a text that should be the provider's is not, or is not for us
+            └── NotSigned          by no key that the provider lists
 
 No message ever holds a token or a secret.
 """
@@ -25,6 +26,10 @@ class ProviderUnavailable(ProviderError):
 
 class NotGenuine(ProviderError):
     """A text that claims to be the provider's is not genuine, not for us, or over."""
+
+
+class NotSigned(NotGenuine):
+    """It has the form of a signed text, and none of the provider's keys has signed it."""
 
 
 @dataclass(frozen=True, slots=True)

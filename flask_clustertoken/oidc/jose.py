@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..clock import Clock
-from .errors import NotGenuine, Peer
+from .errors import NotGenuine, NotSigned, Peer
 from .remembered import Remembered
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class SigningKeys:
         if self._unnamed and "kid" not in header:
             return ""
         if not isinstance(key_id, str) or not key_id:
-            raise NotGenuine("it names no key")
+            raise NotSigned("it names no key")
         return key_id
 
     def _current(self, key_id: str, urgent: bool) -> KeySet:
@@ -156,7 +156,7 @@ class SigningKeys:
         if not _lists(keys, key_id):
             keys = self._keys.newer(keys, urgent=urgent) or keys
         if not _lists(keys, key_id):
-            raise NotGenuine(f"signed with a key that {self._peer.name} does not list")
+            raise NotSigned(f"signed with a key that {self._peer.name} does not list")
         return keys
 
     def forget_locks(self) -> None:
@@ -186,7 +186,7 @@ def _decode(text: str, keys: KeySet) -> tuple[dict[str, Any], dict[str, Any]]:
             problem = type(error).__name__
             continue
         return dict(found.header), found.claims
-    raise NotGenuine(f"the signature does not hold ({problem})")
+    raise NotSigned(f"the signature does not hold ({problem})")
 
 
 def _header(text: str) -> dict[str, Any]:
@@ -201,5 +201,5 @@ def _header(text: str) -> dict[str, Any]:
     except (JoseError, ValueError, TypeError) as error:
         raise NotGenuine("not the form of a signed token") from error
     if header.get("alg") not in ALGORITHMS:
-        raise NotGenuine("signed by an algorithm that is not accepted")
+        raise NotSigned("signed by an algorithm that is not accepted")
     return dict(header)

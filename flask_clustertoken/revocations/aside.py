@@ -2,8 +2,8 @@
 
 A step writes now and then, and a write may wait where reading does not: for a disk that stalls,
 for a standby, for somebody's lock. Until the call's time was over, and the pause behind it, the
-node went on accepting what was revoked meanwhile (5.8 s were measured, on a busy machine). That is
-within ``MAX_STALENESS``, but nothing that has to be.
+node would go on accepting what was revoked meanwhile: 7 s behind a lock on its row in PostgreSQL.
+That is within ``MAX_STALENESS``, but nothing that has to be.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ from .keyring import ring_bytes as ring_bytes
 from .keyring import ring_change as ring_change
 from .keyring import ring_since as ring_since
 from .keyring import ring_states as ring_states
+from .notes import Notes as Notes
+from .notes import SignedNote as SignedNote
 from .records import NewerForm as NewerForm
 from .records import from_list as from_list
 from .records import from_record as from_record

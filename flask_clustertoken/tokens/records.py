@@ -67,6 +67,7 @@ def to_record(token: Token, spare: float) -> bytes:
         "key": token.key_id,
         "made_at": token.made_at,
         "first_issued_at": token.first_issued_at,
+        "bound_key": token.bound_key,
         "spare": spare,
     }
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
@@ -132,6 +133,7 @@ def _token(data: dict[str, Any], expires_at: int | None) -> Token:
             key_id=data["key"],
             made_at=data.get("made_at", 0.0),
             first_issued_at=data.get("first_issued_at"),
+            bound_key=data.get("bound_key", ""),
         )
     except (KeyError, TypeError) as error:
         raise ValueError("not a token's record") from error
@@ -139,7 +141,8 @@ def _token(data: dict[str, Any], expires_at: int | None) -> Token:
 
 def with_record(wire: Token, record: Token) -> Token | None:
     """*wire* with what only the record knows; ``None`` where they are not the same token."""
-    if (wire.id, wire.subject, wire.kind) != (record.id, record.subject, record.kind):
+    mine = (wire.id, wire.subject, wire.kind, wire.bound_key)
+    if mine != (record.id, record.subject, record.kind, record.bound_key):
         return None
     return replace(
         wire,

@@ -49,7 +49,7 @@ def test_the_line_runs_the_job_on_one_server_a_night(tmp_path: Path) -> None:
     store = f"directory://{tmp_path}/shared"
     with looking(Place(store)):
         pass  # (it is there, as after the app was started)
-    nights = [f"2026-12-{day:02}" for day in range(1, 1 + rounds(2, 20))]
+    nights = [f"2026-12-{day:02}" for day in range(1, 1 + rounds(2, 5))]
     for night in nights:
         env = {
             **os.environ,

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from tests.servers.zookeeper import Ensemble
+from tests.shared.failover import nothing_is_lost
 from tests.shared.overlines import SharedDataOverLines
 from tests.shared.places import Lines, Place
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.zookeeper
 
@@ -32,3 +34,15 @@ class TestSharedDataOverZooKeeper(SharedDataOverLines):
     """With three servers."""
 
     name = "zookeeper"
+
+
+def test_the_leader_is_killed_while_a_file_is_stored(ensemble: Ensemble, place: Place) -> None:
+    """Another one leads: files are whole, slots stay taken, a lease has one holder, and its fence
+    goes on."""
+
+    def fails() -> None:
+        old = ensemble.leader()
+        old.kill()
+        wait_until(lambda: ensemble.leader() is not old, 60)
+
+    nothing_is_lost(place, fails)

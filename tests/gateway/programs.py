@@ -137,7 +137,7 @@ def with_ports(text: str, ports: Mapping[int, int]) -> str:
     def replace(match: re.Match[str]) -> str:
         return f"{match[1]}:{ports[int(match[2])]}"
 
-    return re.sub(r"(127\.0\.0\.1):(\d+)", replace, text)
+    return re.sub(r"(127\.0\.0\.1|http://):(\d+)", replace, text)
 
 
 class Nginx(Program):

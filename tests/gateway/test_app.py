@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.errors import ConfigurationError
-from flask_clustertoken.gateway import create_app
+from flask_clustertoken.gateway import GatewayOptions, create_app
 from flask_clustertoken.settings import Settings
 from tests.doubles import SECRET, Cluster, store_of
 from tests.gateway.parts import Door, door
@@ -163,3 +165,13 @@ def test_an_error_of_ours_tells_nothing(
     assert answer.status == 500
     assert b"ctk_secret" not in answer.body
     assert "could not be answered" in caplog.text
+
+
+def test_every_setting_is_in_the_manual() -> None:
+    """gateway.rst names each, and none that there is not; its defaults are those of the code."""
+    page = (Path(__file__).resolve().parent.parent.parent / "docs" / "gateway.rst").read_text()
+    named = set(re.findall(r"\bCLUSTERTOKEN_GATEWAY_([A-Z_]*[A-Z])\b", page))
+    assert named == {one.name.upper() for one in fields(GatewayOptions)}
+    assert "bytes of ``X-Auth-Claims``; 2048," in page
+    assert "not in force everywhere; 5\n" in page
+    assert (GatewayOptions().claims_limit, GatewayOptions().confirm_timeout) == (2048, 5)

@@ -278,7 +278,6 @@ UNKNOWN = RSAKey.generate_key(2048, parameters={"kid": "three"})
         {"nbf": 2**40},
         {"iat": 2**40},
     ],
-    ids=str,
 )
 def test_what_is_not_the_issuers_or_not_for_us_is_refused(
     okta: Okta, changed: dict[str, Any], caplog: pytest.LogCaptureFixture

@@ -176,6 +176,66 @@ def test_a_token_that_cannot_be_judged_is_a_503(front: Door, caller: str) -> Non
     assert (answer.status, answer.json["error"]) == (503, "temporarily_unavailable")
 
 
+# -- bound to a device -----------------------------------------------------------------
+
+
+@pytest.fixture
+def bound(front: Door) -> tuple[str, str]:
+    """A login that is bound to a device, and the proof that its browser was given."""
+    issued = front.authority.bind(front.authority.issue_login("alice").token, "A" * 44)
+    return issued.text, front.authority.proving.proof(issued.token)[0]
+
+
+def test_of_a_bound_login_both_texts_are_needed(
+    front: Door, caller: str, bound: tuple[str, str]
+) -> None:
+    """One alone is what somebody has who took a copy."""
+    text, proof = bound
+    other = front.authority.bind(front.authority.issue_login("bob").token, "B" * 44)
+    others = front.authority.proving.proof(other.token)[0]
+
+    both = front.post("/introspect", caller, token=text, bound_token=proof)
+    assert (both.json["active"], both.json["bound"], both.json["sub"]) == (True, True, "alice")
+    for alone in (
+        {"token": text},
+        {"token": text, "bound_token": ""},
+        {"token": text, "bound_token": others},
+        {"token": text, "bound_token": "garbage"},
+        {"token": proof, "bound_token": text},
+        {"token": proof},
+    ):
+        assert front.post("/introspect", caller, **alone).json == {"active": False}
+    plain = front.post("/introspect", caller, token=front.login(), bound_token=proof)
+    assert plain.json["active"] is True
+    assert "bound" not in plain.json
+
+
+def test_an_answer_is_not_kept_longer_than_the_proof_is_good(
+    front: Door, caller: str, bound: tuple[str, str], cluster: Cluster
+) -> None:
+    """Behind it the browser has to show that it has the key."""
+    text, proof = bound
+    cluster.clock.advance(front.authority.settings.bound_lifetime - 3)
+    cluster.step()
+    answer = front.post("/introspect", caller, token=text, bound_token=proof)
+    assert (answer.json["active"], answer.max_age) == (True, 3)
+    cluster.clock.advance(100)
+    cluster.step()
+    answer = front.post("/introspect", caller, token=text, bound_token=proof)
+    assert answer.json == {"active": False}
+
+
+def test_the_proxy_hands_both_cookies_on(front: Door, bound: tuple[str, str]) -> None:
+    """As the browser sends them; without the second nobody is let in, and no cookie is touched."""
+    text, proof = bound
+    both = {"Cookie": f"{COOKIE}={text}; {COOKIE}-bound={proof}", "X-Original-Method": "GET"}
+    assert front.ask("GET", "/auth", both).identity["Subject"] == "alice"
+    alone = front.auth(text)
+    assert (alone.status, alone.json["reason"]) == (401, "unproven")
+    assert alone.identity["Subject"] == ""
+    assert alone["Set-Cookie"] is None
+
+
 # -- who may ask -----------------------------------------------------------------------
 
 

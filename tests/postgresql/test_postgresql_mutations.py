@@ -174,7 +174,7 @@ def never_remembered(patch: pytest.MonkeyPatch) -> None:
 def never_looked_at(patch: pytest.MonkeyPatch) -> None:
     """Every history is taken for the one that is known, and every end of the feed for good."""
     instead(patch, ("", "AS same", "IS NOT NULL AS same"))
-    patch.setattr(PostgreSQLRealm, "seen", lambda self, head: True)
+    patch.setattr(PostgreSQLRealm, "seen", lambda self, head, before: True)
 
 
 def test_a_newcomer_learns_what_the_server_had_lost(own_server: Server) -> None:

@@ -27,6 +27,7 @@ from flask_clustertoken.stores.base import (
 )
 from flask_clustertoken.stores.deadline import Deadline
 from flask_clustertoken.stores.postgresql.driver import Ask, LineCut, Row, Session
+from flask_clustertoken.stores.postgresql.realm import PostgreSQLRealm
 from flask_clustertoken.stores.postgresql.store import PostgreSQLStore
 from flask_clustertoken.testing.contract import at_once
 from tests.servers.pgbouncer import PgBouncer
@@ -233,8 +234,8 @@ def test_a_lock_of_somebody_else_is_trouble_in_time_and_leaves_nobody_waiting(
     """Neither here nor in the server, whose connections would all be used up by the next hour."""
     import psycopg
 
-    store = opened(timeout=1)
-    store.append([new("first")])
+    patient, store = opened(), opened(timeout=1)
+    patient.append([new("first")])
     with psycopg.connect(server.url) as other:
         other.execute("SELECT FROM clustertoken.head WHERE realm = %s FOR UPDATE", (realm,))
         for _ in range(2):
@@ -244,9 +245,9 @@ def test_a_lock_of_somebody_else_is_trouble_in_time_and_leaves_nobody_waiting(
             assert time.monotonic() - began < 5
         waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND usename = %s"
         wait_until(lambda: not server.sql(waiting, APP), 60)
-        assert store.head() > 0
-    assert store.append([new("second")])
-    assert [one.id for one in feed(store)] == ["first", "second"]
+        assert patient.head() > 0
+    assert patient.append([new("second")])
+    assert [one.id for one in feed(patient)] == ["first", "second"]
 
 
 def test_transactions_over_the_same_records_do_not_wait_for_each_other_for_ever(
@@ -644,6 +645,33 @@ def test_what_the_server_lost_is_put_back_under_its_number(
             return False
 
     wait_until(vouched, 60)
+
+
+@pytest.mark.parametrize("asked", ["vouch", "read"])
+def test_what_another_thread_appends_meanwhile_is_no_loss(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """The answer with the end of the feed was on its way while this process appended behind it.
+    Taken for a loss, it would keep every node from vouching for seconds."""
+    store, other = opened(settle=300), opened(settle=300)
+    (first,) = store.append([new("first")])
+    store.announce("n1", b"")
+    other.announce("n2", b"")
+    usual = PostgreSQLRealm._step
+
+    def step(self: PostgreSQLRealm, *told: Any, **how: Any) -> list[list[Row]]:
+        answers = usual(self, *told, **how)
+        if told[2][0][0] == asked:
+            monkeypatch.setattr(PostgreSQLRealm, "_step", usual)
+            store.append([new("meanwhile")])
+        return answers
+
+    monkeypatch.setattr(PostgreSQLRealm, "_step", step)
+    head = store.vouch("n1", b"").seq if asked == "vouch" else store.read(0).seq
+    assert head == first
+    assert [one.id for one in feed(store)] == ["first", "meanwhile"]
+    assert store.vouch("n1", b"").seq > first
+    assert other.vouch("n2", b"").seq > first
 
 
 def test_another_lineage_is_not_vouched_for_at_once(

@@ -9,8 +9,9 @@ from flask import Flask, jsonify
 from flask.testing import FlaskClient
 
 from flask_clustertoken import ClusterToken, current_token, token_required
+from flask_clustertoken.clock import Clock
 from flask_clustertoken.extension import state_of
-from flask_clustertoken.providers import BackChannelLogout
+from flask_clustertoken.providers import BackChannelLogout, SharedSignals
 from flask_clustertoken.tokens import Token
 from tests.keycloak.issuer import Issuer
 
@@ -28,11 +29,13 @@ def configuration(store: str, token_store: str = "session", **more: Any) -> dict
     }
 
 
-def bare_app(store: str, token_store: str = "session", **more: Any) -> Flask:
+def bare_app(
+    store: str, token_store: str = "session", clock: Clock | None = None, **more: Any
+) -> Flask:
     """One with a login of no provider yet."""
     app = Flask("providers_test_app")
     app.config.update(configuration(store, token_store, **more))
-    ClusterToken(app)
+    ClusterToken(app, clock=clock)
 
     @app.get("/me")
     @token_required
@@ -46,7 +49,10 @@ class Login:
     """A login that the claims of an ID token were brought for, and whether it still stands."""
 
     def __init__(
-        self, app: Flask, provider: BackChannelLogout, claims: Mapping[str, Any] | None = None
+        self,
+        app: Flask,
+        provider: BackChannelLogout | SharedSignals,
+        claims: Mapping[str, Any] | None = None,
     ) -> None:
         self._authority = state_of(app).authority
         given = {"sub": "alice", "sid": "sid-1"} if claims is None else claims

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.oidc import reception
 from flask_clustertoken.providers import BackChannelLogout
+from flask_clustertoken.providers.listening import Listening
 from tests.keycloak.issuer import Issuer
 from tests.providers.app import MakeApp, bare_app, provider_of
+from tests.providers.listener import Listener
+from tests.providers.transmitter import TransmitterDouble
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +65,41 @@ def app(request: pytest.FixtureRequest, make_app: MakeApp) -> Flask:
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
     return app.test_client()
+
+
+# Shared signals: a transmitter of our own, and nodes that listen to it.
+
+
+@pytest.fixture
+def transmitter() -> Iterator[TransmitterDouble]:
+    with TransmitterDouble() as started:
+        yield started
+
+
+@pytest.fixture
+def clock(transmitter: TransmitterDouble) -> ManualClock:
+    """The time of the nodes and of the transmitter: it stands until it is moved."""
+    made = ManualClock(float(int(time.time())))
+    transmitter.now = made.time
+    return made
+
+
+@pytest.fixture
+def listen(
+    transmitter: TransmitterDouble,
+    clock: ManualClock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[..., Listener]]:
+    """Makes nodes that listen; a test takes their steps, no thread does."""
+    monkeypatch.setattr(Listening, "_join", lambda self: None)
+    made: list[Listener] = []
+
+    def make(token_store: str = "session", **more: Any) -> Listener:
+        place = f"directory://{tmp_path}/shared"
+        made.append(Listener(place, token_store, transmitter, clock, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()

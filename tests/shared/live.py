@@ -29,7 +29,7 @@ from tests.rounds import rounds
 from tests.waiting import holds_for
 
 from .handover import handed_over
-from .places import Endless, Place, asked, drained, fence, line, looking, worker
+from .places import Endless, Place, asked, drained, fence, line, looking, tell_it, worker
 
 #: Where files, and what belongs to them, stand in the store.
 AREAS = ("file/", "upload/", "unnamed/", "piece/")
@@ -86,6 +86,8 @@ class SharedDataContract:
             workers = [stack.enter_context(worker(place, "once", log, slots)) for _ in range(many)]
             for one in workers:
                 assert line(one) == "ready"
+            for one in workers:
+                tell_it(one)
             for one in workers[:killed]:
                 one.send_signal(signal.SIGKILL)
             assert [line(one) for one in workers[killed:]] == ["done"] * (many - killed)
@@ -109,6 +111,7 @@ class SharedDataContract:
             with node.shared("tasks").lease("lease", 20.0) as lease:
                 waits = worker(place, "hold", "lease", 20.0, tmp_path / "acts")
                 other = stack.enter_context(waits)
+                assert line(other) == "asks"
                 assert lease.held
             assert fence(other) > lease.fence
             assert not node.shared("tasks").lease("lease", 20.0).take()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import statistics
 import subprocess
 import threading
 import uuid
@@ -52,11 +51,12 @@ class SharedDataOverLines(SharedDataContract):
         slots = rounds(1, 10)
         with looking(lines.place) as cut_off:
             asking = cut_off.shared("tasks")
+            assert asking.once("task", "before")
             for slot in range(slots):
-                assert not node.shared("tasks").get("x")
                 lines.all("mute")
                 with pytest.raises(StoreUnavailable):
                     asking.once("task", str(slot))
+                assert not node.shared("tasks").once("task", str(slot)), "it did not arrive"
                 lines.all("heal")
                 again: list[bool] = []
 
@@ -66,7 +66,6 @@ class SharedDataOverLines(SharedDataContract):
                     return bool(again)
 
                 wait_until(told, 60)
-                assert not node.shared("tasks").once("task", str(slot))
                 assert again == [True]
                 assert not asking.once("task", str(slot))
         tell(f"slots whose answer was lost, {self.name}", slots=slots, ran_once=slots)
@@ -105,12 +104,21 @@ class SharedDataOverLines(SharedDataContract):
         assert len(during) > pieces
         told: dict[str, str] = {}
         for number, what in enumerate(("vouch", "append")):
-            usual, now = (
-                statistics.median(one[number] for one in some) for some in (before, during)
-            )
+            usual, now = (at_any_moment([one[number] for one in some]) for some in (before, during))
             told[what] = f"{usual * 1000:.0f} ms, meanwhile {now * 1000:.0f} ms"
             assert now - usual < each / 4, told
         tell(f"upload of {stored[0] // 1024**2} MB over a slow line, {self.name}", **told)
+
+
+def at_any_moment(seconds: Sequence[float]) -> float:
+    """What a call takes that is under way at a moment picked at random (one that waits is one,
+    and so are the hundred that are done in its time behind it)."""
+    total, half = 0.0, sum(seconds) / 2
+    for one in sorted(seconds):
+        total += one
+        if total >= half:
+            return one
+    raise AssertionError("no calls")
 
 
 def beat(store: ClusterStore) -> tuple[float, float]:

@@ -71,11 +71,16 @@ def line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def asked(process: subprocess.Popen[str]) -> str:
-    """What it says to an empty line."""
+def tell_it(process: subprocess.Popen[str]) -> None:
+    """Send it an empty line."""
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
+
+
+def asked(process: subprocess.Popen[str]) -> str:
+    """What it says to an empty line."""
+    tell_it(process)
     return line(process)
 
 

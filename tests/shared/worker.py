@@ -13,18 +13,29 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import SKEW, Clock, SystemClock
-from flask_clustertoken.errors import FileChanged, StoreError
+from flask_clustertoken.errors import FileChanged, StoreError, StoreUnavailable
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.shared import sweep_files
 from flask_clustertoken.shared.upload import GRACE
+
+Answer = TypeVar("Answer")
+
+
+def insisting(call: Callable[[], Answer]) -> Answer:
+    """The answer, however often a store that is short of time has to be asked for it: as an app
+    does it that is told that what it asked for may have been done, or may not."""
+    while True:
+        with suppress(StoreUnavailable):
+            return call()
 
 
 class Shifted(SystemClock):
@@ -39,16 +50,21 @@ def update(node: TokenAuthority, name: str, count: str) -> None:
     data = node.shared("lists")
     for number in range(int(count)):
         mine = [int(name), number]
-        data.update("all", lambda found, mine=mine: [*found, mine], [])  # type: ignore[misc]
+
+        def change(found: list[list[int]], mine: list[int] = mine) -> list[list[int]]:
+            return found if mine in found else [*found, mine]
+
+        insisting(lambda change=change: data.update("all", change, []))  # type: ignore[misc]
     print("done", flush=True)
 
 
 def once(node: TokenAuthority, log: str, slots: str) -> None:
-    """Ask for each slot; run it by adding a line to *log*."""
+    """At a word, ask for each slot; run it by adding a line to *log*."""
     data = node.shared("tasks")
     print("ready", flush=True)
+    sys.stdin.readline()
     for slot in range(int(slots)):
-        if data.once("task", str(slot)):
+        if insisting(lambda slot=slot: data.once("task", str(slot))):  # type: ignore[misc]
             with open(log, "a", encoding="utf-8") as file:
                 file.write(f"{slot}\n")
     print("done", flush=True)
@@ -59,6 +75,8 @@ def hold(node: TokenAuthority, key: str, seconds: str, log: str) -> None:
 
     As long as it is held, acts: a line in *log* with the fence and the moment *before* the look.
     """
+    node.store.root()
+    print("asks", flush=True)
     with node.shared("tasks").lease(key, float(seconds), wait=3600) as lease:
         over = threading.Event()
 
@@ -107,7 +125,7 @@ def store(node: TokenAuthority, seed: str) -> None:
     while True:
         size = (size + 110_001) % 450_000
         body = sha256(f"{seed} {size}".encode()).digest() * (size // 32)
-        files.put(f"file-{size % 3}", body)
+        insisting(lambda key=f"file-{size % 3}", body=body: files.put(key, body))  # type: ignore[misc]
         print("stored", flush=True)
 
 
@@ -127,14 +145,14 @@ def read(node: TokenAuthority, seed: str) -> None:
         try:
             with files.open(key) as opened:
                 body, info = opened.read(), opened.info
-        except (FileNotFoundError, FileChanged):
+        except (FileNotFoundError, FileChanged, StoreUnavailable):
             continue
         assert len(body) == info.size, key
         assert sha256(body).hexdigest() == info.sha256, key
         assert body == body[:32] * (len(body) // 32), key
         done += 1
         if turn % 7 == int(seed):
-            files.delete(key)
+            insisting(lambda key=key: files.delete(key))  # type: ignore[misc]
     print(f"read {done}", flush=True)
 
 
@@ -143,7 +161,7 @@ def sweep(node: TokenAuthority) -> None:
     clock: Clock = Shifted(GRACE + 2 * SKEW)
     print("sweeping", flush=True)
     while True:
-        sweep_files(node.store, clock)
+        insisting(lambda: sweep_files(node.store, clock))
         time.sleep(0.1)
 
 

@@ -15,6 +15,7 @@ from .files import look_at_files
 from .findings import Finding, Level
 from .keys import look_at_ring, look_for_lost_keys
 from .nodes import look_at_nodes
+from .sources import look_at_sources
 
 #: Seconds for one call to the store beyond which it is called slow.
 SLOW = 0.5
@@ -88,6 +89,7 @@ def _look_into(
     yield from look_at_ring(store, held)
     yield from _feed(store)
     yield from look_at_files(store, settings, clock)
+    yield from look_at_sources(store, clock)
     found = present(store)
     live = [one.node for one in found if not one.silent]
     yield from _rolled_back(max([position, *(one.seen for one in live)]), head)

@@ -118,6 +118,7 @@ class PostgreSQLFeed:
 
     def read(self, after: int, limit: int) -> Batch:
         kept: list[Kept] = []
+        before = self._steps.realm().end
 
         def learn(rows: list[Row]) -> list[Kept]:
             kept.extend(_kept(row[3:]) for row in rows[:limit] if row[3] is not None)
@@ -125,7 +126,7 @@ class PostgreSQLFeed:
 
         rows = self._steps.run("read", str(max(0, after)), str(limit), learn=learn)
         head, floor, found = rows[0][:3]
-        if not self._steps.realm().seen(head):
+        if not self._steps.realm().seen(head, before):
             raise StoreUnavailable("the PostgreSQL server lost the end of the feed")
         entries = tuple(one.entry for one in kept)
         more = found > len(entries)

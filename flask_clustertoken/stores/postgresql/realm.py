@@ -147,13 +147,19 @@ class PostgreSQLRealm:
             self._late = True
             self._history = ""
 
-    def seen(self, head: int) -> bool:
-        """Whether the feed's end, here *head*, is not before what is known of it.
+    @property
+    def end(self) -> tuple[str, int]:
+        """What is known of the feed's end, for :meth:`seen`: taken before that is asked for."""
+        return self.tail.epoch, self.tail.last
 
-        Where it is, the next step publishes again what this process can.
+    def seen(self, head: int, before: tuple[str, int]) -> bool:
+        """Whether the feed's end, here *head*, is not before what had been known *before*.
+
+        Where it is, the next step publishes again what this process can. (What another thread
+        has appended since the server answered is no loss.)
         """
-        last = self.tail.last
-        if head >= last or last <= self._given_up:
+        epoch, last = before
+        if head >= last or last <= self._given_up or epoch != self.tail.epoch:
             return True
         self._lost_end, self._history = True, ""
         return False

@@ -72,6 +72,9 @@ def _connection_class(tls: bool) -> Any:
     return TimedConnection
 
 
+PASSWORD_WANTED = "the Redis server asks for a password: give it in the URL or in STORE_OPTIONS"
+
+
 class Lost(StoreUnavailable):
     """The connection ended, or the time; whether the server did it is unknown.
 
@@ -191,6 +194,9 @@ class Contact:
         else:
             # (Of the driver's texts, none repeats a password; a server's refusal may name a user.)
             lost = Lost(f"the Redis server {where} cannot be reached or refused: {error}")
+            if "uthentication required" in str(error):
+                # (By Valkey, and Redis from 7.2, as soon as the driver says its name.)
+                lost = Lost(f"{PASSWORD_WANTED} ({where})")
             lost.broken = True
         lost.sent = sent
         return lost

@@ -1,0 +1,26 @@
+"""A process of a real node that polls: ``python polling_process.py STORE ISSUER ACCESS``."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from flask_clustertoken.extension import state_of
+from flask_clustertoken.providers import SharedSignals, stream
+from tests.providers.app import bare_app
+
+# (Whoever is killed holds up the others for no longer than the lease.)
+stream.LEASE, stream.LOOK_EVERY = 2.0, 0.5  # type: ignore[misc]
+
+
+def main(store: str, issuer: str, access: str) -> None:
+    app = bare_app(store)
+    SharedSignals(app, transmitter=issuer, credentials=access, poll_every=1)
+    state_of(app).authority.follower()
+    print("ready", flush=True)
+    while True:
+        time.sleep(1)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
