@@ -22,6 +22,7 @@ The parts:
     spread      from a revocation to the first refusal in every other process
     scale       the model of what a cluster of any size costs, checked against counts
     locks       a token's check beside none, and beside a hundred thousand locks of others
+    gateway     ours: what it costs nginx to ask, beside a bare WSGI app and oauth2-proxy
     growth      from a thousand to a million tokens and revocations: time, memory, start, pauses
 
 Servers (Redis, PostgreSQL, a ZooKeeper ensemble of three) are started on spare ports of this
@@ -65,6 +66,7 @@ PARTS = (
     "spread",
     "scale",
     "locks",
+    "gateway",
     "growth",
 )
 OUT = Path(__file__).resolve().parent.parent / "docs" / "performance"

@@ -14,6 +14,7 @@ from typing import Any
 
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.settings import Settings
+from flask_clustertoken.stores.base import Add, HeadIs
 
 from .apps import SECRET
 from .measure import Spread, timed
@@ -30,6 +31,8 @@ CALLS = {
     "commit": "a bare `UPDATE` of one row, committed",
     "select": "a bare `SELECT` of one row",
     "login": "a login: the number before the credentials, and the record",
+    "begin": "of that, the number before the credentials",
+    "record": "of that, the record under the head, by the store alone",
     "logout": "a log-out: entry, record and head",
     "api": "an API token",
     "renewal": "what a renewal writes, where the record's end moves",
@@ -76,6 +79,8 @@ class Life:
             ),
             "select": lambda: self.line.execute("SELECT value FROM public.bare WHERE id = 1"),
             "login": login,
+            "begin": node.begin,
+            "record": lambda: self._record(number, head),
             "first sight": lambda: other.authenticate(issued[0].text),
             "seen": lambda: other.authenticate(issued[0].text),
             "renewal": lambda: self._renew(issued[0]),
@@ -84,6 +89,10 @@ class Life:
             "api": lambda: node.issue_api_token(f"user{number}", "bench"),
             "logout": lambda: node.end(issued[0].token),
         }
+
+    def _record(self, number: int, head: int) -> None:
+        key, end = f"token/{number % 4096:03x}/bare{number}", time.time() + 86_400.0
+        self.node.store.append([], [HeadIs(head), Add(key, VALUE, end)])
 
     def _renew(self, issued: Any) -> None:
         # (The record's end moves: nothing is known of it any more, as on a node of later.)

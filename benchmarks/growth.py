@@ -54,7 +54,7 @@ def entries(count: int) -> Iterator[Entry]:
         prev, seq = seq, seq + 2
 
 
-def fill(url: str, count: int) -> None:
+def fill(run: Run, url: str, count: int) -> None:
     # (Patient: three servers on one machine take their time for a page among a million.)
     store = open_store(url, realm="default", instance_path="", timeout=60.0)
     try:
@@ -62,8 +62,11 @@ def fill(url: str, count: int) -> None:
         preparing = replace(root, state="preparing")
         if not store.change_root(root, preparing):
             raise RuntimeError("somebody else uses this store")
-        feed = entries(count)
-        store.load(records(count), feed, head=0, floor=0)
+        tokens, feed = (
+            run.counting(records(count), "tokens"),
+            run.counting(entries(count), "entries"),
+        )
+        store.load(tokens, feed, head=0, floor=0)
         store.change_root(preparing, root)
     finally:
         store.close()
@@ -94,7 +97,7 @@ def measure(run: Run) -> Result:
             run.say(f"filling {store} with {size:,} tokens and as many revocations")
             url = run.servers.store(store)
             start = time.monotonic()
-            fill(url, size)
+            fill(run, url, size)
             filled = time.monotonic() - start
             run.say(f"a new worker at {size:,} in {store}")
             found[store][str(size)] = {"filled_s": round(filled, 1), **newcomer(url, count)}

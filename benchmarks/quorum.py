@@ -1,7 +1,8 @@
 """What a token's life costs in ZooKeeper, beside one bare quorum write of kazoo in the same run.
 
 Counted are the requests that go to the servers: writes, and reads with the syncs before some of
-them. The calls alternate with the bare write, so that noise hits all alike.
+them. The calls alternate with the bare write, so that noise hits all alike. What we write is a
+transaction that creates a record, so a bare one of those stands there too.
 """
 
 from __future__ import annotations
@@ -24,13 +25,21 @@ TITLE = "A token's life in quorum writes"
 #: What is done, and what that is for a reader.
 CALLS = {
     "bare": "one bare write of kazoo, acknowledged by a majority",
+    "transaction": "a bare transaction of kazoo: two checks, a create of a record's size",
     "login": "a login: the number before the credentials, and the record",
+    "begin": "of that, the number before the credentials",
     "logout": "a log-out: entry, record and head",
     "api": "an API token",
     "renewal": "what a renewal writes, where the record's end moves",
     "first sight": "the first sight of a login on another node",
     "seen": "a token that was seen before",
 }
+
+#: Of these kazoo alone; they are not counted, for they are what they are.
+BARE = ("bare", "transaction")
+
+#: What a login's record comes to.
+RECORD = b"x" * 480
 
 #: Rounds that are not counted: connections and shards are made.
 WARM = 20
@@ -48,6 +57,7 @@ class Life:
         self.client = KazooClient(hosts=addresses)
         self.client.start()
         self.path = self.client.create("/bare-", b"", sequence=True)
+        self.created = 0
 
     def round(self, number: int) -> dict[str, Callable[[], object]]:
         node, other = self.node, self.other
@@ -61,13 +71,25 @@ class Life:
 
         return {
             "bare": lambda: self.client.set(self.path, b"x" * 200),
+            "transaction": self._transaction,
             "login": login,
+            "begin": node.begin,
             "first sight": lambda: other.authenticate(issued[0].text),
             "seen": lambda: other.authenticate(issued[0].text),
             "renewal": lambda: self._renew(issued[0]),
             "api": lambda: node.issue_api_token(f"user{number}", "bench"),
             "logout": lambda: node.end(issued[0].token),
         }
+
+    def _transaction(self) -> None:
+        self.created += 1
+        transaction = self.client.transaction()
+        transaction.check(self.path, -1)
+        transaction.check("/", -1)
+        transaction.create(f"{self.path}/{self.created}", RECORD)
+        *_, made = transaction.commit()
+        if isinstance(made, Exception):
+            raise made
 
     def _renew(self, issued: Any) -> None:
         # (The record's end moves: nothing is known of it any more, as on a node of later.)
@@ -119,8 +141,8 @@ def table(result: Result) -> str:
     rows = [
         [
             title,
-            "1.0" if name == "bare" else f"{calls[name]['writes']:.1f}",
-            "" if name == "bare" else f"{calls[name]['reads']:.1f}",
+            "1.0" if name in BARE else f"{calls[name]['writes']:.1f}",
+            "" if name in BARE else f"{calls[name]['reads']:.1f}",
             " / ".join(f"{calls[name][part]:.2f}" for part in ("p10", "p50", "p99")),
             f"{calls[name]['p10'] / bare['p10']:.1f}",
             f"{calls[name]['p50'] / bare['p50']:.1f}",

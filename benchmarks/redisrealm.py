@@ -38,7 +38,7 @@ CALLS = {
 PARTS = ("p10", "p50", "p99")
 
 
-def weighed(client: Any, url: str, size: int) -> dict[str, float]:
+def weighed(run: Run, client: Any, url: str, size: int) -> dict[str, float]:
     """Fill the realm; bytes on the server for each token and each revocation."""
     from dataclasses import replace
 
@@ -50,9 +50,9 @@ def weighed(client: Any, url: str, size: int) -> dict[str, float]:
         preparing = replace(root, state="preparing")
         store.change_root(root, preparing)
         empty = used()
-        store.load(records(size), [])
+        store.load(run.counting(records(size), "tokens"), [])
         with_tokens = used()
-        store.load([], entries(size))
+        store.load([], run.counting(entries(size), "revocations"))
         full = used()
         store.change_root(preparing, root)
     return {"token": (with_tokens - empty) / size, "revocation": (full - with_tokens) / size}
@@ -88,7 +88,8 @@ def at_sizes(run: Run, port: int, count: int) -> Iterator[tuple[str, dict[str, A
     for size in QUICK if run.quick else SIZES:
         run.say(f"{size:,} tokens and as many revocations")
         client.flushall()
-        weight = weighed(client, url, size)
+        weight = weighed(run, client, url, size)
+        run.say(f"a new worker at {size:,}")
         yield str(size), {"bytes": weight, **in_turn(client, url, count)}
 
 

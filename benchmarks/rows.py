@@ -74,20 +74,21 @@ def measure(run: Run) -> Result:
     count = run.rounds(300, 50)
     load = os.getloadavg()[0]
     sizes = QUICK if run.quick else (*SIZES, *((MILLION,) if run.million else ()))
-    found: dict[str, Any] = {}
-    stored: dict[str, Any] = {}
+    run.say("what is left behind")
+    result: Result = {"count": count, "load": load, "sizes": {}, "stored": {}}
+    result["behind"] = left_behind(run, run.rounds(120, 10))
     for size in sizes:
         run.say(f"filling with {size:,} tokens and as many revocations")
         url = run.servers.store("postgresql")
         start = time.monotonic()
-        fill(url, size)
+        fill(run, url, size)
         filled = time.monotonic() - start
-        stored[str(size)] = tables(run.servers.postgresql, url)
+        result["stored"][str(size)] = tables(run.servers.postgresql, url)
         run.say(f"a new worker at {size:,}")
-        found[str(size)] = {"filled_s": round(filled, 1), **newcomer(url, count)}
-    run.say("what is left behind")
-    behind = left_behind(run, run.rounds(120, 10))
-    return {"count": count, "load": load, "sizes": found, "stored": stored, "behind": behind}
+        found = newcomer(url, count)
+        result["sizes"][str(size)] = {"filled_s": round(filled, 1), **found}
+        run.so_far(result)
+    return result
 
 
 def table(result: Result) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from .servers import Servers
 
@@ -16,6 +16,11 @@ Result = dict[str, Any]
 
 #: The cluster stores that are measured.
 STORES = ("directory", "zookeeper")
+
+#: So many that are written in bulk are told of.
+TELL_EVERY = 100_000
+
+Item = TypeVar("Item")
 
 
 class Part(Protocol):
@@ -64,6 +69,13 @@ class Run:
             print(f"\r\033[K{line[:110]}", end="", file=sys.stderr, flush=True)
         else:
             print(line, file=sys.stderr, flush=True)
+
+    def counting(self, items: Iterable[Item], what: str) -> Iterator[Item]:
+        """*items*, and now and then how many there were: a million takes minutes."""
+        for number, one in enumerate(items, 1):
+            yield one
+            if number % TELL_EVERY == 0:
+                self.say(f"{number:,} {what}")
 
     def publish_servers(self) -> None:
         """Say in the environment where the servers are, for :mod:`.apps`."""

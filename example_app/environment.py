@@ -14,26 +14,22 @@ must not leave the default in force.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from flask_clustertoken import TokenAuthority
 from flask_clustertoken.errors import ConfigurationError
-from flask_clustertoken.settings import PREFIX, Settings
+from flask_clustertoken.settings import Settings, from_environment
 
-#: The tests' own switches, which are no settings.
-NOT_OURS = PREFIX + "TEST_"
+#: The tests' own switches, which are no settings, and those of a gateway beside this app.
+NOT_OURS = ("TEST_", "GATEWAY_")
 
 #: gunicorn stops, instead of starting the worker again and again, where one ends with this.
 EXIT_STATUS = 3
-
-_YES, _NO = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 
 
 def settings(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
@@ -41,14 +37,7 @@ def settings(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
 
     Raises :class:`~flask_clustertoken.errors.ConfigurationError`, which names the variable.
     """
-    kinds = get_type_hints(Settings)
-    found: dict[str, Any] = {}
-    for name in sorted(environ):
-        if name.startswith(PREFIX) and not name.startswith(NOT_OURS):
-            kind = kinds.get(name.removeprefix(PREFIX).lower(), str)
-            found[name] = _read(name, environ[name].strip(), kind)
-    Settings.from_mapping(found)
-    return found
+    return from_environment(environ, apart=NOT_OURS)
 
 
 def instance_path(environ: Mapping[str, str] = os.environ) -> str:
@@ -79,52 +68,3 @@ def one_line_errors() -> Iterator[None]:
     except ConfigurationError as error:
         print(f"example_app: {error}", file=sys.stderr, flush=True)
         raise SystemExit(EXIT_STATUS) from None
-
-
-def _read(name: str, text: str, kind: Any) -> Any:
-    kinds = get_args(kind)
-    if NoneType in kinds:
-        if text.lower() in ("", "none"):
-            return None
-        (kind,) = (one for one in kinds if one is not NoneType)
-    read = _READERS.get(get_origin(kind) or kind)
-    try:
-        return read(text) if read is not None else text
-    except ValueError:
-        wanted = _WANTED[get_origin(kind) or kind]
-        raise ConfigurationError(name, f"it is not {wanted}.", "Correct the variable.") from None
-
-
-def _flag(text: str) -> bool:
-    if text.lower() in _YES:
-        return True
-    if text.lower() in _NO:
-        return False
-    raise ValueError(text)
-
-
-def _list(text: str) -> list[str]:
-    return [one.strip() for one in text.split(",") if one.strip()]
-
-
-def _mapping(text: str) -> dict[str, Any]:
-    found = json.loads(text)
-    if not isinstance(found, dict):
-        raise ValueError(text)
-    return found
-
-
-_READERS: dict[Any, Callable[[str], Any]] = {
-    bool: _flag,
-    int: int,
-    float: float,
-    tuple: _list,
-    Mapping: _mapping,
-}
-_WANTED = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    tuple: "a list",
-    Mapping: "a JSON object",
-}

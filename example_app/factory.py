@@ -7,6 +7,8 @@ from typing import Any
 
 from flask import Flask
 
+from flask_clustertoken.metrics import Metrics
+
 from . import answers, api, environment, health, pages, sessions, site, times
 from .accounts import Account, account_of
 from .node import this_node
@@ -16,6 +18,8 @@ from .tokens import tokens
 DEFAULTS: dict[str, Any] = {
     # Plain HTTP on this machine only. A real site leaves this on and serves HTTPS.
     "CLUSTERTOKEN_COOKIE_SECURE": False,
+    # Browsers bind over HTTPS alone; here it shows that nothing changes for those that do not.
+    "CLUSTERTOKEN_DEVICE_BOUND": "offer",
     "CLUSTERTOKEN_LOGIN_VIEW": "sessions.login_page",
     "MAX_CONTENT_LENGTH": 64 * 1024,
 }
@@ -28,10 +32,12 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """
     with environment.one_line_errors():
         app = Flask(__name__, instance_path=environment.instance_path())
+        app.request_class = site.SiteRequest
         app.config.update(DEFAULTS)
         app.config.update(environment.settings())
         app.config.update(config or {})
         tokens.init_app(app)
+        Metrics(app)  # (of this host's programs: with no proxy's headers, on a loopback address)
     answers.init_app(app)
     times.init_app(app)
     for part in (sessions, pages, site, api, health):

@@ -16,6 +16,7 @@
     ├── NodesTooOld             nodes of an older version would not understand it
     ├── KeyMissing              this node cannot sign: the key is not here
     ├── NotMade                 no token was handed out
+    │   ├── AlreadyBound        the login was bound to a key before: that happens once
     │   ├── RevokedMeanwhile    a revocation covers the login that was being made
     │   │   └── Locked          a lock refuses whom it was for
     │   └── TokenLimitReached   the subject has as many tokens as it may have
@@ -160,6 +161,10 @@ class KeyMissing(ClusterTokenError):
 
 class NotMade(ClusterTokenError):
     """No token was handed out."""
+
+
+class AlreadyBound(NotMade):
+    """The login is bound to a key, or another registration of it was first: that happens once."""
 
 
 class RevokedMeanwhile(NotMade):

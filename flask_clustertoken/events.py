@@ -43,6 +43,15 @@ class TokenIssued:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenBound:
+    """A login goes on as *token*, which is bound to a device; the one with the id *instead_of*
+    ends with its first use. It is no new login, and no :class:`TokenIssued`."""
+
+    token: Token
+    instead_of: str
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRenewed:
     """A login token got a later expiry; everything else of it is unchanged."""
 
@@ -71,6 +80,17 @@ class RevocationApplied:
 
 
 @dataclass(frozen=True, slots=True)
+class RevocationConfirmed:
+    """Whoever asked whether the revocation *seq* is in force everywhere was told after *elapsed*
+    seconds, by the clock of this process: the barrier's way to all nodes and back.
+    """
+
+    seq: int
+    elapsed: float
+    in_force: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TokenRefused:
     """A text that was presented was not accepted."""
 
@@ -96,6 +116,14 @@ class LoginEnding:
     """A login is being ended by its own user, before the store is told."""
 
     token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """House-keeping took *count* of *what* (``records entries locks nodes``) out of the store."""
+
+    what: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,8 @@ DRIVERS = {
     "zookeeper": ["kazoo"],
     "oidc": ["joserfc", "cryptography", "requests"],
     "keycloak": ["authlib", "joserfc", "cryptography", "requests"],
+    "binding": ["joserfc", "cryptography"],
+    "metrics": ["prometheus_client"],
     "async": ["asgiref"],
 }
 
@@ -114,6 +116,21 @@ import importlib, pkgutil
 import flask_clustertoken.keycloak as keycloak
 for module in pkgutil.walk_packages(keycloak.__path__, keycloak.__name__ + "."):
     importlib.import_module(module.name)
+""",
+    "binding": """
+from flask_clustertoken import ClusterTokenMiddleware
+from flask_clustertoken.binding import proof
+ClusterTokenMiddleware(lambda environ, start: [], store="memory:", device_bound="offer")
+""",
+    "metrics": """
+from flask import Flask
+from flask_clustertoken import ClusterToken
+from flask_clustertoken.metrics import Metrics
+app = Flask(__name__)
+app.config["CLUSTERTOKEN_STORE"] = "memory:"
+ClusterToken(app)
+Metrics(app)
+assert app.test_client().get("/metrics").status_code == 200
 """,
     "async": """
 from flask import Flask

@@ -50,6 +50,7 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{port};
+        client_max_body_size 3m;
         location / {{
             proxy_pass http://app;
             proxy_set_header Host $http_host;

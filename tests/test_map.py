@@ -66,9 +66,13 @@ STARTERS = ["__main__", "gunicorn"]
 
 ROOMS = [*CORE, EXTENSION, *ADAPTERS]
 
-#: The one import that points upwards, inside a function, for good: ``init_app`` hangs the
-#: commands on ``app.cli``.
-LATE = {("extension.clustertoken", "cli.group")}
+#: The imports that point upwards, inside a function, for good: ``init_app`` hangs the commands on
+#: ``app.cli``, and the middleware what binds logins into itself.
+LATE = {
+    ("extension.clustertoken", "cli.group"),
+    # (Where DEVICE_BOUND asks for it: the room needs a driver.)
+    ("wsgi.middleware", "binding"),
+}
 
 #: Families that may have more than two generations, by where they begin or live.
 FAMILIES = ["errors:", "stores.", "extension.responses:", "testing.contract"]
@@ -89,8 +93,9 @@ EVERYWHERE = {"itsdangerous", "werkzeug.http"}
 
 #: What only some modules may import, and whether at first use only (an optional driver).
 FOREIGN: dict[str, tuple[str, bool]] = {
-    "flask": ("extension.* cli.* keycloak.* console.* providers.* testing.*", False),
+    "flask": ("extension.* cli.* keycloak.* console.* metrics.* providers.* testing.*", False),
     "werkzeug": ("oidc.* extension.* cli.* keycloak.* console.* providers.* testing.*", False),
+    "prometheus_client": ("metrics.*", True),
     "blinker": ("extension.* providers.*", False),
     "click": ("extension.* cli.* keycloak.* providers.*", False),
     "pytest": ("testing.*", False),
@@ -100,9 +105,9 @@ FOREIGN: dict[str, tuple[str, bool]] = {
     "redis": ("stores.redis.driver", True),
     "psycopg": ("stores.postgresql.driver", True),
     "authlib": ("keycloak.*", True),
-    "joserfc": ("oidc.* keycloak.*", True),
+    "joserfc": ("oidc.* keycloak.* binding.*", True),
     "urllib3": ("oidc.*", True),
-    "cryptography": ("keycloak.*", True),
+    "cryptography": ("keycloak.* binding.*", True),
     "requests": ("oidc.* keycloak.*", True),
 }
 

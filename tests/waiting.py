@@ -6,18 +6,23 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(predicate: Callable[[], object], deadline: float = 30.0) -> None:
+def wait_until(predicate: Callable[[], object], deadline: float = 60.0) -> None:
     """Return once *predicate* holds; fail after *deadline* seconds."""
     assert came_true(predicate, deadline), f"it did not come true within {deadline:g} s"
 
 
 def came_true(predicate: Callable[[], object], deadline: float) -> bool:
-    """Whether *predicate* held within *deadline* seconds; returns as soon as it does."""
-    end = time.monotonic() + deadline
+    """Whether *predicate* held within *deadline* seconds; returns as soon as it does.
+
+    (A twentieth later at most: who waits for long asks less often, for asking costs those who are
+    waited for.)
+    """
+    began = time.monotonic()
     while not predicate():
-        if time.monotonic() >= end:
+        waited = time.monotonic() - began
+        if waited >= deadline:
             return False
-        time.sleep(0.02)
+        time.sleep(min(max(0.02, waited / 20), 0.25))
     return True
 
 
@@ -36,4 +41,4 @@ def holds_for(predicate: Callable[[], object], seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         assert predicate(), f"it stopped being true {end - time.monotonic():.1f} s before the end"
-        time.sleep(0.02)
+        time.sleep(0.05)

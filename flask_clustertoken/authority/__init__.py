@@ -11,7 +11,9 @@ from .authority import TokenAuthority as TokenAuthority
 from .authority import authorities as authorities
 from .issued import IssuedToken as IssuedToken
 from .locking import StandingLock as StandingLock
+from .proving import CHALLENGE_LIFE as CHALLENGE_LIFE
 from .revoking import LOGINS as LOGINS
+from .tally import Tally as Tally
 from .watch import Watch as Watch
 from .watch import WhileValid as WhileValid
 from .watching import Watching as Watching

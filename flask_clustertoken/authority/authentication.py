@@ -6,6 +6,8 @@ number of the view.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..clock import SKEW
 from ..cluster import NodeRuntime, Strangers
 from ..errors import ClusterTokenError, StoreError
@@ -13,6 +15,8 @@ from ..events import TokenRefused
 from ..revocations import Follower
 from ..tokens import NewerForm, Refusal, Token, TokenKind, from_record, spare_of, with_record
 from .lifetimes import Lifetimes
+from .proving import Proving
+from .tally import Tally
 from .usage import Usage
 from .verdict import NOT_READ, Verdict, locked, not_vouched_for, of_another_store
 from .verified_cache import Verified, VerifiedTokens
@@ -22,12 +26,22 @@ class Authentication:
     """Authenticates texts, for one process, and remembers those that it has verified."""
 
     def __init__(
-        self, runtime: NodeRuntime, verdict: Verdict, lifetimes: Lifetimes, usage: Usage
+        self,
+        runtime: NodeRuntime,
+        verdict: Verdict,
+        lifetimes: Lifetimes,
+        usage: Usage,
+        proving: Proving,
     ) -> None:
         self._runtime = runtime
         self._verdict = verdict
+        self._proving = proving
+        self._all_bound = proving.required
         self._lifetimes = lifetimes
         self._usage = usage
+        #: How often a text was presented and accepted, and how often it was refused.
+        self.accepted: dict[TokenKind, Tally] = {"login": Tally(), "api": Tally()}
+        self.not_accepted: dict[TokenKind, Tally] = {"login": Tally(), "api": Tally()}
         self.begin()
         runtime.memories.append(self)
 
@@ -61,16 +75,26 @@ class Authentication:
     # -- asked by each request ---------------------------------------------------------
 
     def authenticate(
-        self, text: str, kind: TokenKind = "login", *, strict: bool = False
+        self,
+        text: str,
+        kind: TokenKind = "login",
+        *,
+        strict: bool = False,
+        proofs: Sequence[str] | None = (),
     ) -> Token | Refusal:
         """The token that *text* spells, or why it is refused. Never raises for a store.
 
         Five steps, the lease's end taken before them and compared with the clock after them.
-        *strict* asks the store itself, also for what was seen before.
+        *strict* asks the store itself, also for what was seen before. *proofs* are the texts of
+        the bound cookie that came with it: a login that is bound to a device is good with one of
+        them and refused without. ``None``: whoever asks has the proof, or asks for it itself.
         """
         try:
             found = self.judge_once(text, kind, strict)
+            if isinstance(found, Token) and (found.bound_key or self._all_bound):
+                found = self._proven(found, text, proofs)
             if isinstance(found, Token):
+                self.accepted[kind].add()
                 return found
             if found.unknown_key or found.unknown_form:
                 found = self.strangers.judge(found, self._runtime.follower())
@@ -79,13 +103,34 @@ class Authentication:
                 # text whose signature held: nobody else makes us ask the store.)
                 self._runtime.follower().step_now()
                 found = self.judge_once(text, kind, strict)
+                if isinstance(found, Token):
+                    found = self._proven(found, text, proofs)
         except StoreError as error:
             found = Refusal("stale", f"the store is in trouble: {error}", cause=error)
         except ClusterTokenError as error:
             found = Refusal("stale", str(error), cause=error)
         if isinstance(found, Refusal):
+            self.not_accepted[kind].add()
             self.refused(found)
+        else:
+            self.accepted[kind].add()
         return found
+
+    def _proven(self, token: Token, text: str, proofs: Sequence[str] | None) -> Token | Refusal:
+        """*token*, which is good but for the proof of its device; the text was just judged."""
+        proving = self._proving
+        if not token.bound_key:
+            refusal = proving.unbound(token) if self._all_bound else None
+            return token if refusal is None else refusal
+        keys = self._runtime.keys.generation
+        seen = self.remembered.get(text, keys) or self.seen(token, keys)
+        if proofs is not None:
+            refusal = proving.unproven(seen, proofs)
+            if refusal is not None:
+                return refusal
+            if not seen.succeeded:
+                proving.used(seen)
+        return token
 
     def judge_foreign(self, token: Token) -> Token | Refusal:
         """Whether *token*, made by somebody else and verified by the caller, still stands.

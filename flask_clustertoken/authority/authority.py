@@ -1,8 +1,8 @@
 """Authority: the whole life of a token, offered in one place.
 
 What it does is done by its parts, each of which is given what it needs and can be read, made and
-tested alone: :mod:`.authentication`, :mod:`.issuing`, :mod:`.renewal`, :mod:`.revoking`,
-:mod:`.listing`, :mod:`.usage`. It knows no HTTP: texts come in, texts go out.
+tested alone: :mod:`.authentication`, :mod:`.proving`, :mod:`.issuing`, :mod:`.renewal`,
+:mod:`.revoking`, :mod:`.listing`, :mod:`.usage`. It knows no HTTP: texts come in, texts go out.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .issuing import Issuing
 from .lifetimes import Lifetimes
 from .listing import Listing
 from .locking import Locking
+from .proving import Proving
 from .renewal import Renewal
 from .revoking import Revoking
 from .usage import Usage
@@ -110,7 +111,8 @@ class TokenAuthority:
         self.listing = Listing(runtime, verdict, lifetimes)
         self.revoking = revoking = Revoking(publisher, verdict, lifetimes)
         self.locking = Locking(runtime, publisher, lambda seq: Revocation(seq, publisher))
-        self.authentication = Authentication(runtime, verdict, lifetimes, self.usage)
+        self.proving = proving = Proving(runtime, revoking, lifetimes)
+        self.authentication = Authentication(runtime, verdict, lifetimes, self.usage, proving)
         self.renewal = Renewal(runtime, self.authentication, lifetimes)
         writing = Writing(runtime, revoking, verdict, lifetimes)
         self.issuing = Issuing(
@@ -124,6 +126,7 @@ class TokenAuthority:
     begin = Offered("issuing", Issuing.begin)
     issue_login = Offered("issuing", Issuing.issue_login)
     issue_api_token = Offered("issuing", Issuing.issue_api_token)
+    bind = Offered("issuing", Issuing.bind)
 
     renewal_due = Offered("renewal", Renewal.renewal_due)
     renew = Offered("renewal", Renewal.renew)

@@ -7,14 +7,23 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from ..cluster import NodeRuntime
-from ..errors import StoreError, StoreUnavailable, TokenLimitReached
-from ..events import TokenIssued
-from ..tokens import Token, new_id, validation
+from ..clock import SKEW
+from ..cluster import NodeRuntime, TokenReaders
+from ..errors import (
+    AlreadyBound,
+    Conflict,
+    StoreError,
+    StoreUnavailable,
+    TokenLimitReached,
+)
+from ..events import TokenBound, TokenIssued
+from ..stores.base import Add
+from ..tokens import Token, new_id, record_key, validation
 from .authentication import Authentication
 from .issued import IssuedToken
 from .lifetimes import Lifetimes
 from .listing import Listing
+from .proving import CHALLENGE_LIFE
 from .revoking import Revoking
 from .writing import Writing
 
@@ -32,6 +41,7 @@ class Wish:
     persistent: bool
     authenticated_at: float | None
     first_issued_at: int | None
+    bound_key: str = ""
 
 
 class Issuing:
@@ -52,6 +62,7 @@ class Issuing:
         self._revoking = revoking
         self._listing = listing
         self._lifetimes = lifetimes
+        self._readers = TokenReaders(runtime.clock)
 
     def begin(self) -> int:
         """The feed's number before credentials are checked: a later revocation wins."""
@@ -92,6 +103,7 @@ class Issuing:
             persistent=persistent,
             authenticated_at=self._past(authenticated_at),
             first_issued_at=carries_on.began_at if carries_on is not None else None,
+            bound_key=carries_on.bound_key if carries_on is not None else "",
         )
         if since is not None and (isinstance(since, bool) or not isinstance(since, int)):
             raise TypeError("since is what login_begins() returned")
@@ -105,7 +117,49 @@ class Issuing:
             check(issued)
         self._writing.write(lambda _: issued, self._lifetimes.spare, on, replaces)
         self._keep_to_limit(token)
-        self._hand_out(issued, generation)
+        self._hand_out(issued, generation, TokenIssued(issued.token))
+        return issued
+
+    def bind(
+        self, login: Token, key: str, check: Callable[[IssuedToken], None] | None = None
+    ) -> IssuedToken:
+        """The unbound *login* under a new id, bound to *key*; *login* ends with its first use.
+
+        No new login: what covers the one covers the other, and its times are kept. *check* as in
+        :meth:`issue_login`. Of all that ask for one login, one is answered, on whichever node:
+        :class:`~flask_clustertoken.errors.AlreadyBound` else. A second registration would need a
+        challenge, and those are given with a login and good for a minute; so the note that there
+        was a first is kept for not much longer. (The limit of logins is not asked for: this is
+        one, and while both live, nobody is to be thrown out for it.)
+        Raises :class:`RevokedMeanwhile` where *login* is ended, and
+        :class:`~flask_clustertoken.errors.NodesTooOld` while a node knows no bound tokens.
+        """
+        if login.bound_key:
+            raise AlreadyBound("this login is bound already")
+        runtime = self._runtime
+        self._refuse_unsteady(announced=True)
+        self._readers.require(runtime.store)
+        made_at = runtime.clock.time()
+        token = replace(
+            login,
+            id=new_id(login.subject),
+            first_issued_at=login.began_at,
+            bound_key=key,
+            succeeds=login.id,
+            made_at=made_at,
+            key_id=runtime.keys.signing()[0],
+            expires_at=self._lifetimes.renewed_until(login),
+        )
+        generation = runtime.keys.generation
+        issued = IssuedToken(token, runtime.wire.write(token))
+        if check is not None:
+            check(issued)
+        once = Add(_registration_key(login.id), b"1", made_at + CHALLENGE_LIFE + 2 * SKEW)
+        try:
+            self._writing.write(lambda _: issued, self._lifetimes.spare, login, once=once)
+        except Conflict as error:
+            raise AlreadyBound("another registration of this login was first") from error
+        self._hand_out(issued, generation, TokenBound(token, login.id))
         return issued
 
     def _past(self, when: float | datetime | None) -> float | None:
@@ -141,6 +195,7 @@ class Issuing:
             key_id=runtime.keys.signing()[0],
             made_at=made_at,
             first_issued_at=wish.first_issued_at,
+            bound_key=wish.bound_key,
         )
         return replace(token, expires_at=self._lifetimes.renewed_until(token))
 
@@ -191,7 +246,7 @@ class Issuing:
             return IssuedToken(numbered, runtime.wire.write(numbered))
 
         issued = self._writing.write(make, 0.0, on)
-        self._hand_out(issued, generation)
+        self._hand_out(issued, generation, TokenIssued(issued.token))
         return issued
 
     def _known_epoch(self) -> str:
@@ -200,11 +255,11 @@ class Issuing:
             raise StoreUnavailable("this node had no contact with the store yet")
         return self._runtime.epoch
 
-    def _hand_out(self, issued: IssuedToken, keys_generation: int) -> None:
+    def _hand_out(self, issued: IssuedToken, keys_generation: int, event: object) -> None:
         seen = self._authentication.seen(issued.token, keys_generation)
         seen.spare = self._lifetimes.spare
         self._authentication.remembered.put(issued.text, seen)
-        self._runtime.events.announce(TokenIssued(issued.token))
+        self._runtime.events.announce(event)
 
     def _keep_to_limit(self, token: Token) -> None:
         """End the oldest logins beyond ``TOKEN_LIMIT``, or refuse *token*.
@@ -233,6 +288,11 @@ class Issuing:
         self._revoking.revoke_ids([one.id for one in doomed])
         if any(one.id == token.id for one in doomed):
             raise TokenLimitReached("other logins of the same moment took all the places")
+
+
+def _registration_key(token_id: str) -> str:
+    """Where the store keeps for a while that a login was bound to a key."""
+    return "bound/" + record_key(token_id).removeprefix("token/")
 
 
 def _oldest(alive: list[Token], mine: Token, count: int) -> list[Token]:

@@ -57,6 +57,9 @@ class Renewal:
         renewed = replace(found, expires_at=self._lifetimes.renewed_until(found))
         generation = runtime.keys.generation
         seen = authentication.remembered.get(text, generation)
+        if seen is not None and seen.succeeded:
+            # (What remembers that one's end may be over before this copy is.)
+            renewed = replace(renewed, succeeds="")
         record_ends = None
         if self._lifetimes.records_logins:
             record_ends = self._prolonged(renewed, seen)
@@ -92,3 +95,4 @@ class Renewal:
 def _take_over(copy: Verified, seen: Verified) -> None:
     """The same record: what was known of it is known of the copy, and no longer."""
     copy.known_until, copy.doubts, copy.spare = seen.known_until, seen.doubts, seen.spare
+    copy.proof, copy.proof_ends = seen.proof, seen.proof_ends

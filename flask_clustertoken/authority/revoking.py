@@ -13,7 +13,7 @@ from ..events import TokenRevoked
 from ..revocations import FeedEntry, Kind
 from ..stores import seq_at
 from ..stores.base import Change, Delete, Require
-from ..tokens import Token, TokenKind, digests, record_key, validation
+from ..tokens import Token, TokenKind, digests, lives_until, record_key, validation
 from .lifetimes import Lifetimes
 from .standing import Standing
 from .verdict import Verdict
@@ -55,7 +55,7 @@ class Revoking:
             return self.revoke(self.entry_of_ids([token.id], recorded=False))
         with suppress(Conflict):
             feed_entry = self.entry_of_ids([token.id], recorded=True)
-            return self.revoke(feed_entry, [Require(key), Delete(key)])
+            return self.revoke(feed_entry, [Require(key, lives_until(token)), Delete(key)])
         return self.revoke(self.entry_of_ids([token.id], recorded=False), [Delete(key)])
 
     def entry_of_ids(self, token_ids: Sequence[str], *, recorded: bool) -> FeedEntry:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from ..errors import Conflict, HeadMoved, Locked, RevokedMeanwhile, StoreUnavailable
 from ..stores.base import Change, HeadIs, Require
-from ..tokens import Token
+from ..tokens import Token, lives_until
 from .lifetimes import Lifetimes
 from .verdict import Verdict
 
@@ -52,7 +52,7 @@ class Standing:
         asked = self.asked
         if asked is None or not self._lifetimes.keeps_record(asked):
             return []
-        return [Require(asked.record_key)]
+        return [Require(asked.record_key, lives_until(asked))]
 
     def under_head(self, step: Callable[[list[Change]], T]) -> T:
         """Do *step*, with the conditions under which who asked still stands in it.

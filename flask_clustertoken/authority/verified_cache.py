@@ -41,9 +41,12 @@ class Verified:
         "keys",
         "keys_generation",
         "known_until",
+        "proof",
+        "proof_ends",
         "record_ends",
         "recorded",
         "spare",
+        "succeeded",
         "token",
         "weight",
     )
@@ -68,6 +71,11 @@ class Verified:
         self.record_ends: float | None = None
         #: The seconds for renewals that its record was written with; these never change.
         self.spare: float | None = None
+        #: The last text that proved that the browser has the key, and its end (wall clock).
+        self.proof = ""
+        self.proof_ends = 0.0
+        #: The login that it took the place of is known to be over.
+        self.succeeded = not token.succeeds
         #: The view's generation at which nothing covered it.
         self.checked = 0
         #: The bytes that were counted for it; kept by :class:`VerifiedTokens`, under its lock.

@@ -41,6 +41,7 @@ class Writing:
         spare: float,
         on: Token | None,
         replaces: Token | None = None,
+        once: Add | None = None,
     ) -> IssuedToken:
         """Issue what *make* makes at a number of the feed, where neither it nor *on* is ended.
 
@@ -49,8 +50,9 @@ class Writing:
         its text has not left yet, and it can be withdrawn.
 
         *spare* are the seconds that its record has for renewals that write nothing; *replaces*
-        ends in the same step. Raises :class:`RevokedMeanwhile` where either is ended, or a
-        :class:`StoreError`; nothing is issued then.
+        ends in the same step, and *once* is added in it: :class:`Conflict` where it is there
+        already. Raises :class:`RevokedMeanwhile` where either is ended, or a :class:`StoreError`;
+        nothing is issued then.
         """
         verdict, standing = self._verdict, Standing(self._verdict, self._lifetimes, on)
         since = make(0).token.since
@@ -61,15 +63,16 @@ class Writing:
             place = verdict.catch_up(since)
             issued = make(place.seq)
         recorded = self._lifetimes.keeps_record(issued.token)
-        for _ in range(TRIES if recorded or replaces is not None else 0):
+        also = [] if once is None else [once]
+        for _ in range(TRIES if recorded or also or replaces is not None else 0):
             self.refuse_ended(issued.token, standing)
             try:
-                self._add(issued.token, spare, replaces, standing, [HeadIs(*place)])
+                self._add(issued.token, spare, replaces, standing, [HeadIs(*place), *also])
                 return issued
             except HeadMoved:
                 place = verdict.catch_up(since)
                 issued = make(place.seq)
-        self._add(issued.token, spare, None, standing)
+        self._add(issued.token, spare, None, standing, also)
         self._still_wanted(issued.token, since, standing)
         if replaces is not None:
             # Not in one step with the record: the look behind it would find who asked ended.
@@ -116,6 +119,8 @@ class Writing:
         except Conflict as error:
             if error.key == token.record_key:
                 raise StoreUnavailable("the store already has a token of this random id") from error
+            if any(isinstance(one, Add) and one.key == error.key for one in conditions):
+                raise
             raise standing.ended() from error
 
     def _still_wanted(self, token: Token, since: int, standing: Standing) -> None:

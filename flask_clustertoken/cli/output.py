@@ -139,6 +139,11 @@ def as_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def kind_of(token: Token) -> str:
+    """The kind of *token*, for people: with what it is bound to."""
+    return f"{token.kind} (bound)" if token.bound else token.kind
+
+
 def token_facts(token: Token) -> dict[str, Any]:
     """A token as JSON. Its text is no part of it."""
     found: dict[str, Any] = {
@@ -150,6 +155,8 @@ def token_facts(token: Token) -> dict[str, Any]:
         "expires_at": token.expires_at,
         "labels": list(token.labels),
     }
+    if token.kind == "login":
+        found["bound"] = token.bound
     if token.kind == "api":
         found |= {
             "name": token.name,

@@ -10,6 +10,7 @@ import click
 from ..errors import ConfigurationError
 from ..settings import PREFIX, Settings
 from .commands import add_all
+from .commands.gateway import gateway_command
 from .context import Door, read_options
 from .exit_codes import Failure, failure_of
 from .output import InOrder
@@ -146,6 +147,8 @@ def program(
 
 
 add_all(program)
+# (It serves by the environment: an app's own settings are behind the other door.)
+program.add_command(gateway_command)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from .confirmation import Answer as Answer
 from .confirmation import Confirmation as Confirmation
 from .confirmation import Revocation as Revocation
 from .confirmation import Silence as Silence
+from .forms import TokenReaders as TokenReaders
 from .forms import require_readers as require_readers
 from .keys import KeyFileMissing as KeyFileMissing
 from .nodes import Drift as Drift

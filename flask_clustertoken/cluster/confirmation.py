@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ..events import RevocationConfirmed
 from ..revocations import FeedEntry, Place
 from ..stores.base import ClusterStore
 from .nodes import Node
@@ -143,6 +144,7 @@ def confirm(
         if progress is not None:
             progress(state)
         if not waiting or now - start >= timeout:
+            runtime.events.announce(RevocationConfirmed(seq, state.elapsed, state.in_force))
             return state
         threading.Event().wait(min(pause, max(0.0, timeout - (now - start))))
         pause = min(pause * 1.5, LAST_LOOK)

@@ -17,7 +17,7 @@ from typing import Protocol
 from .. import forks
 from ..clock import Clock, SystemClock
 from ..errors import ClusterTokenError, ConfigurationError
-from ..events import Events, NodeLeaving
+from ..events import Events, NodeLeaving, Swept
 from ..revocations import Follower, Hooks, Runner, View
 from ..settings import PREFIX, Settings
 from ..stores import open_store
@@ -126,8 +126,11 @@ class NodeRuntime:
         self.chores: list[Chore] = []
         #: Asked by :meth:`readiness`: which source has fallen silent, or ``""``. Asks no store.
         self.listening: list[Callable[[], str]] = []
+        #: What is called after each step of the follower, in its thread; none may raise, or wait
+        #: for more than a second.
+        self.after_step: list[Callable[[], None]] = []
         #: The same store for what is large, once it was asked for.
-        self._bulk: ClusterStore | None = None
+        self._bulk: dict[str, ClusterStore] = {}
         self._used = False
         self._threaded = self.store.shared and active if threaded is None else threaded
         #: The store's epoch, as last met; ``""`` before the first contact.
@@ -159,9 +162,10 @@ class NodeRuntime:
         """The same by connections of its own: no file on its way holds up a vouch."""
         if self.closed:
             raise ClusterTokenError("this authority was closed")
-        if self._bulk is None:
-            self._bulk = self.used().another()
-        return self._bulk
+        if not self._bulk:
+            # (Of two threads at once both use the first one's; the other one opened nothing.)
+            self._bulk.setdefault("files", self.used().another())
+        return self._bulk["files"]
 
     # -- the follower ------------------------------------------------------------------
 
@@ -191,7 +195,13 @@ class NodeRuntime:
             lifetime=self.settings.lifetime,
         )
         self._begin_to_remember()
-        self.sweeper = Sweeper(self.store, follower, self.clock, self.chores)
+        self.sweeper = Sweeper(
+            self.store,
+            follower,
+            self.clock,
+            self.chores,
+            lambda what, count: self.events.announce(Swept(what, count)),
+        )
         return follower
 
     def _begin_to_remember(self) -> None:
@@ -213,6 +223,8 @@ class NodeRuntime:
     # -- what the follower tells -------------------------------------------------------
 
     def _do_chores(self) -> None:
+        for one in self.after_step:
+            one()
         self.keys.reread()
         if self.sweeper is not None:
             if self.active and self.description is not None:
@@ -258,8 +270,8 @@ class NodeRuntime:
             except Exception as error:
                 # The lease is given up; what stays in the list is swept.
                 logger.info("this node could not leave the list of nodes: %s", error)
-        if self._bulk is not None:
-            self._bulk.close()
+        for handle in self._bulk.values():
+            handle.close()
         self.store.close()
 
     # -- what others ask ---------------------------------------------------------------

@@ -63,9 +63,16 @@ class Sweeper:
     """One node's chores; :meth:`run` is cheap until something is due."""
 
     def __init__(
-        self, store: ClusterStore, follower: Follower, clock: Clock, more: Sequence[Chore] = ()
+        self,
+        store: ClusterStore,
+        follower: Follower,
+        clock: Clock,
+        more: Sequence[Chore] = (),
+        swept: Callable[[str, int], None] | None = None,
     ) -> None:
         self._store = store
+        #: Told of what was swept, and of how much.
+        self._swept = swept
         self.follower = follower
         self._clock = clock
         # (No margin: two that both sweep do no harm, and a day lies between end and deletion.)
@@ -94,9 +101,16 @@ class Sweeper:
         self._until = min(now + PATIENCE, self.follower.next_contact)
         if not self._elected():
             return
-        chores: list[Callable[[], object]] = [self.sweep_marks, self.sweep_nodes]
+        chores: list[Callable[[], object]] = [
+            self.sweep_marks,
+            partial(self._told, "nodes", lambda: len(self.sweep_nodes())),
+        ]
         if now - self.follower.clocks.steady_since >= STEADY:
-            chores += [self.sweep_records, self.sweep_feed, self.sweep_locks]
+            chores += [
+                partial(self._told, "records", lambda: self.sweep_records().deleted),
+                partial(self._told, "entries", self.sweep_feed),
+                partial(self._told, "locks", self.sweep_locks),
+            ]
         else:
             self._measured = now
         if now >= self._more_due:
@@ -113,6 +127,11 @@ class Sweeper:
                 break
         if self._sweeping:
             self._next = self._clock.monotonic()
+
+    def _told(self, what: str, chore: Callable[[], int]) -> None:
+        count = chore()
+        if count and self._swept is not None:
+            self._swept(what, count)
 
     def _elected(self) -> bool:
         lease = self._lease

@@ -18,6 +18,8 @@ from .requirements import NEEDED, check_kind, checked_scopes
 from .responses import (
     AccessLocked,
     CrossOrigin,
+    DeviceNotAsked,
+    LoginNotBound,
     LoginNotFresh,
     NodeNotFresh,
     NotEnough,
@@ -27,6 +29,10 @@ from .state import current_environ, current_state, request_token_in, this_reques
 from .ways import way_to
 
 View = TypeVar("View", bound=Callable[..., Any])
+
+#: By what header a browser says that it did not get to prove a bound login. Anybody may write it:
+#: it makes a refusal milder, and never anything good.
+_SKIPPED = "HTTP_SECURE_SESSION_SKIPPED"
 
 #: An attribute of a view function: true where nothing in here refuses anybody.
 OPEN = "clustertoken_open"
@@ -42,6 +48,7 @@ def require_token(
     slide: bool = True,
     strict: bool = False,
     shared_cache: bool = False,
+    bound: bool = False,
 ) -> Token:
     """The request's token; raises the HTTP exception that refuses where there is none.
 
@@ -50,6 +57,8 @@ def require_token(
     a login token passes a scope check unless *kind* is ``"api"``. *slide* ``False``: this request
     does not keep the login alive. *strict*: ask the store itself. *shared_cache*: what this view
     says to caches of all (``public``, ``s-maxage``) is meant, and kept; else it is ``private``.
+    *bound*: a login has to be bound to a device (API tokens are not concerned); one of a few
+    seconds ago may still be about to be.
 
     A view that makes logins or has another judge (an adapter's: see :data:`OPEN`) is never refused,
     so that a hook may stand before a whole app; what is returned there may be falsy.
@@ -59,7 +68,8 @@ def require_token(
     if scopes != ():
         scopes = checked_scopes(scopes)
     try:
-        return _demanding(kind, scopes, slide, strict, shared_cache)(current_environ())
+        demand = _demanding(kind, scopes, slide, strict, shared_cache, bound)
+        return demand(current_environ())
     except HTTPException:
         if stands_open():
             return cast(Token, current())
@@ -73,7 +83,12 @@ def stands_open() -> bool:
 
 
 def _demanding(
-    kind: TokenKind | None, scopes: Sequence[str], slide: bool, strict: bool, shared_cache: bool
+    kind: TokenKind | None,
+    scopes: Sequence[str],
+    slide: bool,
+    strict: bool,
+    shared_cache: bool,
+    bound: bool,
 ) -> Callable[[Mapping[str, Any]], Token]:
     """Gives the token of the request with that environ, or raises what refuses.
 
@@ -85,11 +100,12 @@ def _demanding(
         request_token = environ.get(ENVIRON_KEY)
         if isinstance(request_token, RequestToken):
             request_token.demanded = True
-            if strict or shared_cache or not slide:
+            if strict or shared_cache or bound or not slide:
                 request_token.policy(
                     slide=None if slide else False,
                     strict=strict,
                     shared_cache=shared_cache or None,
+                    bound=bound,
                 )
             found = request_token.look()
         else:
@@ -113,11 +129,16 @@ def refuse(refusal: Refusal, error: type[TokenMissing] = TokenMissing) -> NoRetu
         raise AccessLocked(refusal)
     if refusal is CROSS_ORIGIN:
         raise CrossOrigin(refusal, whence(current_environ()))
+    if refusal.reason == "unproven" and _SKIPPED in current_environ():
+        raise DeviceNotAsked(refusal)
     state = current_state()
     handler = state.callbacks.handle_unauthorized or state.handle_unauthorized
     if handler is not None:
         answer = current_app.ensure_sync(handler)(refusal)
         raise HTTPException(response=make_response(answer))
+    if refusal.reason == "unbound":
+        # (No login page: another login in this browser would end here once more.)
+        raise LoginNotBound(refusal)
     refused = error(refusal)
     view = state.settings.login_view
     way = way_to(view, refused) if view else None
@@ -134,6 +155,7 @@ def token_required(
     slide: bool = True,
     strict: bool = False,
     shared_cache: bool = False,
+    bound: bool = False,
 ) -> Callable[[View], View]: ...
 def token_required(
     view: View | None = None,
@@ -143,6 +165,7 @@ def token_required(
     slide: bool = True,
     strict: bool = False,
     shared_cache: bool = False,
+    bound: bool = False,
 ) -> View | Callable[[View], View]:
     """Protect a view; below ``@app.route``, bare or called. See :func:`require_token`.
 
@@ -151,23 +174,32 @@ def token_required(
     whatever comes behind that.
     """
     check_kind(kind)
-    protect = _before(_demanding(kind, checked_scopes(scopes), slide, strict, shared_cache))
+    demand = _demanding(kind, checked_scopes(scopes), slide, strict, shared_cache, bound)
+    protect = _before(demand)
     return protect(view) if view is not None else protect
 
 
 def token_policy(
-    *, slide: bool = True, strict: bool = False, shared_cache: bool = False
+    *,
+    slide: bool = True,
+    strict: bool = False,
+    shared_cache: bool = False,
+    bound: bool = False,
 ) -> Callable[[View], View]:
     """The same switches for views that need no token. ``slide=False``: for polling.
 
-    ``shared_cache=True``: also for a view that a hook before it protects.
+    ``shared_cache=True``: also for a view that a hook before it protects. ``bound=True``: a login
+    counts there only if it is bound to a device.
     """
 
     def switch(environ: Mapping[str, Any]) -> None:
         request_token = request_token_in(environ)
         if request_token is not None:
             request_token.policy(
-                slide=None if slide else False, strict=strict, shared_cache=shared_cache or None
+                slide=None if slide else False,
+                strict=strict,
+                shared_cache=shared_cache or None,
+                bound=bound,
             )
 
     return _before(switch, demands=False)
@@ -184,7 +216,7 @@ def fresh_login_required(max_age: float | timedelta) -> Callable[[View], View]:
     if not seconds >= 0:
         raise ValueError(f"max_age is {seconds} s: no login could ever be fresh")
 
-    demand = _demanding(None, (), slide=True, strict=False, shared_cache=False)
+    demand = _demanding(None, (), slide=True, strict=False, shared_cache=False, bound=False)
 
     def check(environ: Mapping[str, Any]) -> None:
         token = demand(environ)

@@ -82,6 +82,11 @@ class CurrentToken:
         return token.kind if isinstance(token := current(), Token) else None
 
     @property
+    def bound(self) -> bool:
+        """Whether the login is bound to a device."""
+        return token.bound if isinstance(token := current(), Token) else False
+
+    @property
     def claims(self) -> Mapping[str, Any]:
         return token.claims if isinstance(token := current(), Token) else {}
 

@@ -120,6 +120,16 @@ class TokenMissing(TokenRefused, Unauthorized):
         return [_challenge(error=self.challenge)]
 
 
+class LoginNotBound(TokenMissing):
+    """401: the login is not bound to a device, and this view, or every one, needs one that is."""
+
+    error = "unbound"
+    description = (
+        "This needs a login that is bound to your device, and yours is not. Please log in again; "
+        "where that does not help, this browser or device cannot do it."
+    )
+
+
 class LoginNotFresh(TokenMissing):
     """401: the credentials were last checked too long ago for this view."""
 
@@ -181,6 +191,12 @@ class NodeNotFresh(TokenRefused, ServiceUnavailable):
 
     def extra_headers(self) -> list[tuple[str, str]]:
         return [("Retry-After", str(RETRY_AFTER))]
+
+
+class DeviceNotAsked(NodeNotFresh):
+    """503: a bound login without its proof, which the browser says that it could not renew now."""
+
+    description = "Your browser could not renew this login at the moment. Please try again."
 
 
 class StoreInTrouble(NodeNotFresh):

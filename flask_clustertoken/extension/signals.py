@@ -4,6 +4,8 @@
 signal                  sent with
 ======================  ==============================================================
 ``token_issued``        ``token``
+``token_bound``         ``token``, ``instead_of``: a login is bound to a device from here on,
+                        and has a new id
 ``token_renewed``       ``token``
 ``token_revoked``       ``seq``, ``notice``: once, in the process that asked
 ``revocation_applied``  ``seq``, ``notice``, ``covers``: on each node, app context pushed;
@@ -33,6 +35,7 @@ logger = logging.getLogger("flask_clustertoken")
 _signals = Namespace()
 
 token_issued = _signals.signal("token-issued")
+token_bound = _signals.signal("token-bound")
 token_renewed = _signals.signal("token-renewed")
 token_revoked = _signals.signal("token-revoked")
 revocation_applied = _signals.signal("revocation-applied")
@@ -43,6 +46,7 @@ login_ending = _signals.signal("login-ending")
 
 _OF = {
     events.TokenIssued: token_issued,
+    events.TokenBound: token_bound,
     events.TokenRenewed: token_renewed,
     events.TokenRevoked: token_revoked,
     events.RevocationApplied: revocation_applied,

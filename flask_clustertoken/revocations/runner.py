@@ -8,6 +8,7 @@ import time
 
 from ..backoff import Backoff
 from ..errors import StoreError
+from .aside import Aside
 from .follower import RETRY_AFTER, Follower
 
 logger = logging.getLogger("flask_clustertoken")
@@ -23,6 +24,7 @@ class Runner:
         self._follower = follower
         self._stopped = False
         self._watching = False
+        self._aside = Aside(follower)
         self._thread = threading.Thread(target=self._run, name="clustertoken-follower", daemon=True)
 
     def start(self) -> None:
@@ -34,7 +36,8 @@ class Runner:
         while self._waited(delay, unknown.failing or self._follower.backing_off):
             try:
                 self._watch()
-                delay = self._follower.step()
+                with self._aside.step():
+                    delay = self._follower.step()
                 unknown.reset()
             except Exception:
                 if self._stopped:  # the store was closed under this very step
@@ -47,10 +50,15 @@ class Runner:
         """Ask to be woken, as soon as the store can be asked for that."""
         if not self._watching:
             try:
-                self._follower.store.watch(self._follower.wake.set)
+                self._follower.store.watch(self._moved)
                 self._watching = True
             except StoreError:
                 logger.debug("the store cannot be watched yet", exc_info=True)
+
+    def _moved(self) -> None:
+        """The feed did: the next step reads, or somebody beside the one that is being taken."""
+        self._aside.called()
+        self._follower.wake.set()
 
     def _waited(self, delay: float, to_the_end: bool) -> bool:
         """Wait until something happens; *to_the_end*: whatever happens, save that we stop.
@@ -66,4 +74,5 @@ class Runner:
 
     def stop(self) -> None:
         self._stopped = True
+        self._aside.stop()
         self._follower.wake.set()

@@ -89,6 +89,10 @@ class View:
         keys = keys or view_keys(token)
         return any(seq(key) > since for key in keys) or self._locks.ended(token, keys)
 
+    def covers_id(self, token_id: str, since: int) -> bool:
+        """Whether a revocation of this very id is known; *since* is its token's."""
+        return self._table.seq(digest_of("id", token_id)) > since
+
     def lock_on(self, token: Token, now: float, keys: Iterable[int] | None = None) -> Lock | None:
         """The lock that refuses *token* at the time of day *now*, whenever it was issued."""
         return self._locks.on(token, now, keys)

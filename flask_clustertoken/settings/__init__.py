@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from .cookie import CookieAttributes as CookieAttributes
 from .cookie import SameSite as SameSite
+from .environment import from_environment as from_environment
+from .environment import variables as variables
 from .keytexts import LENGTH_LEAST as LENGTH_LEAST
 from .keytexts import is_writable as is_writable
 from .limits import RECORD_CACHE_LIMIT as RECORD_CACHE_LIMIT

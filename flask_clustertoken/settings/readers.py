@@ -19,6 +19,9 @@ from .urls import plain_url
 #: The shortest staleness, in seconds: with less no contact with a store is over in time.
 STALENESS_LEAST = 0.1
 
+#: The shortest life of a bound cookie, in seconds: a browser needs some of it to ask for the next.
+BOUND_LEAST = 4
+
 #: Fewer bytes than this hold no token with some claims.
 CACHE_LEAST = 256 * 1024
 
@@ -227,6 +230,9 @@ READERS: dict[str, Reader] = {
     "login_view": _text(),
     "api_prefix": lambda key, value: check_api_prefix(_text()(key, value)),
     "bearer_prefixes": _bearers,
+    "device_bound": _choice("off", "offer", "require"),
+    "bound_lifetime": _seconds(at_most=3600, least=BOUND_LEAST),
+    "binding_prefix": _text(re.compile(r"(/[A-Za-z0-9._~-]+)+"), "a path such as /dbsc"),
     "file_limit": _bytes(1, FILE_MOST),
     "files_total": _optional(_bytes(1)),
     "expected_nodes": _hosts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, cast
 
 from ..errors import ConfigurationError
@@ -86,6 +86,13 @@ class Settings:
     #: How the bearer tokens begin that are ours to judge: another one decides nothing, and the
     #: cookie counts. ``()``: every bearer token is.
     bearer_prefixes: tuple[str, ...] = ()
+    #: ``offer``: a browser that can binds its login to a key of its device; ``require``: every
+    #: login has to be bound.
+    device_bound: Literal["off", "offer", "require"] = "off"
+    #: For how long a bound login is good without a new proof that its browser has the key.
+    bound_lifetime: int = 300
+    #: Under which path of the app a browser registers its key, and proves that it has it.
+    binding_prefix: str = "/dbsc"
     #: Bytes that one shared file may have.
     file_limit: int = FILE_LIMIT
     #: Bytes that all shared files of the deployment may have; ``None``: 1 GB on a disk
@@ -150,9 +157,33 @@ class Settings:
                 f"it leaves out {api!r}, with which API tokens begin, so that none would count.",
                 f"Add {api!r}.",
             )
+        if self.device_bound != "off":
+            self._check_binding(prefix)
         if self.secret and self.secret_file:
             raise wrong("SECRET_FILE", "SECRET is set too.", "Keep one of the two.")
         self.cookie  # noqa: B018 - raises where name and attributes contradict each other
+
+    def _check_binding(self, prefix: str) -> None:
+        """A browser binds a login to one origin, and has to bring its cookie to the addresses."""
+        if self.cookie_domain is not None:
+            raise ConfigurationError(
+                prefix + "COOKIE_DOMAIN",
+                "a browser binds a login to one origin, and this cookie goes to several.",
+                f"Leave it out, or set {prefix}DEVICE_BOUND to 'off'.",
+            )
+        if not f"{self.binding_prefix}/".startswith(self.cookie_path.rstrip("/") + "/"):
+            raise ConfigurationError(
+                prefix + "BINDING_PREFIX",
+                f"{self.binding_prefix!r} is not below COOKIE_PATH ({self.cookie_path!r}), so that "
+                "no browser would bring its login there.",
+                f"Set it to {self.cookie_path.rstrip('/')}/dbsc.",
+            )
+
+    @property
+    def bound_cookie(self) -> CookieAttributes:
+        """The short cookie beside the login's, where that is bound to a device."""
+        login = self.cookie
+        return replace(login, name=f"{login.name}-bound")
 
     @property
     def cookie(self) -> CookieAttributes:

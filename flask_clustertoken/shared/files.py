@@ -10,17 +10,17 @@ import mimetypes
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from ..clock import Clock
 from ..errors import Conflict
 from ..stores.base import Change, ClusterStore, Delete, Unchanged
 from ..tokens import validation
 from .fileinfo import ANY_TYPE, PIECE, FileInfo, StoredFile, checked_type
+from .names import checked, spelled
 from .pieces import Room, file_prefix, room_of
 from .reading import SharedFile
 from .upload import Upload, unnaming
-from .values import NAME_LIMIT
 
 #: Told how many bytes have come so far.
 Progress = Callable[[int], object]
@@ -37,8 +37,9 @@ class Readable(Protocol):
 class SharedFiles:
     """The files of a deployment under one name.
 
-    A key is any text of 1 to 512 characters: it names a record, never a path. Every call asks the
-    store, and raises :class:`~flask_clustertoken.errors.StoreError` where it cannot be reached.
+    A key is any text of 1 to 512 characters (and bytes, as UTF-8): it names a record, never a
+    path. Every call asks the store, and raises a :class:`~flask_clustertoken.errors.StoreError`
+    where it cannot be reached.
     *limit* and *total*: bytes that a file, and the deployment's files together, may have.
     """
 
@@ -55,8 +56,7 @@ class SharedFiles:
         self._opened = store
         self._clock = clock
         self._deployment, self._limit, self._total = deployment, limit, total
-        name = validation.text(name, "the name of shared files", NAME_LIMIT)
-        self._prefix = file_prefix(deployment, name)
+        self._prefix = file_prefix(deployment, checked(name, "the name of shared files"))
 
     @property
     def _store(self) -> ClusterStore:
@@ -66,9 +66,7 @@ class SharedFiles:
         return room_of(store, self._clock, self._deployment, self._total)
 
     def _key(self, key: Any) -> str:
-        return self._prefix + quote(
-            validation.text(key, "the key of a shared file", NAME_LIMIT), safe=""
-        )
+        return self._prefix + spelled(key, "the key of a shared file")
 
     def put(
         self,
@@ -104,6 +102,7 @@ class SharedFiles:
                 done += len(piece)
                 if progress is not None:
                     progress(done)
+                del piece  # (while the next one is read it would be one more)
             ends = None if life is None else self._clock.time() + life
             return upload.name(place, key, kind, ends)
         except BaseException:
@@ -170,29 +169,34 @@ def every_file(store: ClusterStore, deployment: str) -> Iterator[tuple[str, File
 
 
 def in_pieces(data: bytes | bytearray | memoryview | Readable) -> Iterator[bytes]:
-    """*data* in pieces, of which one is held at a time."""
+    """*data* in pieces, of which one is held at a time; and none by what gives them."""
     if isinstance(data, bytes | bytearray | memoryview):
         view = memoryview(data).cast("B")
-        for start in range(0, len(view), PIECE):
-            yield bytes(view[start : start + PIECE])
-        return
+        return (bytes(view[start : start + PIECE]) for start in range(0, len(view), PIECE))
     read = getattr(data, "read", None)
     if read is None:
         raise TypeError("a shared file is made of bytes, or of a stream opened in binary mode")
-    while piece := _filled(read):
-        yield piece
+    return iter(lambda: _filled(read), b"")
 
 
 def _filled(read: Callable[[int], Any]) -> bytes:
     """The next piece of a stream, which may give less than it is asked for."""
-    piece = bytearray()
-    while len(piece) < PIECE:
-        some = read(PIECE - len(piece))
-        if not some:
-            if isinstance(some, str):
-                raise TypeError("the stream gives text: open it in binary mode")
-            break
-        if not isinstance(some, bytes | bytearray | memoryview):
-            raise TypeError("the stream gives text: open it in binary mode")
+    first = _some(read, PIECE)
+    if len(first) in (0, PIECE):
+        return first  # (not copied)
+    piece = bytearray(first)
+    while len(piece) < PIECE and (some := _some(read, PIECE - len(piece))):
         piece += some
     return bytes(piece)
+
+
+def _some(read: Callable[[int], Any], wanted: int) -> bytes:
+    some = read(wanted)
+    if not some and not isinstance(some, str):
+        return b""
+    if not isinstance(some, bytes | bytearray | memoryview):
+        raise TypeError("the stream gives text: open it in binary mode")
+    some = bytes(some)
+    if len(some) > wanted:
+        raise ValueError(f"the stream gave {len(some)} bytes when it was asked for {wanted}")
+    return some

@@ -23,10 +23,8 @@ from typing import Any
 from .. import forks
 from ..errors import StoreError
 from ..stores.base import ClusterStore
-from ..tokens import WrongArgument, validation
-
-#: Characters of a slot.
-SLOT_LIMIT = 512
+from ..tokens import WrongArgument
+from .names import checked
 
 #: Slots whose answers a process remembers to be lost.
 _REMEMBERED = 1000
@@ -40,7 +38,7 @@ forks.in_child("process", _unanswered.clear)
 def slot_name(slot: Any) -> str:
     """*slot* as a text that is the same on every server: a moment is spelled in UTC."""
     if not isinstance(slot, datetime):
-        return validation.text(slot, "a slot", SLOT_LIMIT)
+        return checked(slot, "a slot")
     if slot.utcoffset() is None:
         raise WrongArgument(
             "a slot is a datetime with its time zone: without one it is another moment on a "

@@ -13,7 +13,7 @@ from .fileinfo import PIECE, FileInfo, StoredFile
 from .pieces import piece_key
 
 #: Bytes that are handed on at once.
-_BUFFER = 64 * 1024
+_BUFFER = 32 * 1024
 
 
 class _Pieces(io.RawIOBase):

@@ -19,13 +19,11 @@ from ..errors import Conflict, StoreUnavailable, ValueTooLarge
 from ..stores.base import Add, Change, ClusterStore, Put, Record, Unchanged
 from ..tokens import WrongArgument, validation
 from .lease import SharedLease
+from .names import NAME_LIMIT, spelled
 from .once import is_first, slot_name
 
 #: Bytes of one value as JSON.
 LIMIT = 64 * 1024
-
-#: Characters of a name, and of a key.
-NAME_LIMIT = 512
 
 #: Seconds for which a slot is remembered to be taken, unless the caller says otherwise: a week.
 SLOT_LIFE = 7 * 86_400.0
@@ -53,8 +51,7 @@ class SharedData:
         self._clock = clock
         # One part of the key for both: by it a store spreads records, and a walk through one
         # name does not come past the others.
-        name = validation.text(name, "the name of shared data", NAME_LIMIT)
-        self._place = f"{quote(deployment, safe='')}:{quote(name, safe='')}"
+        self._place = f"{quote(deployment, safe='')}:{spelled(name, 'the name of shared data')}"
         self._prefix = f"data/{self._place}/"
 
     def _key(self, key: Any) -> str:
@@ -64,7 +61,7 @@ class SharedData:
     def _spelled(key: Any) -> str:
         if not isinstance(key, str) or not 0 < len(key) <= NAME_LIMIT:
             raise TypeError(f"a key of shared data is a text of 1 to {NAME_LIMIT} characters")
-        return quote(validation.text(key, "a key of shared data"), safe="")
+        return spelled(key, "a key of shared data")
 
     def _end(self, ttl: float | None) -> float | None:
         return None if ttl is None else self._clock.time() + validation.seconds(ttl, "ttl")
@@ -146,10 +143,10 @@ class SharedData:
         first. Whoever asks again then, in the same process, is told; a process that is killed
         before it has run what it was told to run is not replaced. See :mod:`.once`.
         """
-        spelled = f"{self._spelled(key)}/{quote(slot_name(slot), safe='')}"
+        run = f"{self._spelled(key)}/{quote(slot_name(slot), safe='')}"
         # (By each server's own clock it is over: none may think so before the ttl has passed.)
         ends = self._clock.time() + validation.seconds(ttl, "ttl") + SKEW
-        return is_first(self._store, f"once/{self._place}/{spelled}", ends)
+        return is_first(self._store, f"once/{self._place}/{run}", ends)
 
     def lease(self, key: str, seconds: float, wait: float = 0.0) -> SharedLease:
         """What one process of the deployment holds at a time: a context manager.
@@ -160,14 +157,14 @@ class SharedData:
         on trying where another one has it. After a holder that died it is free *seconds* and
         :data:`~flask_clustertoken.clock.SKEW` later: clocks differ. See :class:`SharedLease`.
         """
-        spelled, life = self._spelled(key), validation.seconds(seconds, "seconds")
+        name, life = self._spelled(key), validation.seconds(seconds, "seconds")
         if life < LEASE_LEAST:
             raise WrongArgument(f"a lease is held for {LEASE_LEAST:g} s at least, not {life:g}")
         return SharedLease(
             self._store,
             self._clock,
-            f"held/{self._place}/{spelled}",
-            f"fence/{self._place}/{spelled}",
+            f"held/{self._place}/{name}",
+            f"fence/{self._place}/{name}",
             life,
             wait=validation.seconds(wait, "wait"),
         )

@@ -22,6 +22,8 @@ from .lease import Lease as Lease
 from .numbers import Seq as Seq
 from .numbers import seq_at as seq_at
 from .numbers import time_of as time_of
+from .observing import Outcome as Outcome
+from .observing import observe as observe
 
 __all__ = ["ClusterStore", "home_of", "open_store", "schemes", "unshared"]
 

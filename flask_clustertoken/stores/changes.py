@@ -45,9 +45,14 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Require:
-    """Part of a transaction: *key* is alive at that moment, else :class:`Conflict`."""
+    """Part of a transaction: *key* is alive at that moment, else :class:`Conflict`.
+
+    *until*: the caller knows that a record under *key*, if there is one, lives until then at
+    least; before that a store need not look how long. (``None``: nothing is known.)
+    """
 
     key: str
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,12 @@ from .keyring import ring_bytes as ring_bytes
 from .keyring import ring_change as ring_change
 from .keyring import ring_since as ring_since
 from .keyring import ring_states as ring_states
+from .notes import Notes as Notes
+from .notes import SignedNote as SignedNote
 from .records import NewerForm as NewerForm
 from .records import from_list as from_list
 from .records import from_record as from_record
+from .records import lives_until as lives_until
 from .records import record_end as record_end
 from .records import spare_of as spare_of
 from .records import to_record as to_record

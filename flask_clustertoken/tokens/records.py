@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from ..clock import SKEW
@@ -26,6 +27,14 @@ class NewerForm(ValueError):
 def record_end(token: Token, spare: float) -> float | None:
     """When the record of *token* ends (wall clock), with *spare* seconds for renewals."""
     return None if token.expires_at is None else token.expires_at + spare + SKEW
+
+
+def lives_until(token: Token) -> float:
+    """Until when a record of *token*, if there is one, lives at least (wall clock).
+
+    Whichever copy of it is at hand: none lives longer than its record does.
+    """
+    return inf if token.expires_at is None else float(token.expires_at)
 
 
 def listed_expiry(end: float | None, spare: float) -> int | None:
@@ -58,6 +67,7 @@ def to_record(token: Token, spare: float) -> bytes:
         "key": token.key_id,
         "made_at": token.made_at,
         "first_issued_at": token.first_issued_at,
+        "bound_key": token.bound_key,
         "spare": spare,
     }
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
@@ -123,6 +133,7 @@ def _token(data: dict[str, Any], expires_at: int | None) -> Token:
             key_id=data["key"],
             made_at=data.get("made_at", 0.0),
             first_issued_at=data.get("first_issued_at"),
+            bound_key=data.get("bound_key", ""),
         )
     except (KeyError, TypeError) as error:
         raise ValueError("not a token's record") from error
@@ -130,7 +141,8 @@ def _token(data: dict[str, Any], expires_at: int | None) -> Token:
 
 def with_record(wire: Token, record: Token) -> Token | None:
     """*wire* with what only the record knows; ``None`` where they are not the same token."""
-    if (wire.id, wire.subject, wire.kind) != (record.id, record.subject, record.kind):
+    mine = (wire.id, wire.subject, wire.kind, wire.bound_key)
+    if mine != (record.id, record.subject, record.kind, record.bound_key):
         return None
     return replace(
         wire,

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-#: What is said outwardly. ``expired``, ``revoked`` and ``locked`` only once the signature held.
-Reason = Literal["missing", "invalid", "expired", "revoked", "locked", "stale"]
+#: What is said outwardly. ``missing``, ``invalid`` and ``stale`` of any text; all others only once
+#: the signature held. ``unproven``: the login is bound to a device, and nothing proves that the
+#: request comes from there; ``unbound``: it is not bound, and has to be.
+Reason = Literal[
+    "missing", "invalid", "expired", "revoked", "locked", "stale", "unproven", "unbound"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,9 +94,19 @@ class Token:
     made_at: float = field(default=0.0, repr=False)
     #: The issue of the login's first token, where this one carries that login on.
     first_issued_at: int | None = field(default=None, repr=False)
+    #: The public key that a login is bound to (a point of P-256, compressed, in URL-safe
+    #: characters); ``""``: it is not bound.
+    bound_key: str = field(default="", repr=False)
+    #: The id of the unbound login that this one took the place of, until that is known to be over.
+    succeeds: str = field(default="", repr=False)
 
     def __bool__(self) -> Literal[True]:
         return True
+
+    @property
+    def bound(self) -> bool:
+        """Whether it is bound to a device: good only with a proof that its browser has the key."""
+        return bool(self.bound_key)
 
     @property
     def began_at(self) -> int:

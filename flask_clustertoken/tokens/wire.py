@@ -27,8 +27,12 @@ from ..settings import TokenStore
 from .refusals import Refusal
 from .token import Claims, Token, TokenKind, is_id
 
-#: The number of the wire form.
-VERSION = 1
+#: The highest number of the wire form that is read: the one of tokens that are bound to a key.
+#: Whoever knows no bound tokens must refuse them, not accept them without their proof.
+VERSION = 2
+
+#: The form of all other tokens.
+UNBOUND_VERSION = 1
 
 #: Characters of a text beyond which nothing is read.
 TEXT_LIMIT = 8192
@@ -58,11 +62,13 @@ class KeyHolder(Protocol):
         ...
 
 
-def _b64(raw: bytes) -> str:
+def b64(raw: bytes) -> str:
+    """*raw* in URL-safe characters, without padding."""
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _unb64(text: str) -> bytes:
+def unb64(text: str) -> bytes:
+    """What :func:`b64` made *text* of; lenient, so only for what is known to be genuine."""
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
@@ -109,10 +115,15 @@ class Wire:
             payload["l"] = token.labels
         if not token.persistent:
             payload["p"] = 0
+        if token.bound_key:
+            payload["k"] = token.bound_key
+        if token.succeeds:
+            payload["o"] = token.succeeds
         if token.kind == "login" and self._token_store == "cookie" and token.claims:
             payload["c"] = token.claims
         raw = json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
-        value = f"{VERSION}.{key_id}.{_b64(raw)}"
+        version = VERSION if token.bound_key else UNBOUND_VERSION
+        value = f"{version}.{key_id}.{b64(raw)}"
         text = f"{value}.{self.sign(secret, token.kind, value)}"
         return self._wrap(text) if token.kind == "api" else text
 
@@ -147,8 +158,8 @@ class Wire:
         match = _WIRE.fullmatch(text)
         if match is None:
             return _formless("not the form of a token", text)
-        if int(match["version"]) != VERSION:
-            form = int(match["version"])
+        form = int(match["version"])
+        if form > VERSION:
             why = f"a token of form {form}: written by a newer version"
             return Refusal("stale", why, unknown_form=form)
         secret = self._keys.verifying(match["key"], kind)
@@ -158,7 +169,7 @@ class Wire:
         if not compare_digest(self.sign(secret, kind, value), signature):
             return Refusal("invalid", "the signature does not hold")
         try:
-            return _token(json.loads(_unb64(match["payload"])), kind, match["key"])
+            return _token(json.loads(unb64(match["payload"])), kind, match["key"])
         except (ValueError, TypeError, KeyError) as error:
             return Refusal("invalid", "a genuine signature over no token", cause=error)
 
@@ -186,6 +197,8 @@ def _token(data: Any, kind: TokenKind, key_id: str) -> Token:
         epoch=data["e"],
         persistent=data.get("p", 1) != 0,
         key_id=key_id,
+        bound_key=data.get("k", ""),
+        succeeds=data.get("o", ""),
     )
     numbers: Sequence[Any] = (
         token.issued_at,
@@ -194,6 +207,9 @@ def _token(data: Any, kind: TokenKind, key_id: str) -> Token:
         token.began_at,
     )
     if not all(isinstance(one, int) for one in numbers) or not is_id(token.id):
+        raise ValueError("wrong types")
+    texts: Sequence[Any] = (token.bound_key, token.succeeds)
+    if not all(isinstance(one, str) for one in texts):
         raise ValueError("wrong types")
     if kind == "login" and not isinstance(token.expires_at, int):
         raise ValueError("a login token without an end")

@@ -44,10 +44,11 @@ def judge_cookies(
     if is_cross_origin(environ, gate.trusted_origins):
         authority.refused(CROSS_ORIGIN)
         return CROSS_ORIGIN, None
+    proofs = gate.proofs(environ)
     # Several under one name: a parent domain's, or an attack. One at most is honoured.
     refusal: Refusal | None = None
     for text in values:
-        found = authority.authenticate(text, "login", strict=strict)
+        found = authority.authenticate(text, "login", strict=strict, proofs=proofs)
         if isinstance(found, Token):
             return found, text
         if refusal is None or _telling(found) > _telling(refusal):
@@ -73,4 +74,6 @@ def _telling(refusal: Refusal) -> int:
     """Of several refused cookies, which one decides: what may still be good, then what was."""
     if refusal.reason == "stale":
         return 3
+    if refusal.reason in ("unproven", "unbound"):
+        return 2
     return 2 if refusal.reason in ("expired", "revoked", "locked") else int(not refusal.garbled)

@@ -7,18 +7,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..authority import IssuedToken, TokenAuthority
 from ..tokens import Refusal, Token
 from .cookies import Cookie
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
 logger = logging.getLogger("flask_clustertoken")
 
 #: Judges a bearer text that is not ours; ``None``: not mine, ask the next one.
 BearerVerifier = Callable[[str, "dict[str, Any]"], "Token | Refusal | None"]
+
+
+class Binder(Protocol):
+    """What binds logins to devices, where that is set; the room ``binding`` has it."""
+
+    def offer(self, environ: dict[str, Any], token: Token) -> tuple[str, str]:
+        """The header by which a browser is asked to bind the new login *token*."""
+        ...
+
+    def answer(self, environ: dict[str, Any], gate: Gate) -> WSGIApplication | None:
+        """What answers the request, where it is a browser's that binds or proves a login."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +46,15 @@ class Gate:
     trusted_origins: frozenset[str]
     #: Who else may judge bearer tokens; adapters add theirs to this very list.
     verifiers: list[BearerVerifier]
+    binder: Binder | None = None
+    #: The cookie that proves bound logins, and what of it stands in a header that has one.
+    bound: Cookie = field(init=False)
+    bound_mark: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        bound = Cookie.of(self.authority.settings.bound_cookie)
+        object.__setattr__(self, "bound", bound)
+        object.__setattr__(self, "bound_mark", bound.name + "=")
 
     def by_bearer(self, environ: dict[str, Any]) -> bool:
         """Whether a bearer token decides: one that is ours to judge, by how it begins."""
@@ -39,6 +63,17 @@ class Gate:
             return False
         ours = self.authority.settings.bearer_prefixes
         return not ours or authorization[7:].strip().startswith(ours)
+
+    def proofs(self, environ: dict[str, Any]) -> list[str]:
+        """The texts of the bound cookie that a request carries."""
+        if self.bound_mark not in environ.get("HTTP_COOKIE", ""):
+            return []
+        return self.bound.values(environ)
+
+    def bound_cookie_for(self, token: Token) -> str:
+        """The ``Set-Cookie`` header that proves the bound *token* for a while."""
+        text, kept = self.authority.proving.proof(token)
+        return self.bound.header(text, kept)
 
     def cookie_for(self, issued: IssuedToken) -> str:
         """The ``Set-Cookie`` header of *issued*.

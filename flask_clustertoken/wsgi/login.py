@@ -35,9 +35,14 @@ def check_allowed(gate: Gate, current: Token | Refusal, environ: dict[str, Any])
         )
 
 
+#: Refusals of what is a login all the same: whoever logs in or out with it ends it. (Who only has
+#: a copy of a bound one can do that much with it, and nothing else.)
+_STILL_LOGINS = ("stale", "unproven", "unbound")
+
+
 def end_unjudged(gate: Gate, current: Token | Refusal) -> None:
-    """End the login that came with a request, where nobody can say now whether it is good."""
-    if isinstance(current, Refusal) and current.reason == "stale" and current.token_id is not None:
+    """End the login that came with a request, where it was not accepted and may be good."""
+    if isinstance(current, Refusal) and current.reason in _STILL_LOGINS and current.token_id:
         gate.authority.revoke_ids([current.token_id])
 
 
@@ -72,7 +77,7 @@ def end(gate: Gate, current: Token | Refusal) -> Revocation | None:
     if isinstance(current, Token):
         gate.authority.events.announce(LoginEnding(current))
         return gate.authority.end(current)
-    if current.reason == "stale":
+    if current.reason in _STILL_LOGINS:
         if current.token_id is None:
             _not_ended(current)
         return gate.authority.revoke_ids([current.token_id])

@@ -23,7 +23,7 @@ from ..clock import Clock
 from ..settings import PREFIX, Settings
 from ..stores import home_of
 from .cookies import Cookie
-from .gate import BearerVerifier, Gate
+from .gate import BearerVerifier, Binder, Gate
 from .request_token import ENVIRON_KEY, RequestToken
 
 if TYPE_CHECKING:
@@ -68,14 +68,27 @@ class ClusterTokenMiddleware:
         #: Called with the first request, and with each until it has returned once. Not locked:
         #: several threads whose first requests meet may all call it.
         self.before_first: Callable[[], None] | None = None
+        #: What binds logins to devices, where that is set.
+        self.binding: Binder | None = None
+        if authority.settings.device_bound != "off":
+            from ..binding import DeviceBinding
+
+            self.binding = DeviceBinding(authority)
         #: What each request's token is judged by.
-        self.gate = Gate(authority, self.cookie, self.trusted_origins, self.bearer_verifiers)
+        self.gate = Gate(
+            authority, self.cookie, self.trusted_origins, self.bearer_verifiers, self.binding
+        )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         before_first = self.before_first
         if before_first is not None:
             before_first()
             self.before_first = None
+        if self.binding is not None:
+            # (Before the app: neither its hooks nor its login page stand in a browser's way.)
+            answer = self.binding.answer(environ, self.gate)
+            if answer is not None:
+                return answer(environ, start_response)
         token = environ[ENVIRON_KEY] = RequestToken(self.gate, environ)
         # (Not kept in the token: a server's start_response may know the environ.)
         return self.wsgi_app(environ, partial(token.start, start_response))

@@ -36,6 +36,8 @@ class RequestToken:
     """One request's token: looked at once, on demand."""
 
     __slots__ = (
+        "_also",
+        "_bound",
         "_environ",
         "_found",
         "_gate",
@@ -68,6 +70,10 @@ class RequestToken:
         #: whatever the application says of caches. The Flask decorators set it.
         self.demanded = False
         self._set_cookie: str | None = None
+        #: Headers that go with it: the offer to bind a login, the bound cookie.
+        self._also: Headers | None = None
+        #: Whether a login has to be bound to a device to count in this request.
+        self._bound = False
         #: Whether the response's headers have left.
         self._gone = False
 
@@ -104,7 +110,10 @@ class RequestToken:
         if self._text is None:
             return self._look()
         # (Of the request nothing may be left to ask: its answer has begun.)
-        return self._gate.authority.authenticate(self._text, "login", strict=self._strict)
+        # (A bound login was proven when the request came; no cookie follows it into a stream.)
+        return self._gate.authority.authenticate(
+            self._text, "login", strict=self._strict, proofs=None
+        )
 
     def asker(self) -> Token | None:
         """The token on whose strength this request asks for something, if it has one."""
@@ -134,8 +143,12 @@ class RequestToken:
         slide: bool | None = None,
         strict: bool | None = None,
         shared_cache: bool | None = None,
+        bound: bool = False,
     ) -> None:
         """This request's switches: *slide* renews the login, *strict* asks the store itself.
+
+        *bound*: a login counts only if it is bound to a device, or so new that its browser may
+        be about to bind it.
 
         *shared_cache*: what the application says to shared caches is kept, although a token was
         :attr:`demanded`. They hand the answer out to others, and after a revocation.
@@ -149,6 +162,10 @@ class RequestToken:
             if self._found and self._set_cookie is None:
                 # (A login that this very request made came from the store.)
                 self._found = self._look()
+        if bound and not self._bound:
+            self._bound = True
+            if self._found:
+                self._found = self._if_bound(self._found)
 
     def _look(self) -> Token | Refusal:
         environ, gate = self._environ, self._gate
@@ -169,7 +186,18 @@ class RequestToken:
                 self._since = authority.glimpse() if view is None else view.applied
         except Exception as error:
             return unjudged(authority, error)
-        return found
+        return self._if_bound(found) if self._bound else found
+
+    def _if_bound(self, found: Token | Refusal) -> Token | Refusal:
+        """*found*, where it is no unbound login of a cookie."""
+        if not isinstance(found, Token) or self._text is None:
+            return found
+        authority = self._gate.authority
+        refusal = authority.proving.unbound(found)
+        if refusal is None:
+            return found
+        authority.refused(refusal)
+        return refusal
 
     # making and ending logins
 
@@ -215,6 +243,10 @@ class RequestToken:
                 authenticated_at=authenticated_at,
             )
         self._send(issued)
+        binder = self._gate.binder
+        if binder is not None:
+            # (With a login alone: offered later, whoever has a copy would bind his own key.)
+            self._also = [binder.offer(self._environ, issued.token)]
         return issued.token
 
     def logout(self) -> Revocation | None:
@@ -258,9 +290,16 @@ class RequestToken:
     def _send(self, issued: IssuedToken) -> None:
         self._found, self._text = issued.token, issued.text
         self._set_cookie = self._gate.cookie_for(issued)
+        self._also = None
+        if issued.token.bound_key:
+            # The same device goes on with another token, which the old proof does not name.
+            self._also = [("Set-Cookie", self._gate.bound_cookie_for(issued.token))]
 
     def _clear(self, current: Token | Refusal) -> None:
         self._set_cookie = self._gate.cookie.clearing_header()
+        self._also = None
+        if self._gate.proofs(self._environ):
+            self._also = [("Set-Cookie", self._gate.bound.clearing_header())]
         self._text = None
         if isinstance(current, Token):
             self._found = MISSING
@@ -291,6 +330,8 @@ class RequestToken:
             # (What refuses somebody is for nobody else, whatever the view meant of its answer.)
             demanded = self.demanded and not (self._shared_cache and found)
             headers = for_one_reader(headers, self._set_cookie, demanded)
+            if self._also is not None:
+                headers = [*headers, *self._also]
         if exc_info is None:
             return start_response(status, headers)
         return start_response(status, headers, exc_info)

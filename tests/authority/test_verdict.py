@@ -12,6 +12,7 @@ from flask_clustertoken.authority.authentication import Authentication
 from flask_clustertoken.authority.issuing import Issuing
 from flask_clustertoken.authority.lifetimes import Lifetimes
 from flask_clustertoken.authority.listing import Listing
+from flask_clustertoken.authority.proving import Proving
 from flask_clustertoken.authority.renewal import Renewal
 from flask_clustertoken.authority.revoking import Revoking
 from flask_clustertoken.authority.usage import Usage
@@ -116,7 +117,8 @@ def test_each_part_is_made_and_used_alone() -> None:
     verdict, lifetimes, usage = Verdict(runtime), Lifetimes(settings, clock), Usage(runtime)
     listing = Listing(runtime, verdict, lifetimes)
     revoking = Revoking(Publisher(runtime), verdict, lifetimes)
-    authentication = Authentication(runtime, verdict, lifetimes, usage)
+    proving = Proving(runtime, revoking, lifetimes)
+    authentication = Authentication(runtime, verdict, lifetimes, usage, proving)
     renewal = Renewal(runtime, authentication, lifetimes)
     writing = Writing(runtime, revoking, verdict, lifetimes)
     issuing = Issuing(runtime, writing, authentication, revoking, listing, lifetimes)

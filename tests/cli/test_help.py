@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from flask_clustertoken.cli.commands.gateway import gateway_command
 from flask_clustertoken.cli.exit_codes import __doc__ as codes
 from flask_clustertoken.cli.group import tokens_group
 from flask_clustertoken.cli.program import program
@@ -28,9 +29,11 @@ def walk(group: click.Group, above: str = "") -> Iterator[tuple[str, click.Comma
 
 
 COMMANDS = dict(walk(tokens_group))
+#: What only the door without Flask has: it serves by the environment, and prints nothing.
+SERVING = {"gateway": gateway_command}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, *SERVING])
 def test_help_asks_for_no_store(name: str) -> None:
     """The door without Flask explains each command to whoever has named nothing yet."""
     said = CliRunner().invoke(program, [*name.split(), "--help"], env={"CLUSTERTOKEN_STORE": ""})
@@ -54,11 +57,11 @@ def test_help_teaches(line: Line, name: str) -> None:
     assert "Example" in said
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*COMMANDS, *SERVING])
 def test_every_command_and_option_is_in_the_manual(name: str) -> None:
     """cli.rst has a section for each command, and names each option that it has."""
     assert re.search(rf"^``{name}``", PAGE, re.M), f"{name} has no section"
-    for parameter in COMMANDS[name].params:
+    for parameter in {**COMMANDS, **SERVING}[name].params:
         if isinstance(parameter, click.Option):
             assert any(f"``{one}" in PAGE or f" {one}" in PAGE for one in parameter.opts), (
                 f"{name} {parameter.opts} is not documented"
@@ -69,7 +72,7 @@ def test_the_manual_names_no_command_that_is_not_there() -> None:
     """Each section of cli.rst that is called like a command is one."""
     titled = re.findall(r"^``([a-z-]+(?: [a-z-]+)?)``.*\n[~-]{4,}$", PAGE, re.M)
 
-    assert set(titled) == set(COMMANDS)
+    assert set(titled) == {*COMMANDS, *SERVING}
 
 
 def test_every_option_of_the_other_door_is_in_the_manual() -> None:
@@ -80,7 +83,7 @@ def test_every_option_of_the_other_door_is_in_the_manual() -> None:
 
 def test_both_doors_have_the_same_commands() -> None:
     """What ``flask tokens`` can, the other door can."""
-    assert dict(walk(program)) == COMMANDS
+    assert dict(walk(program)) == COMMANDS | SERVING
 
 
 def test_the_codes_are_documented() -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.conftest import Tell
-from tests.waiting import came_true, wait_until
+from tests.waiting import came_true, holds_for, wait_until
 
-from .harness import Fleet, Process
+from .harness import MAX_STALENESS, Fleet, Process
 
 
 @dataclass
@@ -119,3 +119,22 @@ def logged_in(fleet: StoreFleet, worker: Process) -> dict[str, str]:
 def log_outs_go_on(fleet: StoreFleet) -> None:
     """Wait until somebody who logged in has been logged out again."""
     wait_until(lambda: revoke_for(fleet, 0.2) > 0, 60)
+
+
+def a_clock_jumps(fleet: StoreFleet, times: int) -> None:
+    """Of one worker's machine, ahead and back, *times* times, while users log in and out."""
+    jumping, others = fleet.workers[2], fleet.workers[:2]
+    for seconds in (7200.0, -7200.0) * times:
+        made = fleet.logins(2)
+        jumping.ask("jump", seconds=seconds)
+        wait_until(lambda: "clock" in str(jumping.ask("ready")["trouble"]), 60)
+        assert not fresh(jumping)
+        wait_until(lambda made=made: "error" not in fleet.revoke(others[0], made[0]), 60)  # type: ignore[misc]
+        wait_revoked(others, made[0])
+        assert reason(others[1], made[1]) == "accepted"
+        holds_for(lambda: not fresh(jumping), MAX_STALENESS)
+        jumping.ask("jump", seconds=0.0)
+        fleet.wait_fresh()
+        wait_revoked([jumping], made[0])
+        assert reason(jumping, made[1]) == "accepted"
+    log_outs_go_on(fleet)

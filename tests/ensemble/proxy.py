@@ -6,6 +6,7 @@ import contextlib
 import selectors
 import socket
 import threading
+import time
 
 
 class Proxy:
@@ -17,6 +18,8 @@ class Proxy:
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
         self._mode = "pass"
+        self._rate = 0.0
+        self._resting: dict[socket.socket, float] = {}
         self._pairs: dict[socket.socket, socket.socket] = {}
         self._servers: set[socket.socket] = set()
         self._fillers: list[socket.socket] = []
@@ -42,6 +45,10 @@ class Proxy:
         """From now on connections end, and an attempt to make one is not even answered."""
         self._mode = "ignore"
 
+    def slow(self, rate: float) -> None:
+        """From now on each connection carries *rate* bytes a second in each direction, 0: all."""
+        self._rate = rate
+
     def heal(self) -> None:
         """Let everything pass again; what was swallowed meanwhile is lost with its connection."""
         self._mode = "pass" if self._mode == "reject" else "heal"
@@ -65,7 +72,7 @@ class Proxy:
                 self._listener.listen()
                 while self._fillers:
                     self._fillers.pop().close()
-            for key, _ in self._selector.select(0.05):
+            for key, _ in self._selector.select(self._wake()):
                 if key.fileobj is self._listener:
                     self._accept()
                 elif isinstance(key.fileobj, socket.socket):
@@ -76,6 +83,14 @@ class Proxy:
             filler.close()
         self._selector.close()
         self._listener.close()
+
+    def _wake(self) -> float:
+        """Let those go on that have rested; seconds until the next one may."""
+        now = time.monotonic()
+        for one in [one for one, until in self._resting.items() if until <= now]:
+            del self._resting[one]
+            self._selector.register(one, selectors.EVENT_READ)
+        return min([0.05, *(until - now for until in self._resting.values())])
 
     def _fill(self) -> None:
         """Leave no room in the queue of connections to accept: Linux drops what comes then."""
@@ -107,11 +122,14 @@ class Proxy:
         if one not in self._pairs:
             return
         try:
-            data = one.recv(65536)
+            data = one.recv(min(65536, int(self._rate / 50) or 65536))
             if not data:
                 raise ConnectionError
             if self._mode != "drop" and not (self._mode == "mute" and one in self._servers):
                 self._pairs[one].sendall(data)
+            if self._rate:
+                self._selector.unregister(one)
+                self._resting[one] = time.monotonic() + len(data) / self._rate
         except OSError:
             self._end(one)
 
@@ -122,6 +140,7 @@ class Proxy:
                 continue
             self._pairs.pop(side, None)
             self._servers.discard(side)
+            self._resting.pop(side, None)
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(side)
             side.close()

@@ -37,7 +37,7 @@ def test_old_entries_move_into_pages_and_are_read_like_new_ones(opened: Open) ->
     """From any position a reader gets what comes after it, wherever that stands by now."""
     store, other = opened(), opened()
     seqs = []
-    for number in range(3 * TAIL_ENTRIES):
+    for number in range(8 * TAIL_ENTRIES):
         (seq,) = (store, other)[number % 2].append([new(f"e{number}", b"y" * 700)])
         seqs.append(seq)
     entries = entries_of(other)

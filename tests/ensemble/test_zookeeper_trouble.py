@@ -51,10 +51,11 @@ def test_a_killed_server_costs_at_most_a_pause(opened: Open, ensemble: Ensemble)
 
 def test_with_all_servers_frozen_every_call_ends_in_time(opened: Open, ensemble: Ensemble) -> None:
     """Each call ends as trouble within its deadline; after the thaw the same handle works."""
-    store = opened(timeout=1.5)
+    store = opened()
     store.root()
     store.put("a/b", b"v", None)
     store.announce("n1", b"")
+    store.timeout = 1.5
     calls: list[Callable[[], object]] = [
         lambda: store.get("a/b"),
         lambda: store.get("a/none"),
@@ -90,6 +91,7 @@ def test_with_all_servers_frozen_every_call_ends_in_time(opened: Open, ensemble:
     finally:
         for server in ensemble.servers:
             server.thaw()
+    store.timeout = fresh.timeout = 15
     wait_until(lambda: works(store))
     assert store.get("a/b") == Record(b"v", None)
     wait_until(lambda: works(fresh))
@@ -98,7 +100,7 @@ def test_with_all_servers_frozen_every_call_ends_in_time(opened: Open, ensemble:
 def test_during_an_outage_only_the_first_wait(opened: Open, ensemble: Ensemble) -> None:
     """Once a whole time-out has passed without a line, a call fails at once."""
     store = opened(timeout=1.0)
-    store.root()
+    wait_until(lambda: works(store))
     for server in ensemble.servers:
         server.kill()
     try:
@@ -114,6 +116,7 @@ def test_during_an_outage_only_the_first_wait(opened: Open, ensemble: Ensemble) 
         assert time.monotonic() - start < 1.0 + moments(50)
     finally:
         ensemble.start()
+    store.timeout = 15
     wait_until(lambda: works(store))
 
 
@@ -145,10 +148,10 @@ def test_an_old_failure_does_not_count_against_a_line_that_was_mended(
 
 def test_a_client_that_only_fails_is_replaced(opened: Open, ensemble: Ensemble) -> None:
     """When calls have come to nothing for long enough, a new client is made."""
-    store = opened(timeout=0.5)
+    store = opened()
     store.root()
     line = store._open().line
-    line.patience = 1.0
+    line.patience, store.timeout = 1.0, 0.5
     client = line._zk
     for server in ensemble.servers:
         server.freeze()
@@ -157,6 +160,7 @@ def test_a_client_that_only_fails_is_replaced(opened: Open, ensemble: Ensemble) 
     finally:
         for server in ensemble.servers:
             server.thaw()
+    store.timeout = 15
     wait_until(lambda: works(store))
 
 
@@ -253,8 +257,9 @@ def test_what_is_not_ours_is_not_believed(
 
 def test_closing_takes_no_longer_than_a_moment(opened: Open, ensemble: Ensemble) -> None:
     """Also while no server answers."""
-    store = opened(timeout=2)
+    store = opened()
     store.root()
+    store.timeout = 2
     for server in ensemble.servers:
         server.freeze()
     try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -54,17 +56,36 @@ GONE = {"stale element reference", "no such element"}
 
 
 class Browser:
-    """One browser with an empty profile; a context manager that ends it."""
+    """One browser with an empty profile; a context manager that ends it.
 
-    def __init__(self, chromium: str, driver: str, *more: str) -> None:
-        self._profile = tempfile.mkdtemp(prefix="chromium-")
+    *flags* are :data:`FLAGS` unless given. A *profile* that is given is kept for another browser,
+    and begins with what *local_state* says; *home* is where certificates are looked for.
+    """
+
+    def __init__(
+        self,
+        chromium: str,
+        driver: str,
+        *more: str,
+        flags: Sequence[str] = FLAGS,
+        profile: Path | None = None,
+        local_state: Mapping[str, Any] | None = None,
+        home: Path | None = None,
+    ) -> None:
+        self._kept = profile is not None
+        self._profile = str(profile or tempfile.mkdtemp(prefix="chromium-"))
         (self._port,) = spare_ports(1)
         self._driver = subprocess.Popen(
-            [driver, f"--port={self._port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [driver, f"--port={self._port}"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=None if home is None else {**os.environ, "HOME": str(home)},
         )
         self._session = ""
-        arguments = [*FLAGS, *more, f"--user-data-dir={self._profile}"]
-        chrome = {"binary": chromium, "args": arguments}
+        arguments = [*flags, *more, f"--user-data-dir={self._profile}"]
+        chrome: dict[str, Any] = {"binary": chromium, "args": arguments}
+        if local_state is not None:
+            chrome["localState"] = dict(local_state)
         try:
             wait_until(self._listens, 20)
             wanted = {"browserName": "chrome", "goog:chromeOptions": chrome}
@@ -92,7 +113,8 @@ class Browser:
         finally:
             self._driver.terminate()
             self._driver.wait(20)
-            shutil.rmtree(self._profile, ignore_errors=True)
+            if not self._kept:
+                shutil.rmtree(self._profile, ignore_errors=True)
 
     def _listens(self) -> bool:
         with socket.socket() as probe:
@@ -160,6 +182,21 @@ class Browser:
             "POST", f"{self._session}/execute/sync", {"script": script, "args": []}
         )
         return found
+
+    def run(self, script: str) -> Any:
+        """What *script* hands to its last argument, a function."""
+        body = {"script": script, "args": []}
+        return self._call("POST", f"{self._session}/execute/async", body)
+
+    def cookies(self) -> dict[str, str]:
+        """The cookies of the page that is open, those that no script sees included."""
+        found = self._call("GET", f"{self._session}/cookie")
+        return {one["name"]: one["value"] for one in found}
+
+    def plant(self, name: str, value: str) -> None:
+        """Put a cookie for the page's host into this profile."""
+        cookie = {"name": name, "value": value, "path": "/", "secure": True, "httpOnly": True}
+        self._call("POST", f"{self._session}/cookie", {"cookie": cookie})
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._call("GET", f"{self._session}/screenshot")))

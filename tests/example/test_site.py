@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.datastructures import FileStorage
+from werkzeug.test import TestResponse, encode_multipart
 
-from .conftest import log_in
+from .conftest import MakeApp, log_in
 
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 LOGO = b"\x89PNG" + bytes(range(256)) * 16
@@ -42,6 +45,32 @@ def test_only_an_admin_uploads_and_only_an_image(client: FlaskClient) -> None:
     assert client.post("/site/logo", data=form(kind="text/html")).status_code == 415
     assert client.post("/site/logo", data={}).status_code == 400
     assert client.get("/logo").status_code == 404
+
+
+def test_a_logo_may_be_larger_than_any_form(make_app: MakeApp, client: FlaskClient) -> None:
+    """Of 2 MB, where the store takes as much; what is too large is said so, and all other
+    addresses take as little as before."""
+    log_in(client, "admin")
+    large = os.urandom(2 * 1024 * 1024 - 1024)
+
+    def upload(to: FlaskClient, content: bytes) -> TestResponse:
+        sent = FileStorage(io.BytesIO(content), "logo", "logo", "image/png")
+        boundary, body = encode_multipart({"logo": sent})
+        kind = f"multipart/form-data; boundary={boundary}"
+        return to.post("/site/logo", data=body, content_type=kind)
+
+    assert upload(client, large).status_code == 303
+    assert client.get("/logo").data == large
+    answer = upload(client, large + bytes(1024))
+    assert answer.status_code == 413
+    assert "2 MB" in answer.text
+    assert client.post("/login", data={"username": "x" * 66_000}).status_code == 413
+    small = make_app(FILE_LIMIT=100_000).test_client()
+    log_in(small, "admin")
+    answer = upload(small, large)
+    assert answer.status_code == 413
+    assert "FILE_LIMIT" in answer.text
+    assert client.get("/logo").data == large
 
 
 def test_the_nightly_task_runs_once_a_night(app: Flask, client: FlaskClient) -> None:

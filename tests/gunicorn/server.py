@@ -83,7 +83,7 @@ class GunicornServer(Running):
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("CLUSTERTOKEN_", "GUNICORN_"))
+            if not name.startswith(("CLUSTERTOKEN_", "GUNICORN_", "PROMETHEUS_"))
         }
         given = {f"CLUSTERTOKEN_{name}": str(value) for name, value in (settings or {}).items()}
         self._environment = {
@@ -91,8 +91,9 @@ class GunicornServer(Running):
             "INSTANCE": str(folder / "instance"),
             "NODE_NAME": node,
             "PYTHONUNBUFFERED": "1",
-            # Where gunicorn's control socket goes, if it makes one.
+            # Where gunicorn's control socket goes, if it makes one, and what workers count.
             "XDG_RUNTIME_DIR": str(folder),
+            "TMPDIR": str(folder),
             **given,
         }
         if package is not None:
@@ -204,14 +205,14 @@ class GunicornServer(Running):
     def pids(self) -> list[int]:
         """The workers: the children of gunicorn's master that are no zombies."""
         found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdecimal():
+        # (Its thread has them all, and asking Linux for them is asked a thousand times.)
+        with suppress(OSError):
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+            for pid in map(int, children.split()):
                 with suppress(OSError):
-                    state, parent = (
-                        entry.joinpath("stat").read_text().rpartition(")")[2].split()[:2]
-                    )
-                    if parent == str(self.pid) and state != "Z":
-                        found.append(int(entry.name))
+                    stat = Path(f"/proc/{pid}/stat").read_text()
+                    if stat.rpartition(")")[2].split()[0] != "Z":
+                        found.append(pid)
         return found
 
     @property

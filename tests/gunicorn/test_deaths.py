@@ -93,7 +93,7 @@ def test_killed_workers_leave_the_store_whole(serve: Serve, tell: Tell) -> None:
     """Workers are killed while logging in, renewing and revoking: nothing acknowledged is lost."""
     server = serve(settings={"ALWAYS_RENEW": "yes", "LIFETIME": 3600, "RENEW_AFTER": 1})
     with Traffic(server) as traffic:
-        kills = rounds(25, 1_000)
+        kills = rounds(12, 1_000)
         for _ in range(kills):
             # The next one after some more visits, at any point of one.
             more = traffic.visits + random.randrange(1, 40)

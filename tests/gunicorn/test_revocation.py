@@ -19,12 +19,12 @@ pytestmark = pytest.mark.gunicorn
 
 #: How gunicorn is run; how many rounds by default, and how many of ten thousand in full.
 WAYS = {
-    "sync": ((), 150, 5_000),
-    "gthread": (("--worker-class", "gthread", "--threads", "8"), 100, 1_500),
-    "gevent": (("--worker-class", "gevent"), 100, 1_500),
-    "preload": (("--preload",), 60, 1_000),
-    "preloaded gevent": (("--preload", "--worker-class", "gevent"), 40, 500),
-    "max-requests": (("--max-requests", "40", "--max-requests-jitter", "40"), 60, 500),
+    "sync": ((), 50, 5_000),
+    "gthread": (("--worker-class", "gthread", "--threads", "8"), 40, 1_500),
+    "gevent": (("--worker-class", "gevent"), 40, 1_500),
+    "preload": (("--preload",), 25, 1_000),
+    "preloaded gevent": (("--preload", "--worker-class", "gevent"), 20, 500),
+    "max-requests": (("--max-requests", "40", "--max-requests-jitter", "40"), 25, 500),
 }
 
 Revoke = Callable[[GunicornServer, str], None]
@@ -113,7 +113,7 @@ def test_an_api_token_ends_on_every_worker(serve: Serve) -> None:
 def test_a_login_right_after_logging_out_everywhere_is_good(serve: Serve) -> None:
     """The next login is not born revoked, on any worker."""
     server = serve()
-    for _ in range(rounds(30, 1_000)):
+    for _ in range(rounds(10, 1_000)):
         old = server.login()
         assert server.ask("POST", "/logout-everywhere", cookie=old).status == 200
 

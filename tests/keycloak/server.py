@@ -17,7 +17,7 @@ import requests
 
 from tests.servers.ports import spare_ports
 from tests.servers.running import CannotRun, Running
-from tests.servers.zookeeper import cache_folder
+from tests.servers.zookeeper import cache_folder, fetching
 from tests.waiting import came_true
 
 #: Pinned: what the tests say was seen on this version.
@@ -27,7 +27,8 @@ REALM_FILE = Path(__file__).with_name("realm.json")
 
 _ARTIFACT = f"org.keycloak:keycloak-quarkus-dist:{VERSION}:zip"
 _OPTIONS = ("--db=dev-mem", "--http-host=127.0.0.1", "--log-level=warn,io.quarkus:info")
-_READY = 300.0
+#: Seconds that it has to be ready: it is made of fifteen thousand classes.
+_READY = 600.0
 
 
 def _zip() -> Path:
@@ -36,13 +37,14 @@ def _zip() -> Path:
     found = Path.home() / ".m2/repository/org/keycloak/keycloak-quarkus-dist" / VERSION / name
     if not found.exists():
         command = ["mvn", "-q", "-B", "dependency:get", f"-Dartifact={_ARTIFACT}"]
-        done = subprocess.run(
-            [*command, "-Dtransitive=false"],
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
+        with fetching():
+            done = subprocess.run(
+                [*command, "-Dtransitive=false"],
+                capture_output=True,
+                text=True,
+                timeout=900,
+                check=False,
+            )
         if done.returncode or not found.exists():
             raise CannotRun(f"Maven could not fetch Keycloak: {done.stdout[-500:]}")
     return found

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Tell
+from tests.gunicorn.random_workers import KEEPING, revoked_and_asked
 from tests.gunicorn.server import GunicornServer
 from tests.gunicorn.ways import WAYS, serve
 from tests.rounds import rounds
@@ -64,22 +65,15 @@ def test_every_kind_of_worker_logs_in_and_out(
 def test_revoked_on_a_random_worker_asked_on_all(
     url: str, realm: str, tmp_path: Path, tell: Tell
 ) -> None:
-    """Round after round, no worker accepts what another one has confirmed as revoked."""
-    accepted, count = 0, rounds(60, 10_000)
-    with serve(tmp_path, url, workers=4, REALM=realm) as server:
-        cookies = []
-        for _ in range(count):
-            cookie = server.login()
-            assert server.me(cookie).status == 200
-            assert server.ask("POST", "/logout", cookie=cookie).status == 200
-            wait_until(lambda cookie=cookie: server.me(cookie).status == 401, 30)
-            cookies.append(cookie)
-        # Who refuses the last one has heard of all before it.
-        wait_until(lambda: refused_by_all(server, cookies[-1]), 60)
-        for cookie in cookies[-12:]:
-            accepted += server.me(cookie).status == 200
-    tell("postgresql: log-outs on a random worker", rounds=count, accepted=accepted)
-    assert accepted == 0
+    """Each of the four accepts a login, one of them ends it, and who refuses it once goes on to."""
+    with (
+        serve(tmp_path, url, *KEEPING, node="red", REALM=realm) as red,
+        serve(tmp_path, url, *KEEPING, node="blue", REALM=realm) as blue,
+    ):
+        counted = revoked_and_asked((red, blue), rounds(30, 10_000))
+    told = counted.told()
+    tell("postgresql: revoked on a random worker, then asked of all four on two hosts", **told)
+    assert counted.accepted == 0
 
 
 def test_workers_that_are_killed_take_nothing_with_them(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from tests.ensemble.any_store import (
     reason,
     wait_revoked,
 )
+from tests.ensemble.put_back import more_than_anybody_can_mend
 from tests.servers.postgresql import Server
 from tests.servers.unprivileged import give, new_folder
 from tests.waiting import wait_until
@@ -46,7 +47,7 @@ def test_a_dump_that_was_put_back(
             # Under the old one's address: to the nodes it is the same host.
             own_server.kill()
             shutil.rmtree(own_server.data)
-            own_server.initialise()
+            own_server.initialise(shut=True)
         own_server.restore(backup)
         fleet.wait_fresh(deadline=90)
         newcomer = fleet.start_worker()
@@ -57,6 +58,18 @@ def test_a_dump_that_was_put_back(
             assert reason(worker, made[3]) == "accepted"
         log_outs_go_on(fleet)
         judge(fleet, f"a dump put back into {into}")
+
+
+def test_after_a_loss_that_nobody_can_mend_restored_ends_what_was_before(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old dump in the place of a database that had gone on longer than any node remembers."""
+
+    def take() -> Callable[[], None]:
+        backup = own_server.dump()
+        return lambda: own_server.restore(backup)
+
+    more_than_anybody_can_mend(own_server.url, monkeypatch, take)
 
 
 @pytest.fixture

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from tests.shared.live import Place, SharedDataContract
+from tests.servers.postgresql import Server
+from tests.servers.standbys import Replicated
+from tests.shared.overlines import SharedDataOverLines
+from tests.shared.places import Lines, Place
 
 pytestmark = pytest.mark.postgresql
 
@@ -14,7 +19,13 @@ def place(url: str, realm: str) -> Place:
     return Place(url, realm)
 
 
-class TestSharedDataOverPostgreSQL(SharedDataContract):
+@pytest.fixture
+def lines(server: Server, realm: str) -> Iterator[Lines]:
+    with Lines.to([server.port], lambda ports: Place(Replicated.url_of(*ports), realm)) as it:
+        yield it
+
+
+class TestSharedDataOverPostgreSQL(SharedDataOverLines):
     """With one server."""
 
-    pieces_held = 7
+    name = "postgresql"

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Tell
+from tests.ensemble.any_store import Judge, judging
 from tests.servers.ports import spare_ports
 from tests.servers.redis import Guarded, Server
 from tests.servers.zookeeper import CannotRun
-
-from .fleet import Judge, RedisFleet
 
 _realms = itertools.count(1)
 
@@ -87,18 +86,4 @@ def guarded() -> Iterator[Guarded]:
 
 @pytest.fixture
 def judge(tell: Tell) -> Judge:
-    """Reads the history that was recorded, and says what it shows."""
-
-    def judge(fleet: RedisFleet, fault: str) -> None:
-        verdict = fleet.verdict()
-        tell(
-            f"redis: {fault}",
-            revocations=verdict.revocations,
-            validations=verdict.validations,
-            violations=len(verdict.violations),
-            worst_delay=f"{verdict.worst_delay * 1000:,.0f} ms",
-        )
-        assert verdict.violations == [], "\n".join(map(str, verdict.violations[:5]))
-        assert verdict.revocations > 0
-
-    return judge
+    return judging(tell, "redis")

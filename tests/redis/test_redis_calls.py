@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
+import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
+from importlib import resources
 from typing import Any
 
 import pytest
@@ -15,6 +20,7 @@ from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import ClusterStore, NewEntry
+from flask_clustertoken.stores.redis import scripts
 from flask_clustertoken.stores.redis.codec import channel
 from flask_clustertoken.stores.redis.driver import Command, Contact, Deadline, Lost
 from tests.servers.redis import Server
@@ -140,3 +146,66 @@ def test_an_answer_that_tells_who_did_it_is_not_made_up(
     assert store.get("key") is None
     assert store.nodes() == []
     assert store.root() == new
+
+
+@contextmanager
+def a_host(answer: bytes) -> Iterator[int]:
+    """Somebody who takes connections and answers, a byte each tenth of a second; its port."""
+    over = threading.Event()
+
+    class Trickling(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with suppress(OSError):
+                for byte in itertools.cycle(answer):
+                    self.request.sendall(bytes([byte]))
+                    if over.wait(0.1):
+                        return
+                over.wait(60)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Trickling) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield server.server_address[1]
+        over.set()
+        server.shutdown()
+
+
+@pytest.mark.parametrize("answer", [b"", b"+"], ids=["silent", "trickling"])
+@pytest.mark.parametrize("scheme", ["redis", "redis+sentinel"])
+def test_a_call_ends_in_time_whatever_the_host_does(
+    answer: bytes, scheme: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Connection set-up and signing on included; a byte now and then buys no more time. And the
+    password is shown nowhere."""
+    caplog.set_level(logging.DEBUG)
+    with a_host(answer) as port:
+        url = f"{scheme}://app:never-shown@127.0.0.1:{port}"
+        url += "/mymaster" if scheme == "redis+sentinel" else ""
+        with open_store(url, timeout=1) as store:
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable) as caught:
+                store.append([NewEntry("a", b"", None)])
+            # (Generous to a busy machine; what bytes would buy is no end at all.)
+            assert time.monotonic() - began < 10
+    cause: BaseException | None = caught.value
+    while cause is not None:
+        assert "never-shown" not in repr(cause) + str(cause)
+        cause = cause.__cause__ or cause.__context__
+    assert "never-shown" not in caplog.text + store.url + repr(store)
+
+
+def test_each_script_stands_in_a_file_and_is_known_to_the_server_by_its_digest(
+    own_server: Server,
+) -> None:
+    """It says first what it does; what the server makes of it is what we ask for."""
+    names = sorted(
+        one.name.removesuffix(".lua")
+        for one in (resources.files("flask_clustertoken.stores.redis") / "lua").iterdir()
+        if one.name != "common.lua"
+    )
+    assert len(names) > 20
+    for name in names:
+        script = scripts.script(name)
+        assert own_server.ask("SCRIPT", "LOAD", script.text).decode() == script.digest
+        file = resources.files("flask_clustertoken.stores.redis") / "lua" / f"{name}.lua"
+        assert file.read_text().startswith("-- "), name

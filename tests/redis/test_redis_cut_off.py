@@ -12,21 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.ensemble.harness import MAX_STALENESS
-from tests.ensemble.proxy import Proxy
-from tests.servers.redis import Guarded
-from tests.waiting import holds_for, wait_past, wait_until
-
-from .fleet import (
+from tests.ensemble.any_store import (
     Judge,
-    Said,
-    a_fleet,
-    cut_lines,
     fresh,
     log_outs_go_on,
     reason,
     revoke_for,
 )
+from tests.ensemble.harness import MAX_STALENESS
+from tests.ensemble.proxy import Proxy
+from tests.servers.redis import Guarded
+from tests.waiting import holds_for, wait_past, wait_until
+
+from .fleet import Said, a_fleet, cut_lines
 
 pytestmark = [pytest.mark.redis, pytest.mark.processes]
 

@@ -14,17 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Tell
-from tests.ensemble.harness import MAX_STALENESS
-from tests.rounds import rounds
-from tests.servers.ports import spare_ports
-from tests.servers.redis import Guarded, Server
-from tests.waiting import holds_for, wait_past, wait_until
-
-from .fleet import (
+from tests.ensemble.any_store import (
     Judge,
-    Said,
-    a_fleet,
-    cut_lines,
     fresh,
     log_outs_go_on,
     logged_in,
@@ -32,6 +23,13 @@ from .fleet import (
     revoke_for,
     said,
 )
+from tests.ensemble.harness import MAX_STALENESS
+from tests.rounds import rounds
+from tests.servers.ports import spare_ports
+from tests.servers.redis import Guarded, Server
+from tests.waiting import holds_for, wait_past, wait_until
+
+from .fleet import Said, a_fleet, cut_lines
 
 pytestmark = [pytest.mark.redis, pytest.mark.processes]
 

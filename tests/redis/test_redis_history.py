@@ -21,6 +21,7 @@ from flask_clustertoken.stores.redis.driver import Command, Contact, Deadline, L
 from flask_clustertoken.stores.redis.realm import RedisRealm
 from flask_clustertoken.stores.redis.store import RedisStore
 from flask_clustertoken.testing.contract import feed_of
+from tests.ensemble.put_back import more_than_anybody_can_mend
 from tests.servers.redis import Server
 from tests.waiting import came_true, wait_until
 
@@ -204,6 +205,18 @@ def test_what_is_learnt_of_a_history_that_is_over_is_put_back_too(
     assert [one.id for one in feed_of(other)] == ["a"]
     store.head()
     assert [(one.id, one.seq) for one in feed_of(other)][1:] == [("lost", lost)]
+
+
+def test_after_a_loss_that_nobody_can_mend_restored_ends_what_was_before(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old dump under a server that had gone on for longer than any node remembers."""
+
+    def take() -> Callable[[], None]:
+        copy = saved(own_server)
+        return lambda: put_back(own_server, copy)
+
+    more_than_anybody_can_mend(f"redis://127.0.0.1:{own_server.port}", monkeypatch, take)
 
 
 def test_nobody_vouches_before_the_others_had_time(own_server: Server) -> None:

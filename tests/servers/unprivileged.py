@@ -13,12 +13,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.servers.zookeeper import CannotRun
+from tests.servers.running import CannotRun
 
 
 @functools.cache
 def programs() -> Path:
-    """The folder with PostgreSQL's own programs: Debian keeps them out of the PATH."""
+    """The folder with PostgreSQL's own programs: Debian keeps them out of the PATH.
+
+    ``CLUSTERTOKEN_TEST_POSTGRESQL`` names that of another version.
+    """
+    wished = os.environ.get("CLUSTERTOKEN_TEST_POSTGRESQL")
+    if wished:
+        return Path(wished)
     folders = sorted(
         glob.glob("/usr/lib/postgresql/*/bin"), key=lambda one: float(one.split("/")[4])
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.servers.ports import spare_ports
@@ -28,6 +29,17 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else Path.home() / ".cache" / "flask-clustertoken-tests"
 
 
+@contextlib.contextmanager
+def fetching() -> Iterator[Path]:
+    """The folder of :func:`cache_folder`, for one process at a time: Maven's own store of what it
+    has fetched is made for one, and stages that run side by side begin with it all at once."""
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
 def jars() -> Path:
     """The folder with ZooKeeper's jars, fetched by Maven the first time."""
     for program in ("java", "mvn"):
@@ -36,9 +48,10 @@ def jars() -> Path:
     folder = cache_folder() / f"zookeeper-{_VERSION}"
     if (folder / f"zookeeper-{_VERSION}.jar").exists():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
     # Copied beside and renamed, so that two runs at once never see half of it.
-    with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
+    with fetching() as parent, tempfile.TemporaryDirectory(dir=parent) as beside:
+        if folder.exists():
+            return folder
         target = Path(beside, "jars")
         command = ["mvn", "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies"]
         done = subprocess.run(
@@ -66,6 +79,25 @@ def _end_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
 
 #: Starts soon and takes little memory.
 SMALL = ("-Xmx640m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+
+
+def with_read_classes(java: Sequence[str]) -> Sequence[str]:
+    """*java*, with the classes that a server loads as they are in memory, made the first time.
+
+    That is half of what a start costs, and tests start a hundred. (JEP 350, Java 13 and later; with
+    an older one, and with one that finds the file to be another one's, it is as without.)
+    """
+    program = Path(shutil.which("java") or "java").resolve()
+    archive = jars() / f"classes-{program.stat().st_mtime:.0f}.jsa"
+    with contextlib.suppress(CannotRun, OSError, subprocess.TimeoutExpired):
+        if not archive.exists():
+            with fetching() as parent, tempfile.TemporaryDirectory(dir=parent) as beside:
+                made = Path(beside, "classes.jsa")
+                with Ensemble(1, java=[*java, f"-XX:ArchiveClassesAtExit={made}"]) as once:
+                    once.servers[0].terminate()
+                made.replace(archive)
+        return [*java, f"-XX:SharedArchiveFile={archive}", "-Xlog:disable", "-Xlog:all=error"]
+    return java
 
 
 class Server:
@@ -132,6 +164,13 @@ class Server:
             self._process.wait(10)
             self._process = None
 
+    def terminate(self, deadline: float = 60.0) -> None:
+        """Let it end by itself."""
+        self._signal(signal.SIGTERM)
+        if self._process is not None:
+            self._process.wait(deadline)
+            self._process = None
+
     def say(self, word: str, timeout: float = 1.0) -> str:
         """The answer to a four-letter word; nothing if there is none."""
         answer = b""
@@ -183,12 +222,13 @@ class Ensemble(Running):
     """Some servers that elect a leader. Use it with ``with``; whatever was started is ended."""
 
     def __init__(
-        self, size: int = 3, *, settings: Sequence[str] = (), java: Sequence[str] = SMALL
+        self, size: int = 3, *, settings: Sequence[str] = (), java: Sequence[str] = ()
     ) -> None:
         """*settings* are further lines for every server's ``zoo.cfg``; the last of a name counts.
 
-        *java* is how the machine that it runs on is to be.
+        *java* is how the machine that it runs on is to be, if not small.
         """
+        java = java or with_read_classes(SMALL)
         classpath = f"{jars()}/*"
         self._folder = Path(tempfile.mkdtemp(prefix="clustertoken-zk-"))
         ports = spare_ports(3 * size)
@@ -227,7 +267,7 @@ class Ensemble(Running):
     def url(self, root: str) -> str:
         return f"zookeeper://{self.addresses}{root}"
 
-    def start(self, deadline: float = 60.0) -> None:
+    def start(self, deadline: float = 180.0) -> None:
         """Start what does not run, and wait until all serve."""
         for server in self.servers:
             server.start()

@@ -134,7 +134,7 @@ def test_names_and_deployments_are_apart(cluster: Cluster) -> None:
     assert cluster.shelf.records["room/qa"].value == b"3"
 
 
-@pytest.mark.parametrize("key", ["../x", "/etc/passwd", ".", "a\x00b", "\n", "%2e%2e", "🙂" * 512])
+@pytest.mark.parametrize("key", ["../x", "/etc/passwd", ".", "a\x00b", "\n", "%2e%2e", "🙂" * 128])
 def test_a_key_is_any_text_and_no_path(cluster: Cluster, key: str) -> None:
     """It comes back as it was given."""
     files = cluster.node().files("a")
@@ -144,7 +144,7 @@ def test_a_key_is_any_text_and_no_path(cluster: Cluster, key: str) -> None:
     assert files.delete(key)
 
 
-@pytest.mark.parametrize("key", ["", "x" * 600, "\ud800", None, 5, b"k"])
+@pytest.mark.parametrize("key", ["", "x" * 600, "🙂" * 129, "\ud800", None, 5, b"k"])
 def test_what_is_no_key_is_said_at_once(cluster: Cluster, key: Any) -> None:
     """Before anything of the file is read."""
     files = cluster.node().files("a")

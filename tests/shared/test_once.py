@@ -47,7 +47,7 @@ def test_a_moment_is_the_same_slot_in_every_zone(cluster: Cluster) -> None:
         data.once("backup", datetime(2027, 3, 28, 12))
 
 
-@pytest.mark.parametrize("slot", ["", "x" * 513, 5, None])
+@pytest.mark.parametrize("slot", ["", "x" * 513, "漢" * 171, 5, None])
 def test_a_slot_is_a_short_text(cluster: Cluster, slot: Any) -> None:
     """Or a moment, and nothing else."""
     with pytest.raises((TypeError, ValueError), match="slot"):

@@ -148,9 +148,11 @@ class SlowLine(TreeLine):
     ) -> list[Any]:
         return self.ask(deadline, *requests) if requests else []
 
-    def multi(self, deadline: CallDeadline, ops: Sequence[Op]) -> list[Any]:
-        multi = super().multi
-        found: list[Any] = self._through(deadline, 1, lambda: multi(deadline, ops))
+    def multi(
+        self, deadline: CallDeadline, ops: Sequence[Op], *behind: Callable[[Any], Any]
+    ) -> list[Any]:
+        multi, asked = super().multi, 1 + len(behind)
+        found: list[Any] = self._through(deadline, asked, lambda: multi(deadline, ops, *behind))
         return found
 
     def post(self, request: Callable[[Any], Any]) -> None:

@@ -20,14 +20,14 @@ BATCH = 125
 #: The inner loop has some hundred schedules, the stage with processes some thousand more.
 BATCHES = [
     pytest.param(batch, marks=[pytest.mark.processes] if batch >= 1 else [])
-    for batch in range(rounds(6, 150))
+    for batch in range(rounds(4, 150))
 ]
 
 
 #: Seeds of schedules with restored backups, as many as the inner loop has time for and the rest.
 RESTORES = [
     pytest.param(range(25)),
-    pytest.param(range(25, rounds(100, 3000)), marks=[pytest.mark.processes]),
+    pytest.param(range(25, rounds(75, 3000)), marks=[pytest.mark.processes]),
 ]
 
 
@@ -57,7 +57,7 @@ def test_no_restored_backup_hides_what_is_revoked_afterwards(
 #: Seeds of schedules in which subjects are locked out and let in, also with restored backups.
 LOCKS = [
     pytest.param(range(40)),
-    pytest.param(range(40, rounds(140, 3000)), marks=[pytest.mark.processes]),
+    pytest.param(range(40, rounds(90, 3000)), marks=[pytest.mark.processes]),
 ]
 
 
@@ -82,7 +82,7 @@ def test_nobody_who_is_locked_out_is_let_in(
 #: Seeds of schedules in which much is made of tokens that are just being revoked.
 ASKS = [
     pytest.param(range(60)),
-    pytest.param(range(60, rounds(200, 6000)), marks=[pytest.mark.processes]),
+    pytest.param(range(60, rounds(150, 6000)), marks=[pytest.mark.processes]),
 ]
 
 

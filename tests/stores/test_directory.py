@@ -12,6 +12,7 @@ from flask_clustertoken.stores.directory import DirectoryStore
 from flask_clustertoken.testing.contract import MakeStore, StoreContract
 
 
+# (Of the contract's tests one carries pytest.mark.processes.)
 class TestDirectoryStore(StoreContract):
     @pytest.fixture
     def make_store(self, clock: ManualClock, tmp_path: Path) -> Iterator[MakeStore]:

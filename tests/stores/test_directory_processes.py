@@ -118,7 +118,7 @@ def test_killed_processes_leave_a_clean_store(folder: Path) -> None:
     """Killed at any moment: what was acknowledged is there, no lock is left, nothing is broken."""
     moments = random.Random(3)
     acknowledged: list[int] = []
-    for round_ in range(rounds(15, 1_000)):
+    for round_ in range(rounds(8, 1_000)):
         with (
             appender(folder, f"r{round_}a", 10_000) as first,
             appender(folder, f"r{round_}b", 10_000) as second,

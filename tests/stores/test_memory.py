@@ -11,6 +11,7 @@ from flask_clustertoken.stores.memory import MemoryStore, Shelf
 from flask_clustertoken.testing.contract import MakeStore, StoreContract
 
 
+# (Of the contract's tests one carries pytest.mark.processes.)
 class TestMemoryStore(StoreContract):
     @pytest.fixture
     def make_store(self, clock: ManualClock) -> Iterator[MakeStore]:

@@ -69,6 +69,7 @@ class BeatenStore(OrderedStore):
             return answer
 
 
+# (Of the contract's tests one carries pytest.mark.processes.)
 class TestBeatenStore(StoreContract):
     """A step that is done twice has done what it does once."""
 

@@ -7,4 +7,5 @@ from pathlib import Path
 
 SHOWN = Path(__file__).parents[2] / "docs" / "examples" / "own_store.py"
 
+# (Of the contract's tests one carries pytest.mark.processes.)
 TestOneFileStore = runpy.run_path(str(SHOWN))["TestOneFileStore"]

@@ -9,7 +9,7 @@ import pytest
 from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.postgresql import schema
 from flask_clustertoken.stores.postgresql.server import Quorum
-from flask_clustertoken.stores.postgresql.statements import array, quoted, statement
+from flask_clustertoken.stores.postgresql.statements import array, byte_array, quoted, statement
 
 
 def test_an_array_keeps_every_sign_apart() -> None:
@@ -18,7 +18,16 @@ def test_an_array_keeps_every_sign_apart() -> None:
     assert array(["a", 'b"c', "d\\e", "f,{g}", "NULL", "", None]) == (
         '{"a","b\\"c","d\\\\e","f,{g}","NULL","",NULL}'
     )
-    assert array([b"\x00\xff", b""]) == '{"\\\\x00ff","\\\\x"}'
+
+
+def test_an_array_of_bytes_is_sent_as_the_server_keeps_it() -> None:
+    """A byte is a byte; nothing is not the empty one; and an array of none has no dimension."""
+    number = bytes.fromhex
+    assert byte_array([]).raw == number("00000000 00000000 00000011")
+    assert byte_array([b"\x00\xff", None, b""]).raw == (
+        number("00000001 00000001 00000011 00000003 00000001")
+        + (number("00000002") + b"\x00\xff" + number("ffffffff") + number("00000000"))
+    )
 
 
 def test_our_names_stand_in_the_schema_that_was_asked_for() -> None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
 from flask_clustertoken.authority import TokenAuthority
+from flask_clustertoken.errors import RevokedMeanwhile, StoreNotOpen
+from flask_clustertoken.revocations import FeedEntry
+from flask_clustertoken.stores.zookeeper import feed
+from flask_clustertoken.stores.zookeeper.connection import Op
+from flask_clustertoken.stores.zookeeper.queue import Queue
+from flask_clustertoken.tokens import Refusal, Token
 from tests.regressions.test_first_start import Realm, realm
 from tests.stores.zk_tree import TreeLine
 
@@ -42,10 +52,234 @@ def test_an_api_token_waits_for_its_write_alone(pair: tuple[TokenAuthority, Tree
     assert cost(line, lambda: node.issue_api_token("alice", "ci")) == (1, 1)
 
 
-def test_a_log_out_waits_for_one_look_and_one_write(
-    pair: tuple[TokenAuthority, TreeLine],
-) -> None:
-    """Head, line and record are asked for together."""
+def test_a_log_out_waits_for_its_write_alone(pair: tuple[TokenAuthority, TreeLine]) -> None:
+    """It goes by the head that was seen last, and by the record's end that the token tells."""
     node, line = pair
     token = node.issue_login("alice", since=node.begin()).token
-    assert cost(line, lambda: node.end(token)) == (2, 1)
+    assert cost(line, lambda: node.end(token)) == (1, 1)
+    assert node.store.get(token.record_key) is None
+    second = node.issue_login("alice", since=node.begin()).token
+    assert cost(line, lambda: node.end(second)) == (1, 1), "its own entry moved the head"
+
+
+def test_what_is_made_on_a_tokens_strength_waits_for_its_write_alone(
+    pair: tuple[TokenAuthority, TreeLine],
+) -> None:
+    """That its record stands is a condition of the step, and not looked at before."""
+    node, line = pair
+    token = node.issue_login("alice", since=node.begin()).token
+    node.issue_api_token("alice", "first")
+    assert cost(line, lambda: node.issue_api_token("alice", "ci", on=token)) == (1, 1)
+    node.store.delete(token.record_key)
+    with pytest.raises(RevokedMeanwhile):
+        node.issue_api_token("alice", "late", on=token)
+
+
+# -- what is taken for granted may be wrong ---------------------------------------------------
+
+
+def chain(node: TokenAuthority) -> list[str]:
+    """The feed's ids in their order; each entry names its predecessor."""
+    entries = node.store.read(0).entries
+    assert [one.prev for one in entries] == [0, *(one.seq for one in entries[:-1])]
+    return [one.id for one in entries]
+
+
+def test_a_head_that_moved_unseen_is_looked_at(realm: Realm) -> None:
+    """One write more, that was refused; nothing of the other's is lost, and nobody queues."""
+    with realm.nodes(2) as ((node, line), (other, _)):
+        token = node.issue_login("alice", since=node.begin()).token
+        before = len(chain(node))
+        node.begin()
+        theirs = other.revoke_subject("bob").seq
+        assert cost(line, lambda: node.end(token)) == (3, 2)
+        assert len(chain(node)) == before + 2
+        assert node.store.read(theirs).entries, "ours comes behind theirs"
+        assert not [one for one in realm.tree.znodes if "/feed/queue/" in one]
+
+
+def test_where_nobody_tells_of_the_head_it_is_believed_for_a_moment_only(
+    realm: Realm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node without a watch would be refused each time that others were busy meanwhile."""
+    with realm.nodes(1) as ((node, line),):
+        for watching, trips in ((False, 2), (True, 1)):
+            token = node.issue_login("alice", since=node.begin()).token
+            if watching:
+                node.store.watch(lambda: None)
+            with monkeypatch.context() as patch:
+                later = SimpleNamespace(monotonic=lambda: time.monotonic() + 60)
+                patch.setattr(feed, "time", later)
+                assert cost(line, lambda token=token: node.end(token)) == (trips, 1)  # type: ignore[misc]
+
+
+def test_nobody_in_line_is_overtaken_twice(realm: Realm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who appends without a look at the line sees it then, and stands in it the next time."""
+    stood: list[Queue] = []
+    monkeypatch.setattr(Queue, "stand", lambda self, _: stood.append(self))
+    with realm.nodes(1) as ((node, line),):
+        tokens = [node.issue_login("alice", since=node.begin()).token for _ in range(4)]
+        node.end(tokens[0])
+        before = len(chain(node))
+        queue = next(one for one in realm.tree.znodes if one.endswith("/feed/queue"))
+        ticket = f"{queue}/somebody-0000000001"
+        realm.tree.commit([Op("create", ticket)])
+        assert cost(line, lambda: node.end(tokens[1])) == (1, 1)
+        assert not stood
+        node.end(tokens[2])
+        assert len(stood) == 1
+        realm.tree.commit([Op("delete", ticket)])
+        node.end(tokens[3])
+        assert len(stood) == 1
+        assert len(set(chain(node))) == before + 3
+
+
+def test_a_record_that_is_gone_is_not_taken_for_deleted_here(realm: Realm) -> None:
+    """Its id is remembered for as long as a copy may live: nothing says that it was deleted."""
+    with realm.nodes(2) as ((node, _), (other, _)):
+        token = node.issue_login("alice", since=node.begin()).token
+        assert other.store.delete(token.record_key)
+        node.end(token)
+        entry = node.store.read(0).entries[-1]
+        assert not FeedEntry.decode(entry.body).recorded
+        # So is one whose end has come while its znode is still there.
+        late = node.issue_login("alice", since=node.begin()).token
+        record = node.store.get(late.record_key)
+        assert record is not None
+        assert record.expires_at is not None
+        realm.clock.advance(record.expires_at - realm.clock.time())
+        node.follower().step()
+        assert [one for one in realm.tree.znodes if one.endswith(late.record_key.split("/")[2])]
+        node.end(late)
+        entry = node.store.read(entry.seq).entries[-1]
+        assert not FeedEntry.decode(entry.body).recorded
+
+
+Others = Callable[[Realm, TokenAuthority, Token], object]
+
+
+def _sealed(_: Realm, other: TokenAuthority, __: Token) -> object:
+    root = other.store.root()
+    sealed = replace(root, state="sealed", moved_to="elsewhere")
+    return other.store.change_root(root, sealed)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        lambda _, other, token: other.end(token),
+        lambda _, other, __: other.revoke_subject("bob"),
+        lambda _, other, token: other.revoke_subject(token.subject),
+        lambda _, other, token: other.store.delete(token.record_key),
+        lambda _, other, __: other.issue_login("carol", since=other.begin()),
+        _sealed,
+    ],
+    ids=["ends it", "revokes", "revokes all of hers", "deletes it", "logs in", "seals"],
+)
+def test_whatever_comes_between_two_requests_of_a_log_out(realm: Realm, others: Others) -> None:
+    """It is ended once acknowledged, on every node; no entry is lost, none stands in another's
+    place; and a store that is sealed takes nothing."""
+    for moment in count(1):
+        realm.tree.__init__(time=realm.clock.time)  # type: ignore[misc]
+        with realm.nodes(3) as ((node, line), (other, _), (third, _)):
+            for one in (node, other, third):
+                one.follower()
+            issued = node.issue_login("alice", since=node.begin())
+            assert third.authenticate(issued.text)
+            line.count = 0
+            came: list[object] = []  # whether its record was there still, when others came
+
+            def between(
+                line: TreeLine = line,
+                moment: int = moment,
+                came: list[object] = came,
+                other: TokenAuthority = other,
+                token: Token = issued.token,
+            ) -> None:
+                if line.count == moment and not came:
+                    came.append(other.store.get(token.record_key) is not None)
+                    others(realm, other, token)
+
+            line.between = between
+            try:
+                node.end(issued.token)
+                ended = True
+            except StoreNotOpen:
+                ended = False
+            line.between = None
+            ids = chain(third)
+            assert len(ids) == len(set(ids))
+            if others is _sealed and came:
+                assert ended is not came[0]
+                assert (node.store.get(issued.token.record_key) is None) is ended
+            else:
+                assert ended
+                third.follower().step()
+                found = third.authenticate(issued.text)
+                assert isinstance(found, Refusal)
+                assert found.reason == "revoked"
+            if not came:
+                break
+    assert moment >= 2
+
+
+def test_whatever_comes_between_two_requests_of_what_is_made_on_a_tokens_strength(
+    realm: Realm,
+) -> None:
+    """It is made before a revocation of that token was acknowledged, or not at all."""
+    refused = 0
+    for moment in count(1):
+        realm.tree.__init__(time=realm.clock.time)  # type: ignore[misc]
+        with realm.nodes(2) as ((node, line), (other, _)):
+            login = node.issue_login("alice", since=node.begin()).token
+            node.issue_api_token("alice", "first", on=login)
+            other.follower()
+            line.count = 0
+            made: list[int] = []  # how many there were when the revocation came
+
+            def between(
+                line: TreeLine = line,
+                moment: int = moment,
+                made: list[int] = made,
+                other: TokenAuthority = other,
+            ) -> None:
+                if line.count == moment and not made:
+                    made.append(len(other.store.scan("token/")))
+                    other.revoke_subject("alice")
+
+            line.between = between
+            try:
+                node.issue_api_token("alice", "second", on=login)
+            except RevokedMeanwhile:
+                refused += 1
+                assert made == [2]
+            else:
+                assert made in ([3], [])
+            line.between = None
+            if not made:
+                break
+    assert refused >= 1
+
+
+def test_the_shards_are_listed_once_and_what_others_made_since_is_found(realm: Realm) -> None:
+    """A node's first login in a shard waits no longer than its second, but where another node
+    has made that shard meanwhile."""
+    subjects = [f"user{number}" for number in range(40)]
+    with realm.nodes(3) as ((first, line), (second, other), (third, _)):
+        for node in (first, second, third):
+            node.follower()
+        third.issue_login("zoe", since=third.begin())
+
+        def login(node: TokenAuthority, line: TreeLine, subject: str) -> tuple[int, int]:
+            return cost(line, lambda: node.issue_login(subject, since=node.begin()))
+
+        assert login(first, line, subjects[0]) == (3, 2), "the shards are listed"
+        assert {login(first, line, one) for one in subjects[1:]} == {(2, 2)}
+        assert login(second, other, subjects[0]) == (3, 2)
+        assert {login(second, other, one) for one in subjects[1:]} == {(2, 2)}
+        first.issue_login("made first by another", since=first.begin())
+        late = login(second, other, "made first by another")
+        assert late == (3, 3), "its transaction is refused, and then it knows"
+        assert login(second, other, "made first by another") == (2, 2)
+        assert login(second, other, "somebody new") == (3, 2), "the shards are listed anew"
+        assert login(second, other, "somebody else") == (2, 2)

@@ -173,10 +173,20 @@ class TreeLine:
     ) -> list[Any]:
         return self.ask(deadline, *requests)
 
-    def multi(self, deadline: CallDeadline, ops: Sequence[Op]) -> list[Any]:
+    def multi(
+        self, deadline: CallDeadline, ops: Sequence[Op], *behind: Callable[[Any], Any]
+    ) -> list[Any]:
         self.trips += 1
         self._next(writes=True)
-        return self.tree.commit(ops)
+        try:
+            came_of = self.tree.commit(ops)
+        finally:
+            answers = []
+            for request in behind:
+                self._next()
+                with self.tree.lock:
+                    answers.append(request(Client(self.tree)))
+        return [*came_of, *answers]
 
     def post(self, request: Callable[[Any], Any]) -> None:
         self.count += 1

@@ -12,7 +12,7 @@ import pytest
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.settings.readers import check_api_prefix
-from flask_clustertoken.tokens import KeyRing, Refusal, Token, Wire, new_id
+from flask_clustertoken.tokens import VERSION, KeyRing, Refusal, Token, Wire, new_id
 from tests.doubles import SECRET, Cluster, store_of
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -185,7 +185,7 @@ def test_api_token_survives_a_change_of_the_token_store() -> None:
 def test_a_higher_version_is_stale() -> None:
     """A text of a newer form was written by a newer node: stale, so its cookie is kept."""
     text = a_wire().write(a_token())
-    found = a_wire().read("2" + text[1:], "login")
+    found = a_wire().read(f"{VERSION + 1}{text[1:]}", "login")
     assert isinstance(found, Refusal)
     assert found.reason == "stale"
 
@@ -219,7 +219,7 @@ def test_no_unsigned_text_reaches_the_store(cluster: Cluster) -> None:
     node = cluster.node()
     text = node.issue_login("alice").text
     assert node.authenticate(text)
-    assert not node.authenticate("2" + text[1:])
+    assert not node.authenticate(f"{VERSION + 1}{text[1:]}")
     asked = store_of(node).calls.copy()
     rng = Random(3)
     for _ in range(300):
@@ -227,7 +227,7 @@ def test_no_unsigned_text_reaches_the_store(cluster: Cluster) -> None:
         mutant = text[:at] + rng.choice(ALPHABET) + text[at + 1 :]
         if mutant != text:
             assert not node.authenticate(mutant, rng.choice(("login", "api")))
-    for mutant in ("", "2" + text[1:], "x" * 70_000, text + "\x00"):
+    for mutant in ("", f"{VERSION + 1}{text[1:]}", "x" * 70_000, text + "\x00"):
         assert not node.authenticate(mutant)
     assert store_of(node).calls == asked
 
@@ -244,10 +244,10 @@ def test_no_unsigned_text_reaches_an_embedded_store(host: Cluster) -> None:
     assert store_of(node).calls == asked
 
     # Who knows a key or form is looked up, once for all.
-    assert not node.authenticate("2" + text[1:])
+    assert not node.authenticate(f"{VERSION + 1}{text[1:]}")
     asked = store_of(node).calls.copy()
     for number in range(100):
-        assert not node.authenticate(f"{3 + number}" + text[1:])
+        assert not node.authenticate(f"{VERSION + 2 + number}" + text[1:])
     assert store_of(node).calls == asked
 
 

@@ -17,6 +17,7 @@ from ..output import (
     as_json,
     clean,
     facts,
+    kind_of,
     moment,
     read_as_far_as_wanted,
     several,
@@ -79,7 +80,7 @@ def list_command(
     heads = ("ID", "KIND", "SUBJECT", "NAME", "ISSUED", "EXPIRES")
     may_be_cut = ("SUBJECT", "NAME")
     rows = (
-        (one.id, one.kind, one.subject, one.name, moment(one.issued_at), moment(one.expires_at))
+        (one.id, kind_of(one), one.subject, one.name, moment(one.issued_at), moment(one.expires_at))
         for one in tokens
     )
     table(heads, rows, "No tokens.", may_be_cut)
@@ -120,7 +121,7 @@ def show_command(door: Door, token_id: str, json_too: bool) -> None:
         return
     lines: list[tuple[str, object]] = [
         ("id", token.id),
-        ("kind", token.kind),
+        ("kind", kind_of(token)),
         ("subject", token.subject),
         ("issued", moment(token.issued_at)),
         ("authenticated", moment(token.authenticated_at)),

@@ -13,18 +13,26 @@ import select
 import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import MissingDriver, StoreUnavailable
 from ..deadline import Deadline
 from .place import Host, named
 
-Value = str | bytes
+
+class Binary(NamedTuple):
+    """A parameter in the server's own form, and the number of its type."""
+
+    type: int
+    raw: bytes
+
+
+Value = str | bytes | Binary
 Row = tuple[Any, ...]
 #: A statement's text and its parameters.
 Ask = tuple[str, Sequence[Value]]
 
-_TEXT, _BYTEA = 25, 17
+_TEXT, BYTEA, BYTEAS = 25, 17, 1001
 
 #: How a column's value is read, by the number of its type. (Others are not asked for.)
 _READ: Mapping[int, Callable[[bytes], Any]] = {
@@ -170,9 +178,7 @@ class Session:
 
     def _send(self, text: str, values: Sequence[Value], made: list[str]) -> int:
         """How many answers it will have."""
-        raw = [one if isinstance(one, bytes) else one.encode() for one in values]
-        formats = [int(isinstance(one, bytes)) for one in values]
-        types = [_BYTEA if isinstance(one, bytes) else _TEXT for one in values]
+        types, raw, formats = _as_parameters(values)
         if self.pooled:
             self._line.send_query_params(text.encode(), raw, types, formats, 1)
             return 1
@@ -267,6 +273,20 @@ class Session:
                 line.shutdown(socket.SHUT_RDWR)
         except Exception:  # (It was closed meanwhile.)
             return
+
+
+def _as_parameters(values: Sequence[Value]) -> tuple[list[int], list[bytes], list[int]]:
+    """Their types, what is sent, and which of it is in the server's own form."""
+    types, raw, formats = [], [], []
+    for one in values:
+        if isinstance(one, str):
+            types.append(_TEXT)
+            raw.append(one.encode())
+        else:
+            types.append(one.type if isinstance(one, Binary) else BYTEA)
+            raw.append(one.raw if isinstance(one, Binary) else one)
+        formats.append(int(not isinstance(one, str)))
+    return types, raw, formats
 
 
 def _rows(result: Any) -> list[Row]:

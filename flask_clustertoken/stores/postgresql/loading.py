@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from ..base import Entry, Held, Record
 from .driver import Value
-from .statements import array
+from .statements import array, byte_array
 from .steps import end
 
 #: Records, or entries, and bytes of them, that go into one step.
@@ -51,7 +51,7 @@ def _records(some: list[tuple[str, Record]]) -> list[Value]:
     return [
         array([*last]),
         array([end(one.expires_at) for one in last.values()]),
-        array([one.value for one in last.values()]),
+        byte_array([one.value for one in last.values()]),
     ]
 
 
@@ -61,5 +61,5 @@ def _entries(some: list[Entry]) -> list[Value]:
         array([str(one.prev) for one in some]),
         array([one.id for one in some]),
         array([end(one.keep_until) for one in some]),
-        array([one.body for one in some]),
+        byte_array([one.body for one in some]),
     ]

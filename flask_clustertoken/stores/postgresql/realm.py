@@ -79,6 +79,7 @@ class PostgreSQLRealm:
         *values: Value,
         locks: Sequence[Lock] = (),
         again: bool = True,
+        waits: bool = False,
         make: bool = True,
         learn: Callable[[list[Row]], Iterable[Kept]] | None = None,
     ) -> list[Row]:
@@ -86,15 +87,15 @@ class PostgreSQLRealm:
         a history that is known.
 
         *locks*: what is taken first, so that what the step judges stands still. *again*: the
-        step may be done twice. *make*: an empty server gets a realm. *learn*: what the answer
-        tells of the feed, for whoever has to publish it again.
+        step may be done twice. *waits*: it takes locks by itself. *make*: an empty server gets a
+        realm. *learn*: what the answer tells of the feed, for whoever has to publish it again.
         """
         while True:
             try:
                 history = self._history or self._enter(deadline, make)
                 if not history:
                     return []
-                rows = self._step(deadline, history, [(name, values)], locks, again)[0]
+                rows = self._step(deadline, history, [(name, values)], locks, again, waits)[0]
             except ReadOnlyServer:
                 self._wait_for_primary(deadline)
                 continue
@@ -123,6 +124,7 @@ class PostgreSQLRealm:
         steps: Sequence[tuple[str, tuple[Value, ...]]],
         locks: Sequence[Lock] = (),
         again: bool = True,
+        waits: bool = False,
     ) -> list[list[Row]]:
         """*steps* as one transaction, sent at once; behind *locks*, each sees what those left."""
         patience = _patience(deadline)
@@ -130,7 +132,7 @@ class PostgreSQLRealm:
             (self.text(name), (self.name, history, patience, *values)) for name, values in steps
         ]
         if not locks:
-            return self.connections.ask(deadline, *asked, again=again)
+            return self.connections.ask(deadline, *asked, again=again, waits=waits)
         before: list[Ask] = [_BEGIN, (self.text("prelude"), (patience,))]
         before += [(self.text(name), (self.name, *values)) for name, values in locks]
         answers = self.connections.ask(deadline, *before, *asked, _COMMIT, again=again, waits=True)
@@ -145,13 +147,19 @@ class PostgreSQLRealm:
             self._late = True
             self._history = ""
 
-    def seen(self, head: int) -> bool:
-        """Whether the feed's end, here *head*, is not before what is known of it.
+    @property
+    def end(self) -> tuple[str, int]:
+        """What is known of the feed's end, for :meth:`seen`: taken before that is asked for."""
+        return self.tail.epoch, self.tail.last
 
-        Where it is, the next step publishes again what this process can.
+    def seen(self, head: int, before: tuple[str, int]) -> bool:
+        """Whether the feed's end, here *head*, is not before what had been known *before*.
+
+        Where it is, the next step publishes again what this process can. (What another thread
+        has appended since the server answered is no loss.)
         """
-        last = self.tail.last
-        if head >= last or last <= self._given_up:
+        epoch, last = before
+        if head >= last or last <= self._given_up or epoch != self.tail.epoch:
             return True
         self._lost_end, self._history = True, ""
         return False

@@ -7,11 +7,19 @@ the same where the step's commit is waited for, by this server and by its synchr
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from .driver import BYTEA, BYTEAS, Binary
+
 _FOLDER = Path(__file__).parent
+
+#: An array of one dimension: of how many, whether there is NULL, of what, its length, its first
+#: number; and the array of none (`array_recv` in PostgreSQL's arrayfuncs.c).
+_ARRAY, _LENGTH = struct.Struct("!iiIii"), struct.Struct("!i")
+_NO_ARRAY = struct.pack("!iiI", 0, 0, BYTEA)
 
 #: When this server was started, in microseconds: another number after each start, and on each
 #: other server, whoever may ask for what else.
@@ -67,14 +75,23 @@ def statement(name: str, schema: str) -> str:
     return text.replace("clustertoken.", f"{quoted(schema)}.")
 
 
-def array(values: Sequence[str | bytes | None]) -> str:
+def array(values: Sequence[str | None]) -> str:
     """*values* as an array's text."""
-    return "{" + ",".join(_element(one) for one in values) + "}"
+    return "{" + ",".join(map(_element, values)) + "}"
 
 
-def _element(value: str | bytes | None) -> str:
+def _element(value: str | None) -> str:
     if value is None:
         return "NULL"
-    if isinstance(value, bytes):
-        return f'"\\\\x{value.hex()}"'
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def byte_array(values: Sequence[bytes | None]) -> Binary:
+    """*values* as an array of bytea, in the server's own form.
+
+    (As a text each byte would be two, three times over on the way to the socket.)
+    """
+    parts = [_ARRAY.pack(1, int(None in values), BYTEA, len(values), 1) if values else _NO_ARRAY]
+    for one in values:
+        parts += [_LENGTH.pack(-1)] if one is None else [_LENGTH.pack(len(one)), one]
+    return Binary(BYTEAS, b"".join(parts))

@@ -107,9 +107,9 @@ class PostgreSQLStore(ServerStore[PostgreSQLRealm, server.ServerSettings]):
         self._steps.run("announce", node_id, rules.check_value(info))
 
     def vouch(self, node_id: str, info: bytes) -> Vouched:
-        settle = repr(float(self.options.settle))
+        settle, before = repr(float(self.options.settle)), self._open().end
         ((head, now, _),) = self._steps.run("vouch", node_id, rules.check_value(info), settle)
-        if not self._open().seen(head):
+        if not self._open().seen(head, before):
             raise StoreUnavailable("the PostgreSQL server lost the end of the feed")
         return Vouched(head, now / 1e6)
 

@@ -18,6 +18,9 @@ from ...errors import StoreUnavailable
 from ..deadline import Deadline as Deadline
 from .place import Host, named
 
+#: Bytes that are read at once.
+_READ_SIZE = 16 * 1024
+
 Command = Sequence[str | bytes | int]
 
 
@@ -69,6 +72,9 @@ def _connection_class(tls: bool) -> Any:
     return TimedConnection
 
 
+PASSWORD_WANTED = "the Redis server asks for a password: give it in the URL or in STORE_OPTIONS"
+
+
 class Lost(StoreUnavailable):
     """The connection ended, or the time; whether the server did it is unknown.
 
@@ -97,6 +103,8 @@ class Contact:
                 socket_timeout=deadline.left(),
                 socket_connect_timeout=deadline.left(),
                 retry=Retry(NoBackoff(), 0),
+                # (Beside what it has read already, three times over while it looks for the end.)
+                socket_read_size=_READ_SIZE,
                 protocol=2,
                 **options,
             )
@@ -186,6 +194,9 @@ class Contact:
         else:
             # (Of the driver's texts, none repeats a password; a server's refusal may name a user.)
             lost = Lost(f"the Redis server {where} cannot be reached or refused: {error}")
+            if "uthentication required" in str(error):
+                # (By Valkey, and Redis from 7.2, as soon as the driver says its name.)
+                lost = Lost(f"{PASSWORD_WANTED} ({where})")
             lost.broken = True
         lost.sent = sent
         return lost

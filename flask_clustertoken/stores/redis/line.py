@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import StoreUnavailable
-from .driver import Command, Contact, Deadline, Lost
+from .driver import PASSWORD_WANTED, Command, Contact, Deadline, Lost
 from .scripts import Script
 from .topology import Topology
 
@@ -128,9 +128,7 @@ def refused(error: Exception, what: str) -> StoreUnavailable:
             "the Redis server has too few replicas at the moment (min-replicas-to-write)"
         )
     elif "NOAUTH" in text or "uthentication required" in text or "unauthenticated" in text:
-        found = StoreUnavailable(
-            "the Redis server asks for a password: give it in the URL or in STORE_OPTIONS"
-        )
+        found = StoreUnavailable(PASSWORD_WANTED)
     elif "OOM" in text or "used memory" in text:
         found = StoreUnavailable(
             "the Redis server is out of memory (maxmemory in its redis.conf): it takes nothing new"

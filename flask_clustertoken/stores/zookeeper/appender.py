@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 from ...errors import Conflict, HeadMoved, StoreUnavailable
 from ..base import Add, Change, HeadIs, NewEntry, Put, Unchanged
 from .connection import CallDeadline, Late, LineLost, Op
 from .feed import Feed, SeenHead
 from .queue import Queue, Turns
-from .records import RecordChange, Records
-from .site import Beaten, Raced, Site
+from .records import Questions, RecordChange, Records
+from .site import Beaten, Raced, Site, children
 
 
 class Appender:
@@ -26,6 +28,8 @@ class Appender:
         self._unsealed = unsealed
         self._queue = Queue(site)
         self._turns = Turns()
+        #: Somebody stood in line when it was looked at last: whoever does not look overtakes them.
+        self._crowded = False
 
     def append(
         self,
@@ -35,7 +39,7 @@ class Appender:
         above: int,
     ) -> list[int]:
         """The numbers of *entries*, appended now or by an earlier try."""
-        feed, queue = self._feed, self._queue
+        feed = self._feed
         ids = [one.id for one in entries]
         heads, on_records = _sorted(changes)
         beaten = False
@@ -49,42 +53,78 @@ class Appender:
                     return known
             check = self._unsealed(deadline, sure)
             asked = self._records.questions(on_records, sure)
-            seen, names, answers = feed.look_around(deadline, asked.requests)
-            if beaten or queue.others_first(names):
-                queue.stand(deadline)
-                seen = feed.look(deadline)
-            try:
-                _stands_at(seen, heads, sure)
-            except HeadMoved:
-                # By an earlier call of ours, perhaps. (Read behind the head that it moved.)
-                known = feed.known(deadline, ids)
-                if known is not None:
-                    return known
-                raise
+            seen = None if sure or beaten or asked.requests else self._likely(heads)
+            blind, answers = seen is not None, list[Any]()
+            if seen is None:
+                seen, answers = self._look(deadline, asked, beaten)
+                try:
+                    _stands_at(seen, heads, sure)
+                except HeadMoved:
+                    # By an earlier call of ours, perhaps. (Read behind the head that it moved.)
+                    known = feed.known(deadline, ids)
+                    if known is not None:
+                        return known
+                    raise
             numbered = feed.number(seen.head, entries, above)
-            ops = [
-                *feed.plan(deadline, seen, numbered),
-                check,
-                *self._records.plan(on_records, asked, answers, sure),
-            ]
+            head, on_feed = feed.plan(deadline, seen, numbered)
+            ops = [*on_feed, check, *self._records.plan(on_records, asked, answers, sure)]
+            line = [children(self._site.queue)] if blind else []
             try:
-                self._site.commit(deadline, ops)
+                came_of = self._site.commit(deadline, ops, *line)
             except Beaten:
-                beaten = True
+                # (Who had not looked may have been late: that is no race lost.)
+                beaten = not blind
+                feed.unsure()
                 raise
+            except Raced as error:
+                raise self._records.refused(asked, error) from error
+            feed.appended(head, ops, came_of)
+            if blind:
+                self._crowded = bool(came_of[-1])
             self._records.settled(asked)
             return [one.seq for one in numbered]
 
-        # All writers race for the head; the threads of one process do not race each other.
+        with self._turn(deadline):
+            return self._site.again(deadline, step)
+
+    @contextmanager
+    def _turn(self, deadline: CallDeadline) -> Iterator[None]:
+        """All writers race for the head; the threads of one process do not race each other."""
         if not self._turns.take(deadline.left()):
             raise StoreUnavailable(
                 f"others of this process were appending for {deadline.seconds:g} s"
             ) from Late("no turn")
         try:
-            return self._site.again(deadline, step)
+            yield
         finally:
-            queue.leave()
+            self._queue.leave()
             self._turns.give()
+
+    def _look(
+        self, deadline: CallDeadline, asked: Questions, beaten: bool
+    ) -> tuple[SeenHead, list[Any]]:
+        """The head, when it is our turn, and the answers to what is *asked*."""
+        seen, names, answers = self._feed.look_around(deadline, asked.requests)
+        self._crowded = bool(names)
+        if beaten or self._queue.others_first(names):
+            self._queue.stand(deadline)
+            seen = self._feed.look(deadline)
+        return seen, answers
+
+    def _likely(self, heads: Sequence[HeadIs]) -> SeenHead | None:
+        """The head to go by without a look at it, where that most likely holds.
+
+        The servers check it: where it does not hold, nothing was done, and it is looked at. Nobody
+        who stands in line is overtaken twice, for the line is listed along with what is done.
+        """
+        seen = None if self._crowded else self._feed.likely()
+        if seen is None:
+            return None
+        try:
+            _stands_at(seen, heads, sure=True)
+        except HeadMoved:
+            return None
+        return seen
 
     def transact(self, deadline: CallDeadline, changes: Sequence[Change]) -> None:
         """Make *changes* alone."""
@@ -125,6 +165,8 @@ class Appender:
             except Beaten:
                 feed.unsure()
                 raise
+            except Raced as error:
+                raise records.refused(asked, error) from error
             except LineLost as error:
                 if not tells:
                     # Nothing here tells whether it was carried out, so it is not tried again.

@@ -6,6 +6,7 @@ Whatever is not in this form raises :class:`~flask_clustertoken.errors.StoreDama
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,8 +26,14 @@ _PAGE = bytes([_FORMAT])
 NOTHING = "="
 
 
+#: What stands for itself.
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+
+
 def escape(text: str) -> str:
     """*text* as one name of a path: any text is allowed, ``.``, ``..`` and nothing included."""
+    if _PLAIN.fullmatch(text):
+        return text
     if not text:
         return "%"
     return quote(text, safe="", errors="surrogatepass").replace(".", "%2E")
@@ -59,6 +66,26 @@ def pack_record(record: Record, maker: bytes) -> bytes:
     """*maker* are 8 random bytes by which whoever added a record knows it again."""
     end = nan if record.expires_at is None else record.expires_at
     return _RECORD.pack(_FORMAT, maker, end) + record.value
+
+
+class Packed:
+    """A record's bytes that are put together when they are sent.
+
+    To kazoo they are something that has a length and can stand behind bytes: whoever sends a
+    large value does not hold a copy of it besides.
+    """
+
+    __slots__ = ("_body", "_head")
+
+    def __init__(self, record: Record, maker: bytes) -> None:
+        self._head = pack_record(Record(b"", record.expires_at), maker)
+        self._body = record.value
+
+    def __len__(self) -> int:
+        return len(self._head) + len(self._body)
+
+    def __radd__(self, before: bytes) -> bytes:
+        return b"".join((before, self._head, self._body))
 
 
 def unpack_record(data: bytes) -> tuple[Record, bytes]:

@@ -22,6 +22,7 @@ from typing import Any
 from ...backoff import Backoff
 from ...errors import ClusterTokenError, StoreUnavailable, ValueTooLarge
 from .address import EnsembleAddress, ZooKeeperOptions
+from .codec import Packed
 from .handler import make_handler
 
 _log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class Op:
 
     what: str
     path: str
-    data: bytes = b""
+    data: bytes | Packed = b""
     version: int = -1
 
 
@@ -256,7 +257,9 @@ class Line:
     def _connected(self, deadline: CallDeadline) -> Any:
         """The client once it is connected to a server that can write."""
         while True:
-            zk = self._current()
+            zk = self._zk
+            if zk is None or self._closed or self._failing_since is not None or not zk.connected:
+                zk = self._current()
             if zk.connected and str(zk.client_state) == "CONNECTED":
                 return zk
             since = self._fails()
@@ -295,13 +298,16 @@ class Line:
             answers += self.ask(deadline, *requests[start : start + WINDOW])
         return answers
 
-    def multi(self, deadline: CallDeadline, ops: Sequence[Op]) -> list[Any]:
-        """Carry out all of *ops* in one step, or raise :class:`Rejected` and none of them."""
+    def multi(self, deadline: CallDeadline, ops: Sequence[Op], *behind: Request) -> list[Any]:
+        """Carry out all of *ops* in one step, or raise :class:`Rejected` and none of them.
+
+        What is asked *behind* goes with it, and is answered as of then: its answers follow.
+        """
         size = sum(len(op.data) + len(op.path) + 64 for op in ops)
         if size > REQUEST_LIMIT:
             # The server would cut the connection without a word.
             raise ValueTooLarge("one step", size, REQUEST_LIMIT, "Do it in smaller steps.")
-        (results,) = self.ask(deadline, lambda zk: _transaction(zk, ops))
+        results, *more = self.ask(deadline, lambda zk: _transaction(zk, ops), *behind)
         if isinstance(results, Refused):
             raise StoreUnavailable("ZooKeeper did not take a transaction")
         trouble: Exception | None = None
@@ -314,11 +320,14 @@ class Line:
                     trouble = result
         if trouble is not None or len(results) != len(ops):
             raise StoreUnavailable("ZooKeeper refused a transaction") from trouble
-        return list(results)
+        return [*results, *more]
 
     def _ask(self, zk: Any, deadline: CallDeadline, requests: Sequence[Request]) -> list[Any]:
         sent = [request(zk) for request in requests]
         answers = []
+        if sent:
+            # (Answers come in the order of asking: woken once is enough.)
+            sent[-1].wait(deadline.left())
         for one in sent:
             # Not get(timeout): gevent's time-out is no Exception.
             if not one.ready():
@@ -358,16 +367,21 @@ class Line:
 
 
 def _transaction(zk: Any, ops: Sequence[Op]) -> Any:
-    transaction = zk.transaction()
+    from kazoo.protocol.serialization import CheckVersion, Create, Delete, SetData
+
+    # (Not by the calls that add to it: they would take each of our paths apart, twice, and have
+    # no data but bytes.)
+    transaction, acl = zk.transaction(), zk.default_acl
+    add = transaction.operations.append
     for op in ops:
         if op.what == "create":
-            transaction.create(op.path, op.data)
+            add(Create(op.path, op.data, acl, 0))
         elif op.what == "set":
-            transaction.set_data(op.path, op.data, op.version)
+            add(SetData(op.path, op.data, op.version))
         elif op.what == "delete":
-            transaction.delete(op.path, op.version)
+            add(Delete(op.path, op.version))
         else:
-            transaction.check(op.path, op.version)
+            add(CheckVersion(op.path, op.version))
     return transaction.commit_async()
 
 

@@ -168,7 +168,7 @@ class Realm:
             seen = feed.look(deadline) if entry else None
             ops = [Op("set", site.root, pack_root(new), version)]
             if seen is not None and entry is not None:
-                ops += feed.plan(deadline, seen, feed.number(seen.head, [entry], 0))
+                ops += feed.plan(deadline, seen, feed.number(seen.head, [entry], 0))[1]
             tried = True
             site.commit(deadline, ops)
             self._root = None

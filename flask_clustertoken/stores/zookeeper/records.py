@@ -12,9 +12,10 @@ from typing import Any
 from ...errors import Conflict
 from .. import rules
 from ..base import Add, Delete, Purged, Put, Record, Require, Unchanged
-from .codec import escape, key_names, names_key, pack_record, unpack_record
+from .codec import Packed, escape, key_names, names_key, pack_record, unpack_record
 from .connection import CallDeadline, Op, Refused, Request
-from .site import Data, Raced, Site, children, create, delete, get, stat, write
+from .places import Places, Wanted
+from .site import Beaten, Data, Raced, Site, children, create, delete, get, write
 
 #: A change of a record, or a condition on one.
 RecordChange = Add | Put | Delete | Require | Unchanged
@@ -30,9 +31,6 @@ _FEW = 16
 
 #: An area whose records are large and have no end: they are not read for a purge.
 _ENDLESS = "piece"
-
-#: Areas and shards that a process remembers to be there, some hundred bytes each.
-_KNOWN_PLACES = 20_000
 
 #: Seconds after which one call of a purge ends; whoever keeps house has a lease to renew.
 _WALK = 1.0
@@ -52,8 +50,15 @@ class Questions:
     """What is read before records are changed: their keys, and what is to stand above them."""
 
     keys: tuple[str, ...]
-    above: tuple[str, ...]
+    #: What is taken to be alive, until the servers say otherwise.
+    taken: frozenset[str]
+    #: What has to stand above new ones.
+    places: Wanted
     requests: Sequence[Request]
+
+
+#: What stands for a record that is taken to be alive.
+_TAKEN = Found(Record(b"", None), b"", -1)
 
 
 def _found(answer: Data) -> Found | None:
@@ -70,9 +75,7 @@ class Records:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._purged_up_to: tuple[str, str] = ("", "")
-        #: Areas and shards that are known to be there. (One that is deleted again is made anew
-        #: when a transaction fails for it.)
-        self._there: set[str] = set()
+        self._places = Places(site)
 
     # -- reading -----------------------------------------------------------------------
 
@@ -160,16 +163,24 @@ class Records:
     def questions(self, changes: Sequence[RecordChange], sure: bool) -> Questions:
         """What has to be read before *changes* are planned; sent along with other reads.
 
-        What is only to be added is taken to be absent until the servers say otherwise: that
-        saves the read before each login.
+        What is only to be added is taken to be absent, and what the caller knows to live long
+        enough to be there, until the servers say otherwise: that saves the read before each login
+        and each log-out.
         """
-        looked = {change.key for change in changes if sure or not isinstance(change, Add)}
+        taken = frozenset() if sure else self._taken(changes)
+        looked = {change.key for change in changes if sure or not isinstance(change, Add)} - taken
         keys = [key for key in dict.fromkeys(one.key for one in changes) if key in looked]
         new = [change.key for change in changes if isinstance(change, Add | Put)]
-        above = dict.fromkeys(
-            path for key in new for path in self._site.above_record(key) if path not in self._there
-        )
-        return Questions(tuple(keys), tuple(above), [*map(self._get, keys), *map(stat, above)])
+        places = self._places.wanted(new, sure)
+        requests = [*map(self._get, keys), *places.requests]
+        return Questions(tuple(keys), taken, places, requests)
+
+    def _taken(self, changes: Sequence[RecordChange]) -> frozenset[str]:
+        now = self._site.clock.time()
+        until = {one.key: one.until for one in changes if isinstance(one, Require)}
+        written = {one.key for one in changes if not isinstance(one, Require | Delete)}
+        lives = {key for key, end in until.items() if end is not None and now < end}
+        return frozenset(lives - written)
 
     def _get(self, key: str) -> Request:
         return get(self._site.record(key))
@@ -190,10 +201,10 @@ class Records:
         the first record of a shard costs no write more.
         """
         now = self._site.clock.time()
-        found = dict.fromkeys(change.key for change in changes)
+        found: dict[str, Found | None] = dict.fromkeys(change.key for change in changes)
+        found |= dict.fromkeys(asked.taken, _TAKEN)
         found |= {key: _found(one) for key, one in zip(asked.keys, answers, strict=False)}
-        states = zip(asked.above, answers[len(asked.keys) :], strict=True)
-        missing = [path for path, state in states if state is None]
+        missing = self._places.missing(asked.places, answers[len(asked.keys) :])
         living = {
             key: one.record if one is not None and one.record.alive(now) else None
             for key, one in found.items()
@@ -216,11 +227,13 @@ class Records:
             ops += self._ops(key, change, found[key], key in conditional, maker)
         return ops
 
+    def refused(self, asked: Questions, error: Raced) -> Raced:
+        """What *error*, by which a transaction failed, comes to."""
+        return Beaten(str(error)) if self._places.found(asked.places, error.path) else error
+
     def settled(self, asked: Questions) -> None:
         """What was *asked* for was carried out: areas and shards are there from now on."""
-        if len(self._there) > _KNOWN_PLACES:
-            self._there.clear()
-        self._there.update(asked.above)
+        self._places.settled(asked.places)
 
     def made_by(
         self, deadline: CallDeadline, maker: bytes, changes: Sequence[RecordChange]
@@ -246,7 +259,9 @@ class Records:
         if isinstance(change, Require | Unchanged):
             return [Op("check", path, version=version)]
         if isinstance(change, Add | Put):
-            data = pack_record(Record(change.value, change.expires_at), maker)
+            record = Record(change.value, change.expires_at)
+            large = len(record.value) > _SMALL
+            data = Packed(record, maker) if large else pack_record(record, maker)
             return [Op("create" if one is None else "set", path, data, version)]
         if one is not None:
             return [Op("delete", path, version=version)]

@@ -159,10 +159,13 @@ class Site:
             raise gone(self.scratch)
         return first[1:] + self.line.ask_many(deadline, requests[WINDOW - 1 :])
 
-    def commit(self, deadline: CallDeadline, ops: Sequence[Op]) -> None:
-        """Carry out *ops* in one step; :class:`Raced` where what they rest on has changed."""
+    def commit(self, deadline: CallDeadline, ops: Sequence[Op], *behind: Request) -> list[Any]:
+        """Carry out *ops* in one step; :class:`Raced` where what they rest on has changed.
+
+        What came of each, and the answers to what is asked *behind*, along with it.
+        """
         try:
-            self.line.multi(deadline, ops)
+            return self.line.multi(deadline, ops, *behind)
         except Rejected as error:
             op = error.op
             if error.why is Refused.ABSENT and op.path in (self.root, self.head):
@@ -172,7 +175,7 @@ class Site:
             if op.what == "create" and error.why is Refused.ABSENT:
                 self.make_parents_of(deadline, [one.path for one in ops if one.what == "create"])
             # It was refused by the servers together: what is read from here on is not older.
-            raise Raced(str(error), sure=True) from error
+            raise Raced(str(error), sure=True, path=op.path) from error
 
     def catch_up(self, deadline: CallDeadline) -> bool:
         """Let every read that follows be of some moment after this call began.
@@ -254,16 +257,19 @@ class Site:
 class Raced(Exception):
     """Somebody else changed in between what was to be changed.
 
-    *sure*: a write of ours was refused because of it, so what is read now is as new as that.
+    *sure*: a write of ours was refused because of it, so what is read now is as new as that;
+    *path*: what was in its way.
     """
 
-    def __init__(self, what: str, *, sure: bool = False) -> None:
+    def __init__(self, what: str, *, sure: bool = False, path: str = "") -> None:
         self.sure = sure
+        self.path = path
         super().__init__(what)
 
 
 class Beaten(Raced):
-    """Somebody else was faster in appending to the feed; nothing else was in the way."""
+    """Somebody else was faster in appending to the feed, or in making a place; nothing else was in
+    the way, and what is in the way is known."""
 
 
 def _too_slow(deadline: CallDeadline) -> StoreUnavailable:

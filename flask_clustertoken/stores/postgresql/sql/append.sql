@@ -2,9 +2,11 @@
 -- and the records that it is about are locked already, so what is judged here stands still.
 -- 4 now, 5 number at least, 6 the transaction's id ('': its entries have one)
 -- 7 conditions, 8 their keys · 9 heads that must stand, 10 their entries ('': any)
--- 11 keys to delete · 12 keys to write, 13 their ends, 14 their values
+-- 11 keys to delete · 12 keys to write, 13 their ends, 14 their values (NULL: see ahead)
 -- 15 new entries' ids, 16 their ends, 17 their bodies · 18 channel
--- 19 the conditions' values, where one has to be unchanged
+-- 19 the conditions' values, where one has to be unchanged, or the value's digest
+-- (Rows are looked up key by key, each as a query of its own: while the server has not counted a
+-- young table's rows, it takes "all of the realm" for the shorter way, and never looks again.)
 WITH here AS MATERIALIZED (:durable),
 new AS (
     SELECT * FROM unnest($15::text[], $16::float8[], $17::bytea[])
@@ -18,15 +20,21 @@ moved AS (
 broken AS (
     SELECT c.key
     FROM unnest($7::text[], $8::text[], $19::bytea[]) WITH ORDINALITY AS c (what, key, value, nth)
-    LEFT JOIN clustertoken.record AS r ON r.realm = $1 AND r.key = c.key
-        AND (r.expires_at IS NULL OR r.expires_at > $4::float8)
+    LEFT JOIN LATERAL (
+        SELECT found.key, found.value FROM clustertoken.record AS found
+        WHERE found.realm = $1 AND found.key = c.key
+          AND (found.expires_at IS NULL OR found.expires_at > $4::float8)
+        OFFSET 0) AS r ON true
     WHERE CASE c.what WHEN 'unchanged' THEN r.value IS DISTINCT FROM c.value
+                      WHEN 'digest' THEN sha256(r.value) IS DISTINCT FROM c.value
                       ELSE (r.key IS NOT NULL) = (c.what = 'add') END
     ORDER BY c.nth LIMIT 1
 ),
 known AS (
     SELECT string_agg(coalesce(e.seq, 0)::text, ',' ORDER BY new.nth) AS seqs
-    FROM new LEFT JOIN clustertoken.entry AS e ON e.realm = $1 AND e.id = new.id
+    FROM new LEFT JOIN LATERAL (
+        SELECT found.seq FROM clustertoken.entry AS found
+        WHERE found.realm = $1 AND found.id = new.id OFFSET 0) AS e ON true
     HAVING bool_or(new.nth = 1 AND e.seq IS NOT NULL)
 ),
 judged AS MATERIALIZED (
@@ -43,11 +51,15 @@ judged AS MATERIALIZED (
 ),
 dropped AS (
     DELETE FROM clustertoken.record AS r USING judged
-    WHERE judged.status = 'ok' AND r.realm = $1 AND r.key = ANY ($11::text[])
+    WHERE judged.status = 'ok' AND r.ctid = ANY (ARRAY(
+        SELECT found.at FROM unnest($11::text[]) AS d (key), LATERAL (
+            SELECT one.ctid AS at FROM clustertoken.record AS one
+            WHERE one.realm = $1 AND one.key = d.key OFFSET 0) AS found))
 ),
 written AS (
     INSERT INTO clustertoken.record (realm, key, expires_at, value)
-    SELECT $1, w.key, w.ends, w.value
+    SELECT $1, w.key, w.ends,
+           coalesce(w.value, decode(current_setting('clustertoken_ahead.value', true), 'base64'))
     FROM judged, unnest($12::text[], $13::float8[], $14::bytea[]) AS w (key, ends, value)
     WHERE judged.status = 'ok'
     ON CONFLICT (realm, key) DO UPDATE

@@ -1,5 +1,8 @@
 -- Records, and whether a standby has to acknowledge what is written here. 4 keys
 WITH here AS MATERIALIZED (:here)
 SELECT :status, current_setting('synchronous_standby_names') <> '', r.key, r.value, r.expires_at
-FROM here LEFT JOIN clustertoken.record AS r
-    ON here.same AND r.realm = $1 AND r.key = ANY ($4::text[])
+FROM here LEFT JOIN LATERAL (
+    SELECT found.* FROM unnest($4::text[]) AS k (key), LATERAL (
+        SELECT one.key, one.value, one.expires_at FROM clustertoken.record AS one
+        WHERE one.realm = $1 AND one.key = k.key OFFSET 0) AS found
+) AS r ON here.same

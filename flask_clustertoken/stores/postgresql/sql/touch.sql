@@ -1,6 +1,7 @@
 -- Prolong a record that lives; never shorten it. 4 now, 5 key, 6 end or nothing
--- (The lock lets a migration seal the realm either before this or behind it.)
-WITH here AS MATERIALIZED (:durable FOR KEY SHARE OF r),
+-- (The lock lets a migration seal the realm either before this or behind it. One FOR KEY SHARE
+-- would take the row as it was: it lets pass who changes no key.)
+WITH here AS MATERIALIZED (:durable FOR SHARE OF r),
 touched AS (
     UPDATE clustertoken.record AS r
     SET expires_at = CASE WHEN r.expires_at IS NULL OR $6 = '' THEN NULL
