@@ -310,6 +310,8 @@ def _ours(token_store: str, where: str, *, secret: bool = False) -> Build:
         secret=secret,
         # One store may serve both: they are realms of their own.
         realm=f"{token_store}-{'secret' if secret else 'plain'}",
+        # (A measurement takes longer than five minutes.)
+        bound_lifetime=3600,
     )
 
 
@@ -439,6 +441,24 @@ def check(ask: Ask) -> dict[str, str]:
             status, _, _ = ask("GET", "/me", wrong)
             if status == 200:
                 raise RuntimeError("GET /me accepts anybody: there is nothing to compare")
+    return found
+
+
+def bound_credentials(app: Flask) -> dict[str, str]:
+    """Those of a login of *app*, one of ours, that is bound to a device: two cookies."""
+    from flask_clustertoken.authority.proving import OLD_LOGIN_GRACE
+    from flask_clustertoken.extension import state_of
+
+    state = state_of(app)
+    authority, gate = state.authority, state.middleware.gate
+    bound = authority.bind(authority.issue_login(NAME).token, "A" * 44)
+    proof, _ = authority.proving.proof(bound.token)
+    found = {"Cookie": f"{gate.cookie.name}={bound.text}; {gate.bound.name}={proof}"}
+    ask = ask_app(app)
+    if ask("GET", "/me", found)[0] != 200:
+        raise RuntimeError("a bound login was refused")
+    # (Until the one that it took the place of is over, each request looks at that.)
+    time.sleep(OLD_LOGIN_GRACE + 2)
     return found
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 from werkzeug.test import create_environ
 
-from .apps import PEERS, ask_app, check
+from .apps import PEERS, ask_app, bound_credentials, check
 from .measure import Compared, Work, compare
 from .run import Result, Run, markdown_table
 from .svg import bars
@@ -58,6 +58,7 @@ def measure(run: Run) -> Result:
         if name == "ours-session-directory":
             # The cookie comes along, and the view does not look at it.
             works["ours-not-looked-at"] = request(app, "/public", check(ask_app(app)))
+            works["ours-bound"] = request(app, "/me", bound_credentials(app))
     bare_work = works.pop("bare")
     rounds = run.rounds(300, 25)
 
@@ -78,6 +79,8 @@ def _by_cost(others: dict[str, Compared]) -> Any:
 
 
 def title_of(name: str) -> str:
+    if name == "ours-bound":
+        return "Flask-ClusterToken, session, directory, bound to a device"
     if name == "ours-not-looked-at":
         return "Flask-ClusterToken, a view that does not look"
     return PEERS[name].title
@@ -104,6 +107,8 @@ def table(result: Result) -> str:
 
 
 def _does(name: str) -> str:
+    if name == "ours-bound":
+        return "the same, and compares a second cookie with the one seen last"
     if name == "ours-not-looked-at":
         return "nothing but make a handle"
     return PEERS[name].does

@@ -60,10 +60,32 @@ class TokenRenewed:
 
 @dataclass(frozen=True, slots=True)
 class TokenRevoked:
-    """This process asked for a revocation, and the store has acknowledged it as *seq*."""
+    """This process asked for a revocation, and the store has acknowledged it as *seq*.
+
+    *named* are the ids, labels or subjects that it names, as whoever asked wrote them: the entry
+    itself has only their digests.
+    """
 
     seq: int
     notice: RevocationEntry
+    named: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """This process took a lock away, and the store has acknowledged it as *seq*."""
+
+    seq: int
+    notice: RevocationEntry
+    named: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChanged:
+    """This process changed the state of a key: ``staged signing verifying api dropped``."""
+
+    key_id: str
+    state: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ CORE = [
     "cluster",
     "shared",
     "authority",
+    "audit",
     "operations",
     "wsgi",
     "oidc",

@@ -123,7 +123,9 @@ class Authentication:
             refusal = proving.unbound(token) if self._all_bound else None
             return token if refusal is None else refusal
         keys = self._runtime.keys.generation
-        seen = self.remembered.get(text, keys) or self.seen(token, keys)
+        seen = self.remembered.young.get(text)
+        if seen is None or seen.keys_generation != keys:
+            seen = self.remembered.get(text, keys) or self.seen(token, keys)
         if proofs is not None:
             refusal = proving.unproven(seen, proofs)
             if refusal is not None:

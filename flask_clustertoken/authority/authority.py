@@ -100,6 +100,8 @@ class TokenAuthority:
         self.settings, self.clock, self.events = settings, runtime.clock, runtime.events
         self.keys, self.wire = runtime.keys, runtime.wire
         self.active = active
+        #: What stands beside it, one of each kind: kept by whoever makes it.
+        self.companions: dict[type[Any], Any] = {}
         # (Nothing that this process goes on with holds the whole: who lets it go is no node.)
         clock = runtime.clock
         runtime.chores.append(lambda late: sweep_files(runtime.bulk(), clock, late=late))

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 from ..clock import Clock
 from ..cluster import Revocation
-from ..events import Events, TokenRevoked
+from ..events import Events, TokenRevoked, Unlocked
 from ..revocations import FeedEntry, Follower, LockTarget
 from ..stores.base import PAGE, Change, ClusterStore, Delete, Put
 from ..tokens import TokenKind, digest, digests, validation
@@ -122,7 +122,8 @@ class Locking:
             "message": message,
             "except_labels": spared,
         }
-        return self._publish(feed_entry, Put(_key(target), json.dumps(words).encode(), end))
+        put = Put(_key(target), json.dumps(words).encode(), end)
+        return self._publish(feed_entry, put, (what, name))
 
     def unlock(
         self,
@@ -136,9 +137,9 @@ class Locking:
 
         Logins that the lock has ended stay ended. Raises as :meth:`lock`.
         """
-        target = _target(subject, label, kind, everyone)[2]
+        what, name, target = _target(subject, label, kind, everyone)
         feed_entry = FeedEntry("unlock", self._runtime.clock.time(), *target)
-        return self._publish(feed_entry, Delete(_key(target)))
+        return self._publish(feed_entry, Delete(_key(target)), (what, name))
 
     def locks(self) -> list[StandingLock]:
         """The locks in force, by number. Raises :class:`~flask_clustertoken.errors.StoreError`."""
@@ -156,10 +157,10 @@ class Locking:
                     found.append(StandingLock(seq=lock.seq, **words))
         return sorted(found, key=lambda one: one.seq)
 
-    def _publish(self, feed_entry: FeedEntry, change: Change) -> Revocation:
+    def _publish(self, feed_entry: FeedEntry, change: Change, named: tuple[str, ...]) -> Revocation:
         seq = self._publisher.append(feed_entry, [change])
-        if feed_entry.kind == "lock":
-            self._runtime.events.announce(TokenRevoked(seq, feed_entry))
+        event = TokenRevoked if feed_entry.kind == "lock" else Unlocked
+        self._runtime.events.announce(event(seq, feed_entry, named))
         return self._revocation(seq)
 
 

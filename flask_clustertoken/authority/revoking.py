@@ -42,7 +42,7 @@ class Revoking:
         self._runtime.follower()
         found = self._runtime.store.get_many(list(keys.values()))
         feed_entry = self.entry_of_ids(token_ids, recorded=len(found) == len(keys))
-        return self.revoke(feed_entry, [Delete(key) for key in keys.values()])
+        return self.revoke(feed_entry, [Delete(key) for key in keys.values()], named=list(keys))
 
     def end(self, token: Token) -> Revocation:
         """End *token*, which is at hand: entry, record and head in one step, and no look before.
@@ -50,13 +50,14 @@ class Revoking:
         Where the store never had a record of it, or has none any more, its id is remembered
         for as long as a copy of it may live.
         """
-        key = token.record_key
+        key, named = token.record_key, [token.id]
         if not self._lifetimes.keeps_record(token):
-            return self.revoke(self.entry_of_ids([token.id], recorded=False))
+            return self.revoke(self.entry_of_ids(named, recorded=False), named=named)
         with suppress(Conflict):
-            feed_entry = self.entry_of_ids([token.id], recorded=True)
-            return self.revoke(feed_entry, [Require(key, lives_until(token)), Delete(key)])
-        return self.revoke(self.entry_of_ids([token.id], recorded=False), [Delete(key)])
+            feed_entry = self.entry_of_ids(named, recorded=True)
+            alive = Require(key, lives_until(token))
+            return self.revoke(feed_entry, [alive, Delete(key)], named=named)
+        return self.revoke(self.entry_of_ids(named, recorded=False), [Delete(key)], named=named)
 
     def entry_of_ids(self, token_ids: Sequence[str], *, recorded: bool) -> FeedEntry:
         """What says that these tokens are over. *recorded*: nothing of them lives without a
@@ -80,10 +81,11 @@ class Revoking:
         *changes* are made in the same step, and *entry_id* makes a repetition harmless: what an
         adapter needs to record the message that asked for it.
         """
-        marks = digests("label", validation.labels(labels))
+        labels = validation.labels(labels)
+        marks = digests("label", labels)
         kind: Kind = "labels_before" if before else "labels"
         feed_entry = FeedEntry(kind, self._runtime.clock.time(), digests=marks)
-        return self.revoke(feed_entry, changes, entry_id)
+        return self.revoke(feed_entry, changes, entry_id, named=labels)
 
     def revoke_subject(
         self,
@@ -104,9 +106,11 @@ class Revoking:
         marks = tuple(digests(f"subject:{kind}", [subject])[0] for kind in kinds)
         feed_entry = FeedEntry("subject", self._runtime.clock.time(), digests=marks, kinds=kinds)
         if on is None:
-            return self.revoke(feed_entry, changes, entry_id)
+            return self.revoke(feed_entry, changes, entry_id, named=[subject])
         return Standing(self._verdict, self._lifetimes, on).under_head(
-            lambda conditions: self.revoke(feed_entry, [*changes, *conditions], entry_id)
+            lambda conditions: self.revoke(
+                feed_entry, [*changes, *conditions], entry_id, named=[subject]
+            )
         )
 
     def revoke_all(
@@ -158,8 +162,12 @@ class Revoking:
         entry_id: str | None = None,
         *,
         above: int = 0,
+        named: Sequence[str] = (),
     ) -> Revocation:
-        """Append *feed_entry*, which revokes, make *changes* in the same step, and tell of it."""
+        """Append *feed_entry*, which revokes, make *changes* in the same step, and tell of it.
+
+        *named*: the ids, labels or subjects that it says the digests of, for whoever is told.
+        """
         seq = self._publisher.append(feed_entry, changes, entry_id, above=above)
-        self._runtime.events.announce(TokenRevoked(seq, feed_entry))
+        self._runtime.events.announce(TokenRevoked(seq, feed_entry, tuple(named)))
         return Revocation(seq, self._publisher)

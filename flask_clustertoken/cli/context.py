@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +16,10 @@ from typing import Any
 
 import click
 
+from ..audit import Actor, AuditTrail, done_by
 from ..authority import TokenAuthority
 from ..clock import Clock, SystemClock
+from ..cluster import this_host
 from ..errors import ClusterTokenError, ConfigurationError, StoreNotOpen
 from ..operations import Finding, diagnose
 from ..settings import PREFIX, Settings
@@ -81,8 +85,10 @@ class Door:
                 store=store,
                 active=False,
             )
+            AuditTrail.of(authority)
             try:
-                yield authority
+                with done_by(_operator):
+                    yield authority
             finally:
                 authority.close()
         finally:
@@ -131,6 +137,15 @@ class Door:
                 f"first, or look at {self.words(f'{where} and {PREFIX}REALM')}.",
                 STORE,
             )
+
+
+def _operator() -> Actor:
+    """Who typed the command: the account of the system, at this host."""
+    try:
+        account = getpass.getuser()
+    except (OSError, KeyError):  # an id without a name, as in a container
+        account = str(os.getuid())
+    return Actor(by="command", operator=f"{account}@{this_host()}")
 
 
 def check_open(store: ClusterStore) -> None:

@@ -28,6 +28,7 @@ OPTIONS = {
     PREFIX + "STORE_OPTIONS": "--store-options",
     PREFIX + "FILE_LIMIT": "--file-limit",
     PREFIX + "FILES_TOTAL": "--files-total",
+    PREFIX + "AUDIT": "--audit",
 }
 
 
@@ -87,6 +88,13 @@ def named(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
     "--file-limit", type=int, metavar="BYTES", help="Of a shared file, as the nodes have."
 )
 @click.option("--files-total", type=int, metavar="BYTES", help="Of all of them, as the nodes have.")
+@click.option(
+    "--audit",
+    type=click.Choice(["log", "store"]),
+    default="log",
+    show_default=True,
+    help="As the nodes have it: whether the store keeps what this command does.",
+)
 @click.option("--expect", multiple=True, metavar="HOST", help="A host that should be present.")
 @click.option(
     "--instance-path",
@@ -105,6 +113,7 @@ def program(
     store_options: str | None,
     file_limit: int | None,
     files_total: int | None,
+    audit: str,
     expect: tuple[str, ...],
     instance_path: str | None,
 ) -> None:
@@ -128,6 +137,7 @@ def program(
         PREFIX + "TOKEN_STORE": token_store,
         PREFIX + "API_PREFIX": api_prefix,
         PREFIX + "EXPECTED_NODES": expect,
+        PREFIX + "AUDIT": audit,
     }
     if secret_file is not None:
         given[PREFIX + "SECRET_FILE"] = secret_file

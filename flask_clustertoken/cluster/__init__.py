@@ -21,6 +21,8 @@ from .nodes import Node as Node
 from .nodes import drift as drift
 from .nodes import library_version as library_version
 from .nodes import present as present
+from .nodes import this_host as this_host
+from .nodes import this_process as this_process
 from .publishing import Publisher as Publisher
 from .runtime import NodeRuntime as NodeRuntime
 from .runtime import Readiness as Readiness

@@ -124,11 +124,10 @@ class NodeRuntime:
         )
         #: What house-keeping does besides; whoever has a chore adds it.
         self.chores: list[Chore] = []
-        #: Asked by :meth:`readiness`: which source has fallen silent, or ``""``. Asks no store.
-        self.listening: list[Callable[[], str]] = []
-        #: What is called after each step of the follower, in its thread; none may raise, or wait
-        #: for more than a second.
+        #: Called after each step of the follower, in its thread; none may raise, or wait a second.
         self.after_step: list[Callable[[], None]] = []
+        #: Asked by :meth:`readiness`: the source that fell silent, or ``""``; asks no store.
+        self.listening: list[Callable[[], str]] = []
         #: The same store for what is large, once it was asked for.
         self._bulk: dict[str, ClusterStore] = {}
         self._used = False
@@ -143,8 +142,7 @@ class NodeRuntime:
         self.memories: list[Memory] = []
         self.description: Description | None = None
         self.sweeper: Sweeper | None = None
-        #: What takes the steps of the follower, where a thread does.
-        self.runner: Runner | None = None
+        self.runner: Runner | None = None  # takes the steps of the follower, where a thread does
         self._joining = Joining(
             self._joined, self._begin, self._first_round, lambda: self.store.timeout + 1
         )

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from flask import Flask
 
+from ..audit import Actor, AuditTrail
 from ..authority import LOGINS, IssuedToken, StandingLock, TokenAuthority, Watch, WhileValid
 from ..clock import Clock, SystemClock
 from ..cluster import Readiness, Revocation
@@ -83,6 +84,7 @@ class ClusterToken:
         authority = TokenAuthority(settings, instance_path=app.instance_path, clock=self._clock)
         middleware = ClusterTokenMiddleware(app.wsgi_app, authority)
         state = AppState(self._callbacks, settings, authority, middleware, given)
+        middleware.audit.ask = _who_acts
         came_through = watch_passage(app, middleware)
 
         def before_first() -> None:
@@ -96,6 +98,11 @@ class ClusterToken:
         answer_errors(app)
         signals.connect(app, authority.events)
         _add_commands(app)
+
+    @property
+    def audit(self) -> AuditTrail:
+        """The current app's audit trail, for acts of its own: ``tokens.audit.note("exported")``."""
+        return current_state().middleware.audit
 
     # making and ending logins
 
@@ -340,6 +347,12 @@ class ClusterToken:
             yield token
         finally:
             acting.reset(reset)
+
+
+def _who_acts() -> Actor | None:
+    """Who sent the current request, for the audit trail; ``None`` outside one."""
+    request_token = current_request_token()
+    return None if request_token is None else request_token.actor()
 
 
 def _before_first(app: Flask, state: AppState) -> None:

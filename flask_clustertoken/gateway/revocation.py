@@ -44,8 +44,9 @@ class RevocationEndpoint:
         if isinstance(found, Token):
             token = found
             return confirmed(lambda: authority.end(token), self._timeout, _DONE)
-        if found.reason in ("stale", "locked"):
-            # It may be good again: a lock is taken away, a node becomes fresh.
+        if found.reason in ("stale", "locked", "unproven", "unbound"):
+            # It may be good again: a lock is taken away, a node becomes fresh; or it is good where
+            # its device is.
             token_id = found.token_id
             if token_id is None:
                 return unavailable("The token cannot be checked at the moment, so it stands.")

@@ -16,6 +16,7 @@ from ..authority import TokenAuthority
 from ..clock import SKEW
 from ..cluster import Node, present
 from ..errors import ClusterTokenError, ConfigurationError, Conflict
+from ..events import KeyChanged
 from ..revocations import FeedEntry
 from ..settings import PREFIX, STALENESS_LIMIT
 from ..stores import Lease
@@ -229,6 +230,7 @@ class Rotation:
             self._keys.reread()
             ring.mark(key_id, "staged", self._clock.time())
             self._write(ring)
+            self._tell(key_id, "staged")
         hosts = sorted({node.host for node in self.live_nodes()})
         return Staged(key_id, str(file.path), tuple(hosts))
 
@@ -259,6 +261,7 @@ class Rotation:
                 ring.mark(before, "verifying", now)
             ring.mark(key_id, "signing", now)
             self._write(ring)
+            self._tell(key_id, "signing")
         return before
 
     def retire(self, text: str, *, api_only: bool = False, force_logout: bool = False) -> Retired:
@@ -287,6 +290,7 @@ class Rotation:
             new: KeyState = "api" if count or api_only else "dropped"
             ring.mark(key_id, new, now)
             self._write(ring)
+            self._tell(key_id, new)
             removed = new == "dropped" and self._remove(key_id)
         return Retired(key_id, new, count, removed)
 
@@ -305,6 +309,7 @@ class Rotation:
             if ring.states.get(key_id) != "dropped":
                 ring.mark(key_id, "dropped", self._clock.time())
                 self._write(ring)
+                self._tell(key_id, "dropped")
             removed = self._remove(key_id)
         for start in range(0, len(doomed), AT_ONCE):
             self._authority.revoke_ids(doomed[start : start + AT_ONCE])
@@ -358,6 +363,9 @@ class Rotation:
             raise RotationRefused(
                 "somebody else changed the keys at this moment; look at 'keys list' and repeat"
             ) from error
+
+    def _tell(self, key_id: str, state: KeyState) -> None:
+        self._authority.events.announce(KeyChanged(key_id, state))
 
     def _remove(self, key_id: str) -> bool:
         return self._keys.file is not None and self._keys.file.remove(key_id)

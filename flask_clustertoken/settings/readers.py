@@ -222,6 +222,8 @@ READERS: dict[str, Reader] = {
     "absolute_lifetime": _optional(_seconds()),
     "max_staleness": _seconds(at_most=STALENESS_LIMIT, least=STALENESS_LEAST, whole=False),
     "when_stale": _choice("refuse", "accept"),
+    "audit": _choice("log", "store"),
+    "keep_address": _flag,
     "record_cache": _seconds(at_most=RECORD_CACHE_LIMIT),
     "token_cache": _bytes(CACHE_LEAST),
     "token_limit": _optional(_count),

@@ -98,6 +98,10 @@ class Settings:
     #: Bytes that all shared files of the deployment may have; ``None``: 1 GB on a disk
     #: (``directory:``), 64 MB where the store holds everything in memory.
     files_total: int | None = None
+    #: Where the audit trail goes besides the log: ``store`` keeps it in the cluster store, too.
+    audit: Literal["log", "store"] = "log"
+    #: Whether it says from which network (24 bits of an address, 48 of IPv6) somebody acted.
+    keep_address: bool = False
     #: Host names that should be present; ``confirm`` and ``nodes`` name those that are silent.
     expected_nodes: tuple[str, ...] = ()
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..audit import AuditTrail
 from ..authority import TokenAuthority
 from ..clock import Clock
 from ..settings import PREFIX, Settings
@@ -74,6 +75,8 @@ class ClusterTokenMiddleware:
             from ..binding import DeviceBinding
 
             self.binding = DeviceBinding(authority)
+        #: Who did what to whom.
+        self.audit = AuditTrail.of(authority)
         #: What each request's token is judged by.
         self.gate = Gate(
             authority, self.cookie, self.trusted_origins, self.bearer_verifiers, self.binding

@@ -8,15 +8,17 @@ logging in and out does is :mod:`.login`'s, what an answer takes along :mod:`.re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ..audit import Actor, done_by
 from ..authority import IssuedToken
 from ..cluster import Revocation
 from ..errors import RevokedMeanwhile
 from ..tokens import MISSING, Refusal, Token
 from . import login, response
+from .actor import actor_of
 from .caching import Headers, for_one_reader
 from .credentials import judge_bearer, judge_cookies, unjudged
 from .gate import Gate
@@ -229,8 +231,9 @@ class RequestToken:
         if isinstance(labels, str):
             raise TypeError('labels is a list of texts: labels=["provider:session"]')
         current = self._before_a_change()
-        login.end_unjudged(self._gate, current)
-        with self.on_its_strength() as asker:
+        with self._done_by(current):
+            login.end_unjudged(self._gate, current)
+        with self._done_by(current), self.on_its_strength() as asker:
             issued = login.issue(
                 self._gate,
                 current,
@@ -258,7 +261,8 @@ class RequestToken:
         """
         current = self._before_a_change()
         self._clear(current)
-        return login.end(self._gate, current)
+        with self._done_by(current):
+            return login.end(self._gate, current)
 
     def logout_everywhere(self, keep_current: bool = False) -> Revocation | None:
         """End every login of this subject; *keep_current* gives this browser a new token.
@@ -270,11 +274,19 @@ class RequestToken:
         if not keep_current:
             self._clear(current)
         elif isinstance(current, Token):
-            with self.on_its_strength() as asker:
+            with self._done_by(current), self.on_its_strength() as asker:
                 revocation, issued = login.end_others(self._gate, current, asker)
             self._send(issued)
             return revocation
-        return login.end_everywhere(self._gate, current)
+        with self._done_by(current):
+            return login.end_everywhere(self._gate, current)
+
+    def actor(self) -> Actor:
+        """Who sent the request, by what was found out of it until now."""
+        return actor_of(self._found, self._environ)
+
+    def _done_by(self, current: Token | Refusal) -> AbstractContextManager[None]:
+        return done_by(lambda: actor_of(current, self._environ))
 
     def _before_a_change(self) -> Token | Refusal:
         if self._gone:

@@ -143,6 +143,7 @@ class Browser:
             method=method,
             base_url="https://localhost",
             headers={**({"Cookie": sent} if sent else {}), **(headers or {})},
+            buffered=True,
             **more,
         )
         self.take(response)

@@ -31,6 +31,7 @@ CALLS = {
     "lock": ("--subject", "alice"),
     "unlock": ("--subject", "alice"),
     "locks": (),
+    "audit": (),
     "issue-api": ("alice", "robot"),
     "nodes": (),
     "keys list": (),

@@ -54,6 +54,15 @@ def test_a_locked_token_is_ended_for_good(front: Door, caller: str) -> None:
     assert front.auth(bearer=bearer).status == 401
 
 
+def test_a_bound_login_is_ended_without_its_proof(front: Door, caller: str) -> None:
+    """It is good where its device is, and a service that ends it has no proof of that."""
+    bound = front.authority.bind(front.authority.issue_login("alice").token, "A" * 44)
+    proofs = [front.authority.proving.proof(bound.token)[0]]
+    assert front.authority.authenticate(bound.text, proofs=proofs)
+    assert front.post("/revoke", caller, token=bound.text).status == 200
+    assert not front.authority.authenticate(bound.text, proofs=proofs)
+
+
 def test_only_callers_with_the_scope_may_end(front: Door) -> None:
     """Whoever may look may not end."""
     text = front.login()

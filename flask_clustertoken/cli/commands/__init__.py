@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from . import audit as audit
 from . import cluster as cluster
 from . import files as files
 from . import keys as keys
@@ -28,6 +29,7 @@ COMMANDS: tuple[click.Command, ...] = (
     tasks.once_command,
     cluster.nodes_command,
     keys.keys_group,
+    audit.audit_command,
     cluster.doctor_command,
     cluster.purge_command,
     cluster.restored_command,

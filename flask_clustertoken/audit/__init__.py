@@ -1,0 +1,15 @@
+"""Audit: who did what to whom, one line for each act. No token and no key is ever in it.
+
+Hears the core's events and knows no HTTP: whoever serves a request, or runs a command, says who
+acts (:func:`done_by`). Others use :class:`AuditTrail`, and read what the store keeps of it with
+:class:`KeptAudit`.
+"""
+
+from __future__ import annotations
+
+from .actor import Actor as Actor
+from .actor import done_by as done_by
+from .actor import network_of as network_of
+from .keeping import KeptAudit as KeptAudit
+from .line import AuditLine as AuditLine
+from .trail import AuditTrail as AuditTrail

@@ -1,0 +1,64 @@
+"""Actor: on whose behalf something is done just now, as far as whoever does it can say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address, ip_network
+
+#: Bits of an address that say in which network it is, and not who in it.
+NETWORK_BITS = {4: 24, 6: 48}
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts, and by which way.
+
+    *subject* and *token_id* are of the token that the request carried; *by* says how it came:
+    ``request``, ``command``, or ``node`` where nobody asked. *operator* is the account of the
+    system that typed a command. *network* is where the request came from, shortened.
+    """
+
+    by: str = "node"
+    subject: str = ""
+    token_id: str = ""
+    operator: str = ""
+    network: str = ""
+
+
+NOBODY = Actor()
+
+#: (A call, so that a request on which nothing happens has nobody looked up.)
+_doer: ContextVar[Callable[[], Actor] | None] = ContextVar("clustertoken_actor", default=None)
+
+
+@contextmanager
+def done_by(who: Callable[[], Actor]) -> Iterator[None]:
+    """What is done within is done by *who*; asked only where there is something to write down."""
+    before = _doer.set(who)
+    try:
+        yield
+    finally:
+        _doer.reset(before)
+
+
+def current_actor() -> Actor | None:
+    """Who acts in this context; ``None`` where nobody said so."""
+    who = _doer.get()
+    return None if who is None else who()
+
+
+def network_of(address: str) -> str:
+    """The network of *address*: its first 24 bits, or 48 of IPv6; ``""`` for what is no address.
+
+    Shortened so that it tells places apart and not people, as web analytics does it.
+    """
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    return str(ip_network(f"{found}/{NETWORK_BITS[found.version]}", strict=False))

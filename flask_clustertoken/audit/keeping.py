@@ -1,0 +1,151 @@
+"""Keeping: the trail in the cluster store, in batches, for whoever looks it up later.
+
+A batch is a record that never changes: the lines that one node collected for some seconds. It
+lies under the day of its last line, so that the newest are found without a walk through all.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+
+from ..clock import Clock
+from ..errors import ClusterTokenError
+from ..stores.base import ClusterStore
+from .line import AuditLine
+
+logger = logging.getLogger("flask_clustertoken")
+
+#: Where batches lie: below it a day, below that one record a batch.
+PREFIX = "audit/"
+
+#: Seconds for which a line is kept, and how many lines of a realm at most.
+KEPT_FOR = 90 * 86_400.0
+KEPT_MOST = 100_000
+
+#: Seconds for which a node collects before it writes.
+COLLECT = 5.0
+
+#: Bytes of one batch, and lines that wait at most: the oldest is lost to the store then, and is
+#: in the log all the same.
+BATCH_BYTES = 48 * 1024
+WAITING_MOST = 10_000
+
+
+class Collected:
+    """Lines of this process that the store does not have yet."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._waiting: deque[str] = deque(maxlen=WAITING_MOST)
+        self._last_write = clock.monotonic()
+
+    def add(self, line: str) -> None:
+        self._waiting.append(line)
+
+    def forget(self) -> None:
+        """In a fork's child: what waits is the parent's to write."""
+        self._waiting = deque(maxlen=WAITING_MOST)
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to write."""
+        return bool(self._waiting) and self._clock.monotonic() - self._last_write >= COLLECT
+
+    def write(self, store: ClusterStore) -> None:
+        """Put what waits into *store*. What cannot be written waits on; never raises for it."""
+        self._last_write = self._clock.monotonic()
+        while batch := self._next_batch():
+            try:
+                self._write(store, batch)
+            except ClusterTokenError as error:
+                logger.warning(
+                    "%d lines of the audit trail are not in the store yet: %s", len(batch), error
+                )
+                self._waiting.extendleft(reversed(batch))
+                return
+
+    def _next_batch(self) -> list[str]:
+        batch: list[str] = []
+        size = 0
+        while self._waiting and size + len(self._waiting[0]) < BATCH_BYTES:
+            line = self._waiting.popleft()
+            size += len(line) + 1
+            batch.append(line)
+        return batch
+
+    def _write(self, store: ClusterStore, batch: Sequence[str]) -> None:
+        now = self._clock.time()
+        # By the name alone it is known how many lines there are, and in which order.
+        name = f"{now * 1e6:017.0f}-{len(batch)}-{secrets.token_hex(4)}"
+        value = ("[" + ",".join(batch) + "]").encode()
+        store.add(f"{PREFIX}{_day(now)}/{name}", value, now + KEPT_FOR)
+
+
+class KeptAudit:
+    """What the cluster store has of the trail. Every call asks the store."""
+
+    def __init__(self, store: ClusterStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def newest(self, wanted: Callable[[AuditLine], bool] | None = None) -> Iterator[AuditLine]:
+        """The lines, the newest first, read day by day as they are asked for.
+
+        Raises :class:`~flask_clustertoken.errors.StoreError`.
+        """
+        for day in self._days():
+            batches = sorted(self._store.walk(f"{PREFIX}{day}/"), reverse=True)
+            for _, record in batches:
+                for line in reversed(_lines(record.value)):
+                    if wanted is None or wanted(line):
+                        yield line
+
+    def _days(self) -> Iterator[str]:
+        now = self._clock.time()
+        for back in range(-1, round(KEPT_FOR / 86_400) + 1):
+            yield _day(now - back * 86_400)
+
+    def trim(self, late: Callable[[], bool]) -> int:
+        """Delete the oldest batches beyond :data:`KEPT_MOST` lines; how many lines that were.
+
+        (What is older than :data:`KEPT_FOR` is over by itself.)
+        """
+        lines = gone = 0
+        for day in self._days():
+            keys = sorted((key for key, _ in self._store.walk(f"{PREFIX}{day}/")), reverse=True)
+            for key in keys:
+                if late():
+                    return gone
+                count = _count(key)
+                lines += count
+                if lines > KEPT_MOST and self._store.delete(key):
+                    gone += count
+        return gone
+
+
+def _day(seconds: float) -> str:
+    return (datetime.fromtimestamp(0, timezone.utc) + timedelta(seconds=seconds)).strftime(
+        "%Y-%m-%d"
+    )
+
+
+def _count(key: str) -> int:
+    try:
+        return int(key.rpartition("/")[2].split("-")[1])
+    except (IndexError, ValueError):
+        return 0
+
+
+def _lines(value: bytes) -> list[AuditLine]:
+    found = []
+    try:
+        for said in json.loads(value):
+            found.append(AuditLine.from_mapping(said))
+    except (ValueError, TypeError, AttributeError):
+        logger.error("a batch of the audit trail cannot be read")
+    return found

@@ -1,0 +1,82 @@
+"""Line: one act, as it is written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timezone
+from typing import Any
+
+#: Characters of what somebody else chose (a subject, a name) that a line holds at most.
+LONGEST = 256
+
+#: Ids, labels or subjects that one line names at most; *count* says how many there were.
+MOST_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """Who did what to whom, when, from where, and what came of it.
+
+    Everything that NIST SP 800-53 AU-3 and ASVS 5.0 V16.2 ask of a record: *event* (what type),
+    *time* (when, UTC), *node* (where), *network* (source), *outcome*, and *actor*/*subjects*
+    (whose identity). *seq* is the revocation's number in the feed: by it lines of all nodes
+    stand in one order.
+    """
+
+    time: str
+    event: str
+    outcome: str
+    realm: str
+    deployment: str
+    node: str
+    #: How the act came: ``request``, ``command`` or ``node``.
+    by: str = "node"
+    #: The subject of the token that the request carried, and its id.
+    actor: str = ""
+    actor_token: str = ""
+    #: The account of the system that typed the command.
+    operator: str = ""
+    network: str = ""
+    #: Whom it was done to.
+    subjects: tuple[str, ...] = ()
+    token_ids: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    #: How many were named, where not all stand here.
+    count: int = 0
+    kinds: tuple[str, ...] = ()
+    seq: int = 0
+    #: What else there is to know: a key's fingerprint, a token's name, where a store moved to.
+    detail: str = ""
+
+    def as_json(self) -> str:
+        """One line of JSON in ASCII; what is empty is left out."""
+        said = {name: value for name, value in asdict(self).items() if value not in ("", (), 0)}
+        return json.dumps(said, separators=(",", ":"))
+
+    @classmethod
+    def from_mapping(cls, said: Mapping[str, Any]) -> AuditLine:
+        """The line that was written as *said*; what this version does not know is left out.
+
+        Raises :class:`ValueError` for what is no line.
+        """
+        known = {one.name for one in fields(cls)}
+        found = {name: value for name, value in said.items() if name in known}
+        for name in ("subjects", "token_ids", "labels", "kinds"):
+            found[name] = tuple(map(str, found.get(name, ())))
+        try:
+            return cls(**found)
+        except TypeError as error:
+            raise ValueError("not a line of the audit trail") from error
+
+
+def shortened(text: str) -> str:
+    """*text*, or its beginning: a line must not grow with what somebody else chose."""
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def spelled_time(seconds: float) -> str:
+    """A wall-clock time in UTC, to the millisecond."""
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,156 @@
+"""The trail in the cluster store: in batches, in order, for as long as it is kept."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+import pytest
+
+from flask_clustertoken.audit import AuditTrail, KeptAudit, keeping
+from flask_clustertoken.authority import TokenAuthority
+from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.errors import StoreUnavailable
+from flask_clustertoken.settings import Settings
+from flask_clustertoken.stores.memory import MemoryStore
+
+DAY = 86_400.0
+
+
+class KeptTrail:
+    """A node whose trail is in a store, and the steps of its follower."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.store = MemoryStore(clock=self.clock)
+        settings = Settings(store="memory:", secret=("x" * 40,), audit="store")
+        self.authority = TokenAuthority(
+            settings, clock=self.clock, store=self.store, threaded=False
+        )
+        self.trail = AuditTrail.of(self.authority)
+        self.kept = KeptAudit(self.store, self.clock)
+        self.authority.follower()
+
+    def step(self) -> None:
+        self.clock.advance(keeping.COLLECT)
+        for _ in range(2):  # one that finds it due, and the one behind it that writes
+            self.authority.follower().step()
+
+    def batches(self) -> int:
+        return sum(1 for _ in self.store.walk(keeping.PREFIX))
+
+    def events(self) -> list[str]:
+        return [one.event for one in self.kept.newest()]
+
+
+@pytest.fixture
+def node() -> KeptTrail:
+    return KeptTrail()
+
+
+def test_lines_are_written_together_and_read_newest_first(node: KeptTrail) -> None:
+    """A login writes nothing more: what comes within some seconds is one record."""
+    for number in range(10):
+        node.trail.note(f"act{number}")
+    assert node.batches() == 0
+    node.step()
+    assert node.batches() == 1
+    node.trail.note("last")
+    node.step()
+    assert node.events() == ["last", *(f"act{number}" for number in reversed(range(10)))]
+
+
+def test_two_days_stand_in_their_order(node: KeptTrail) -> None:
+    """Days are read one by one, from the newest on."""
+    for day in range(3):
+        node.trail.note(f"day{day}")
+        node.step()
+        node.clock.advance(DAY)
+    assert node.events() == ["day2", "day1", "day0"]
+
+
+def test_what_the_store_cannot_take_waits(node: KeptTrail, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its order; the log has it meanwhile."""
+
+    def cut(*_: object) -> bool:
+        raise StoreUnavailable("the line was cut")
+
+    node.trail.note("first")
+    monkeypatch.setattr(node.store, "add", cut)
+    node.step()
+    node.trail.note("second")
+    monkeypatch.undo()
+    node.step()
+    assert node.events() == ["second", "first"]
+
+
+def test_a_node_that_leaves_writes_what_it_has(node: KeptTrail) -> None:
+    """A command that is over, or a worker that is recycled."""
+    node.trail.note("last words")
+    other = KeptAudit(MemoryStore(node.store._shelf, clock=node.clock), node.clock)
+    node.authority.close()
+    assert [one.event for one in other.newest()] == ["last words"]
+
+
+def test_a_child_does_not_write_what_its_parent_did(node: KeptTrail) -> None:
+    """Else it would stand there twice."""
+    node.trail.note("the parent's")
+    child = os.fork()
+    if not child:
+        kept = 1
+        with suppress(BaseException):
+            node.step()
+            kept = node.batches()
+        os._exit(kept)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    node.step()
+    assert node.events() == ["the parent's"]
+
+
+def test_lines_are_over_after_ninety_days(node: KeptTrail) -> None:
+    """They end by themselves."""
+    node.trail.note("old")
+    node.step()
+    node.clock.advance(keeping.KEPT_FOR - DAY)
+    assert node.events() == ["old"]
+    node.clock.advance(2 * DAY)
+    assert node.events() == []
+
+
+def test_beyond_the_most_the_oldest_go(node: KeptTrail, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of logins does not fill the store."""
+    monkeypatch.setattr(keeping, "KEPT_MOST", 5)
+    for number in range(8):
+        node.trail.note(f"act{number}")
+        node.step()
+    assert node.kept.trim(lambda: False) == 3
+    assert node.events() == [f"act{number}" for number in reversed(range(3, 8))]
+
+
+def test_a_long_line_of_lines_becomes_several_batches(node: KeptTrail) -> None:
+    """No record is larger than a store takes."""
+    for number in range(2000):
+        node.trail.note(f"act{number}", detail="x" * 250)
+    node.step()
+    assert node.batches() > 10
+    assert len(node.events()) == 2000
+
+
+def test_a_batch_that_cannot_be_read_hides_no_other(node: KeptTrail) -> None:
+    """Somebody wrote into it by hand."""
+    node.trail.note("first")
+    node.step()
+    day = next(node.store.walk(keeping.PREFIX))[0].split("/")[1]
+    node.store.add(f"audit/{day}/99999999999999999-1-ff", b"{broken", None)
+    assert node.events() == ["first"]
+
+
+def test_the_log_alone_is_the_default() -> None:
+    """Nobody's store fills unasked."""
+    store = MemoryStore()
+    settings = Settings(store="memory:", secret=("x" * 40,))
+    authority = TokenAuthority(settings, store=store, threaded=False)
+    AuditTrail.of(authority).note("act")
+    authority.follower()
+    authority.close()
+    assert settings.audit == "log"
