@@ -22,7 +22,7 @@ from ..revocations import Follower, Hooks, Runner, View
 from ..settings import PREFIX, Settings
 from ..stores import open_store
 from ..stores.base import ClusterStore
-from ..tokens import KeyRing, Wire
+from ..tokens import Wire
 from .description import Description
 from .joining import Joining, forget_locks
 from .keys import key_ring, load_keys
@@ -103,7 +103,19 @@ class NodeRuntime:
         self.clock: Clock = clock or SystemClock()
         self.events = Events()
         self.active = active
-        self.store, self.keys = self._parts(store, instance_path)
+        try:
+            self.store = store or open_store(
+                settings.store,
+                realm=settings.realm,
+                instance_path=instance_path,
+                options=settings.store_options,
+                clock=self.clock,
+            )
+            self.keys = key_ring(
+                settings, self.store, self.clock, instance_path=instance_path, active=active
+            )
+        except ConfigurationError as error:
+            raise error.with_prefix(PREFIX) from error.__cause__
         self.wire = Wire(
             self.keys,
             realm=settings.realm,
@@ -112,10 +124,9 @@ class NodeRuntime:
         )
         #: What house-keeping does besides; whoever has a chore adds it.
         self.chores: list[Chore] = []
-        #: What is called after each step of the follower, in its thread; none may raise, or wait
-        #: for more than a second.
+        #: Called after each step of the follower, in its thread; none may raise, or wait a second.
         self.after_step: list[Callable[[], None]] = []
-        #: Asked by :meth:`readiness`: which source has fallen silent, or ``""``. Asks no store.
+        #: Asked by :meth:`readiness`: the source that fell silent, or ``""``; asks no store.
         self.listening: list[Callable[[], str]] = []
         #: The same store for what is large, once it was asked for.
         self._bulk: dict[str, ClusterStore] = {}
@@ -131,32 +142,12 @@ class NodeRuntime:
         self.memories: list[Memory] = []
         self.description: Description | None = None
         self.sweeper: Sweeper | None = None
-        #: What takes the steps of the follower, where a thread does.
-        self.runner: Runner | None = None
+        self.runner: Runner | None = None  # takes the steps of the follower, where a thread does
         self._joining = Joining(
             self._joined, self._begin, self._first_round, lambda: self.store.timeout + 1
         )
         self.closed = False
         _runtimes.add(self)
-
-    def _parts(
-        self, store: ClusterStore | None, instance_path: str
-    ) -> tuple[ClusterStore, KeyRing]:
-        """The store and the keys that the settings name; neither is opened."""
-        settings, clock = self.settings, self.clock
-        try:
-            store = store or open_store(
-                settings.store,
-                realm=settings.realm,
-                instance_path=instance_path,
-                options=settings.store_options,
-                clock=clock,
-            )
-            return store, key_ring(
-                settings, store, clock, instance_path=instance_path, active=self.active
-            )
-        except ConfigurationError as error:
-            raise error.with_prefix(PREFIX) from error.__cause__
 
     def used(self) -> ClusterStore:
         """The store, for what servers share besides tokens; closed at the end of the process."""

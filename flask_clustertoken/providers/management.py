@@ -12,7 +12,7 @@ from .events import ENDS
 from .labels import digest
 from .records import StreamRecord
 from .transmitter import Transmitter
-from .wanted import Wanted
+from .wanted import WantedStream
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,9 @@ METHODS = {
 }
 
 
-def ensure(transmitter: Transmitter, wanted: Wanted, record: StreamRecord | None) -> StreamRecord:
+def ensure(
+    transmitter: Transmitter, wanted: WantedStream, record: StreamRecord | None
+) -> StreamRecord:
     """The stream that is wanted, made or changed where need be, and enabled."""
     known = wanted.stream_id or (record.stream_id if record is not None else "")
     there = transmitter.streams()
@@ -55,13 +57,13 @@ def _url(stream: Mapping[str, Any]) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _fits(stream: Mapping[str, Any], wanted: Wanted) -> bool:
+def _fits(stream: Mapping[str, Any], wanted: WantedStream) -> bool:
     delivery = _delivery(stream)
     method = delivery.get("method", delivery.get("delivery_method"))
     return method in METHODS[wanted.by] and (wanted.by == "poll" or _url(stream) == wanted.push_url)
 
 
-def _is_right(stream: Mapping[str, Any], wanted: Wanted) -> bool:
+def _is_right(stream: Mapping[str, Any], wanted: WantedStream) -> bool:
     needed = set(wanted.events)
     if isinstance(supported := stream.get("events_supported"), list):
         # (Some forget what they cannot tell of: asking for it once more changes nothing.)
@@ -69,7 +71,7 @@ def _is_right(stream: Mapping[str, Any], wanted: Wanted) -> bool:
     return _fits(stream, wanted) and needed <= set(texts_in(stream.get("events_requested")))
 
 
-def _body(wanted: Wanted) -> dict[str, Any]:
+def _body(wanted: WantedStream) -> dict[str, Any]:
     delivery: dict[str, Any] = {"method": METHODS[wanted.by][0]}
     if wanted.by == "push":
         delivery["endpoint_url"] = wanted.push_url
@@ -91,7 +93,7 @@ def _record(stream: Mapping[str, Any], with_what: str) -> StreamRecord:
     )
 
 
-def _name_missing(stream: Mapping[str, Any], wanted: Wanted) -> None:
+def _name_missing(stream: Mapping[str, Any], wanted: WantedStream) -> None:
     """What ends logins and will not be told: whoever reads the log should know."""
     listed = stream.get("events_delivered")
     if not isinstance(listed, list):

@@ -27,7 +27,7 @@ from .signals import stream_heard, stream_silent, tell
 from .stream import Stream
 from .subjects import Finder, FindSubject
 from .transmitter import Transmitter
-from .wanted import Wanted, checked_seconds
+from .wanted import WantedStream, checked_seconds
 
 EXTENSION_KEY = "clustertoken_signals"
 
@@ -106,7 +106,7 @@ class SharedSignals:
         self._remember = checked_seconds("remember", seconds, 3600)
         wait = checked_seconds("timeout", timeout, 0.1)
         self._reach = Limits(min(3.0, wait), wait, proxy_url=proxy_url, ca_bundle=ca_bundle)
-        self._wanted = Wanted(
+        self._wanted = WantedStream(
             name,
             delivery,
             frozenset(events) | self._ends,

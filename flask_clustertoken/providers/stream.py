@@ -28,7 +28,7 @@ from .receiving import Receiving
 from .records import StreamRecord, StreamRecords
 from .sets import BadSet
 from .transmitter import StreamGone, Transmitter
-from .wanted import Wanted
+from .wanted import WantedStream
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Stream:
         transmitter: Transmitter,
         records: StreamRecords,
         receiving: Receiving,
-        wanted: Wanted,
+        wanted: WantedStream,
         tell_silence: TellSilence,
     ) -> None:
         self._authority, self._clock = authority, authority.clock

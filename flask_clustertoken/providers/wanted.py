@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedStream:
     """A stream that an app asks for. Durations are seconds."""
 
     name: str
