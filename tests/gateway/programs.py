@@ -10,12 +10,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from tests.servers.ports import spare_ports
 from tests.servers.running import CannotRun, Running
+from tests.servers.zookeeper import _end_with_parent
 from tests.waiting import wait_until
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "gateway"
@@ -58,6 +59,8 @@ class Program(Running):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                # (With a run that is killed it ends as well.)
+                preexec_fn=partial(_end_with_parent, signal.SIGTERM),
                 start_new_session=True,
             )
         wait_until(self.answers, 60)
