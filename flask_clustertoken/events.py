@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from .tokens import Refusal, Token
+    from .tokens import Refusal, Token, Whereabouts
 
 logger = logging.getLogger("flask_clustertoken")
 
@@ -117,6 +117,22 @@ class TokenRefused:
     """A text that was presented was not accepted."""
 
     refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReused:
+    """A login has two holders: its cookie was copied, or a backup of a browser was put back.
+
+    *token* is the copy with which somebody *asked* for a renewal, although a newer copy had been
+    in use for longer than ``REUSE_GRACE``, last at *other*. Which of the two is the thief nobody
+    can say. *ended*: the login was ended everywhere (``WHEN_REUSED``). Told once for each newer
+    copy, by one node.
+    """
+
+    token: Token
+    asked: Whereabouts
+    other: Whereabouts
+    ended: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,9 @@ class Stage:
     needs: dict[tuple[str, ...], str] = field(default_factory=dict)
     #: Its tests share no server, so that they may run side by side.
     parallel: bool = False
+    #: Where other stages run beside it its tests do not: they wait for nothing, and to hand out
+    #: thousands of them costs more than half of what they do themselves.
+    one_process: bool = False
     #: Why it has the machine for itself, once all others are done; else nothing.
     alone: str = ""
 
@@ -164,11 +167,12 @@ def so_far(name: str) -> str:
     return f"{name} begins"
 
 
-def pytest_command(stage: Stage, *more: str) -> list[str]:
-    spread = ["--numprocesses=auto"] if stage.parallel else []
+def pytest_command(stage: Stage, way: Way, *more: str) -> list[str]:
+    spread = stage.parallel and not (stage.one_process and way.apart)
+    processes = ["--numprocesses=auto"] if spread else []
     # (What one stage remembers of its failures is not another one's, which runs beside it.)
     apart = ["-o", f"cache_dir={REPORTS / 'caches' / stage.name}"]
-    return [sys.executable, "-m", "pytest", "-m", stage.marks, *spread, *apart, *more]
+    return [sys.executable, "-m", "pytest", "-m", stage.marks, *processes, *apart, *more]
 
 
 class Command:
@@ -241,7 +245,7 @@ def run_command(
 
 def is_empty(stage: Stage, way: Way) -> bool:
     """Whether nothing carries the marks. Asked before packages are installed: they are big."""
-    command = pytest_command(stage, "--collect-only", "-qq", *way.more)
+    command = pytest_command(stage, way, "--collect-only", "-qq", *way.more)
     with open(os.devnull, "wb") as nowhere:
         return run_command(command, 300, way, nowhere, stage).status == NO_TESTS
 
@@ -275,7 +279,7 @@ def _run(stage: Stage, way: Way, output: IO[bytes] | None) -> Result:
     started = time.monotonic()
     # (A test of an hour is no hanging one, and the dump of one may crash its interpreter.)
     patient = ["-o", "faulthandler_timeout=0"] if way.soak else []
-    command = pytest_command(stage, f"--junitxml={report}", *patient, *way.more)
+    command = pytest_command(stage, way, f"--junitxml={report}", *patient, *way.more)
     ended = run_command(command, limit, way, output, stage)
     result.seconds = time.monotonic() - started
     result.used = ended.used
@@ -315,7 +319,7 @@ def run_again(stage: Stage, result: Result, way: Way) -> None:
     wrong, or a promise that was seen broken, counts at once. Nothing else runs meanwhile.
     """
     print(f"\n=== {stage.name}: once more, by themselves: {', '.join(result.late)}", flush=True)
-    command = pytest_command(stage, *way.more, *result.late)
+    command = pytest_command(stage, way, *way.more, *result.late)
     if run_command(command, AGAIN_LIMIT, way, None, stage).status == 0:
         result.again = list(result.late)
         result.outcome = f"passed ({len(result.late)} at the second try)"

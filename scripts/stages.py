@@ -54,6 +54,7 @@ STAGES = (
         1200,
         900,
         parallel=True,
+        one_process=True,
     ),
     Stage(
         "cluster",

@@ -120,6 +120,27 @@ def test_a_test_is_not_lost_by_what_its_file_does_not_name(file: Path) -> None:
             conftest.pytest_collection_modifyitems([Item(file, *marks)])  # type: ignore[list-item]
 
 
+@pytest.mark.parametrize(
+    ("name", "apart", "expected"),
+    [
+        ("quick", False, True),
+        ("quick", True, False),
+        ("processes", True, True),
+        ("processes", False, True),
+        ("redis", False, False),
+    ],
+)
+def test_tests_that_share_no_server_run_side_by_side(
+    name: str, apart: bool, expected: bool
+) -> None:
+    """Those that wait for nothing only where nothing else has the processors."""
+    stage = next(one for one in stages.STAGES if one.name == name)
+
+    command = one_stage.pytest_command(stage, Way(apart=apart))
+
+    assert ("--numprocesses=auto" in command) is expected
+
+
 # -- what runs beside what
 
 
@@ -349,7 +370,7 @@ sys.path.insert(0, "scripts")
 import stages, one_stage
 from pathlib import Path
 one_stage.REPORTS = Path(sys.argv[1])
-one_stage.pytest_command = lambda stage, *more: [
+one_stage.pytest_command = lambda stage, way, *more: [
     sys.executable, "-c",
     "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(600)",
     str(one_stage.REPORTS / (stage.name + ".begun")),
@@ -503,7 +524,9 @@ def test_a_test_that_fails_again_has_failed(pytest_says: Say) -> None:
     assert len(asked) == 2
 
 
-@pytest.mark.parametrize("said", [[BROKEN], [SLOW, BROKEN], [WRONG], [SLOW] * 5, []])
+@pytest.mark.parametrize(
+    "said", [[BROKEN], [SLOW, BROKEN], [f"{SLOW}\n{BROKEN}"], [WRONG], [SLOW] * 5, []]
+)
 def test_nothing_is_run_again_where_it_would_hide_something(
     pytest_says: Say, said: list[str]
 ) -> None:

@@ -15,13 +15,14 @@ from ..events import (
     LoginEnding,
     NodeLeaving,
     TokenIssued,
+    TokenReused,
     TokenRevoked,
     Unlocked,
 )
 from ..tokens import Token
 from .actor import NOBODY, Actor, current_actor
 from .keeping import Collected, KeptAudit
-from .line import MOST_NAMED, AuditLine, shortened, spelled_time
+from .line import LONGEST, MOST_NAMED, AuditLine, shortened, spelled_time
 
 #: Each act is one line of JSON, at INFO. (Set its level and its handlers as any logger's.)
 audit_log = logging.getLogger("flask_clustertoken.audit")
@@ -81,6 +82,7 @@ class AuditTrail:
         events.listen(TokenIssued, self._issued)
         events.listen(LoginEnding, self._ends)
         events.listen(TokenRevoked, self._revoked)
+        events.listen(TokenReused, self._reused)
         events.listen(Unlocked, self._unlocked)
         events.listen(KeyChanged, self._key_changed)
         if self._kept:
@@ -166,6 +168,17 @@ class AuditTrail:
             kinds=event.notice.kinds,
             seq=event.seq,
             detail=" ".join(named) if kind == "lock" else "",
+        )
+
+    def _reused(self, event: TokenReused) -> None:
+        # (Half of the line for what each browser calls itself, which can say what it likes.)
+        places = [f"{one.host} {one.agent[: LONGEST // 3]!r}" for one in (event.asked, event.other)]
+        self.note(
+            "two_holders",
+            outcome="ended" if event.ended else "reported",
+            subjects=[event.token.subject],
+            token_ids=[event.token.id],
+            detail=" and ".join(places),
         )
 
     def _ends(self, event: LoginEnding) -> None:

@@ -12,6 +12,7 @@ from .authority import authorities as authorities
 from .issued import IssuedToken as IssuedToken
 from .locking import StandingLock as StandingLock
 from .proving import CHALLENGE_LIFE as CHALLENGE_LIFE
+from .reuse import AGAIN as AGAIN
 from .revoking import LOGINS as LOGINS
 from .tally import Tally as Tally
 from .watch import Watch as Watch

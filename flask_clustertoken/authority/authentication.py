@@ -7,6 +7,7 @@ number of the view.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..clock import SKEW
 from ..cluster import NodeRuntime, Strangers
@@ -16,6 +17,7 @@ from ..revocations import Follower
 from ..tokens import NewerForm, Refusal, Token, TokenKind, from_record, spare_of, with_record
 from .lifetimes import Lifetimes
 from .proving import Proving
+from .reuse import Reuse
 from .tally import Tally
 from .usage import Usage
 from .verdict import NOT_READ, Verdict, locked, not_vouched_for, of_another_store
@@ -32,6 +34,7 @@ class Authentication:
         lifetimes: Lifetimes,
         usage: Usage,
         proving: Proving,
+        reuse: Reuse,
     ) -> None:
         self._runtime = runtime
         self._verdict = verdict
@@ -39,6 +42,7 @@ class Authentication:
         self._all_bound = proving.required
         self._lifetimes = lifetimes
         self._usage = usage
+        self._reuse = reuse
         #: How often a text was presented and accepted, and how often it was refused.
         self.accepted: dict[TokenKind, Tally] = {"login": Tally(), "api": Tally()}
         self.not_accepted: dict[TokenKind, Tally] = {"login": Tally(), "api": Tally()}
@@ -70,6 +74,7 @@ class Authentication:
             recorded=self._lifetimes.keeps_record(token),
             ends_at=self._lifetimes.ends_at(token),
             keys_generation=keys_generation,
+            copies=self._reuse.copies_of(token),
         )
 
     # -- asked by each request ---------------------------------------------------------
@@ -81,6 +86,7 @@ class Authentication:
         *,
         strict: bool = False,
         proofs: Sequence[str] | None = (),
+        request: Any = None,
     ) -> Token | Refusal:
         """The token that *text* spells, or why it is refused. Never raises for a store.
 
@@ -88,9 +94,10 @@ class Authentication:
         *strict* asks the store itself, also for what was seen before. *proofs* are the texts of
         the bound cookie that came with it: a login that is bound to a device is good with one of
         them and refused without. ``None``: whoever asks has the proof, or asks for it itself.
+        *request* is whatever :attr:`.Reuse.agent_of` knows to ask, or :data:`~.reuse.AGAIN`.
         """
         try:
-            found = self.judge_once(text, kind, strict)
+            found = self.judge_once(text, kind, strict, request)
             if isinstance(found, Token) and (found.bound_key or self._all_bound):
                 found = self._proven(found, text, proofs)
             if isinstance(found, Token):
@@ -102,7 +109,7 @@ class Authentication:
                 # One host: whoever can look at the database can vouch for itself. (Only for a
                 # text whose signature held: nobody else makes us ask the store.)
                 self._runtime.follower().step_now()
-                found = self.judge_once(text, kind, strict)
+                found = self.judge_once(text, kind, strict, request)
                 if isinstance(found, Token):
                     found = self._proven(found, text, proofs)
         except StoreError as error:
@@ -160,7 +167,9 @@ class Authentication:
         if runtime.events.heard(TokenRefused):
             runtime.events.announce(TokenRefused(refusal))
 
-    def judge_once(self, text: str, kind: TokenKind, strict: bool) -> Token | Refusal:
+    def judge_once(
+        self, text: str, kind: TokenKind, strict: bool, request: Any = None
+    ) -> Token | Refusal:
         """One judgement of *text*, as it is at the moment; :meth:`authenticate` may ask twice."""
         runtime = self._runtime
         follower = runtime.following or runtime.follower()
@@ -188,22 +197,19 @@ class Authentication:
         if strict:
             follower.reader.reach_head()
         if seen.recorded and (moment >= seen.known_until or seen.doubts != cache.doubts or strict):
-            refusal = self._ask(seen, follower)
-            if refusal is not None:
+            if (refusal := self._ask(seen, follower, strict, request)) is not None:
                 return refusal
             if seen.token is not token:
                 token = seen.token
                 cache.put(text, seen)  # with its claims it is heavier
         # (an embedded store: nothing was appended that this node has not read)
         view = follower.view
-        if store.embedded and store.position() != view.applied:
-            read_on = follower.reach(store.position())
-            if not read_on:
-                return Refusal("stale", NOT_READ, token.id)
+        if store.embedded and (at := store.position()) != view.applied and not follower.reach(at):
+            return Refusal("stale", NOT_READ, token.id)
         if runtime.keys.generation != keys:
             # This thread, or another one, has read meanwhile that a key was dropped, perhaps
             # the one of this text.
-            return self.judge_once(text, kind, strict)
+            return self.judge_once(text, kind, strict, request)
         # 4 revoked? (From here on it is what Verdict.of says, and a test holds them together.)
         generation = view.generation
         if seen.checked != generation:
@@ -242,32 +248,43 @@ class Authentication:
         follower.wake.set()
         return follower.look(lambda: follower.reach(seq))
 
-    def _ask(self, seen: Verified, follower: Follower) -> Refusal | None:
+    def _ask(
+        self, seen: Verified, follower: Follower, strict: bool, request: Any
+    ) -> Refusal | None:
         """Look for the record of *seen* in the store; remember a yes, never a no."""
-        runtime, token = self._runtime, seen.token
+        runtime, token, copies = self._runtime, seen.token, seen.copies
         generation = follower.view.generation
         doubts = self.remembered.doubts
         asked_at = runtime.clock.monotonic()
+        known = not strict and seen.doubts == doubts and asked_at < seen.record_known_until
+        if copies is not None and known:
+            # (What has come is not the time to ask again, but to note that the copy is used.)
+            self._reuse.used(token, copies, request)
+            seen.rest(seen.record_known_until)
+            return None
         record = follower.look(lambda: runtime.store.get(token.record_key))
         if record is None:
             return Refusal("revoked", "the store has no record of it", token.id, token.subject)
         try:
-            known = with_record(token, from_record(record.value, token.expires_at))
+            whole = with_record(token, from_record(record.value, token.expires_at))
         except NewerForm as error:
             return Refusal("stale", str(error), token.id, token.subject)
         except ValueError:
-            known = None
-        if known is None:
+            whole = None
+        if whole is None:
             return Refusal("invalid", "the record is another token's", token.id, token.subject)
-        if known != token:
-            seen.token = known
+        if whole != token:
+            seen.token = whole
         seen.record_ends = record.expires_at
         if seen.spare is None:
             seen.spare = spare_of(record.value, self._lifetimes.spare)
         if generation == follower.view.generation:
             # (Else a revocation was learnt between the read and here.)
-            seen.known_until = asked_at + runtime.settings.record_cache
+            seen.rest(asked_at + runtime.settings.record_cache)
             seen.doubts = doubts
+        if copies is not None:
+            self._reuse.used(token, copies, request)
+            seen.rest(seen.record_known_until)
         if token.kind == "api":
             follower.soon(lambda: self._usage.note(token.id))
         return None

@@ -25,6 +25,7 @@ from .listing import Listing
 from .locking import Locking
 from .proving import Proving
 from .renewal import Renewal
+from .reuse import Reuse
 from .revoking import Revoking
 from .usage import Usage
 from .verdict import Verdict
@@ -114,8 +115,11 @@ class TokenAuthority:
         self.revoking = revoking = Revoking(publisher, verdict, lifetimes)
         self.locking = Locking(runtime, publisher, lambda seq: Revocation(seq, publisher))
         self.proving = proving = Proving(runtime, revoking, lifetimes)
-        self.authentication = Authentication(runtime, verdict, lifetimes, self.usage, proving)
-        self.renewal = Renewal(runtime, self.authentication, lifetimes)
+        self.reuse = reuse = Reuse(runtime, lambda token_id: revoking.revoke_ids([token_id]))
+        self.authentication = Authentication(
+            runtime, verdict, lifetimes, self.usage, proving, reuse
+        )
+        self.renewal = Renewal(runtime, self.authentication, lifetimes, reuse)
         writing = Writing(runtime, revoking, verdict, lifetimes)
         self.issuing = Issuing(
             runtime, writing, self.authentication, revoking, self.listing, lifetimes

@@ -196,6 +196,7 @@ class Issuing:
             made_at=made_at,
             first_issued_at=wish.first_issued_at,
             bound_key=wish.bound_key,
+            generation=0 if self._lifetimes.records_logins else None,
         )
         return replace(token, expires_at=self._lifetimes.renewed_until(token))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..clock import SKEW, Clock
 from ..settings import Settings
-from ..tokens import Token
+from ..tokens import Pace, Token
 
 
 class Lifetimes:
@@ -18,6 +18,11 @@ class Lifetimes:
         self.records_logins = settings.token_store == "session"
         #: Seconds that the records of our own logins have for renewals that write nothing.
         self.spare = settings.renew_after / 4
+        self._pace = Pace.of(
+            renew_after=settings.renew_after,
+            always=settings.always_renew,
+            grace=settings.reuse_grace,
+        )
         #: A login token with more than this left (seconds) is not renewed yet.
         self.left_when_due = float("inf")
         if not settings.always_renew:
@@ -27,6 +32,15 @@ class Lifetimes:
         """The expiry of the login *token*, were it made or renewed now (seconds since 1970)."""
         until = int(self._clock.time()) + self._lifetime
         return until if self._absolute is None else min(until, token.began_at + self._absolute)
+
+    def generation(self, token: Token, now: float) -> int | None:
+        """Of a copy of *token* made *now*, by the store's clock; never before that of *token*.
+
+        ``None`` where there is no record beside which its use is noted.
+        """
+        if not self.records_logins:
+            return None
+        return max(token.generation or 0, self._pace.generation(now - token.issued_at))
 
     def ends_at(self, token: Token) -> float:
         """When *token* is over by our clock: its expiry, or the end of all renewals."""

@@ -6,6 +6,7 @@ A renewal creates nothing: it moves an expiry on, if what it belongs to still li
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from ..clock import SKEW
 from ..cluster import NodeRuntime
@@ -14,6 +15,7 @@ from ..tokens import Refusal, Token, record_end, spare_of
 from .authentication import Authentication
 from .issued import IssuedToken
 from .lifetimes import Lifetimes
+from .reuse import AGAIN, Reuse
 from .verified_cache import Verified
 
 
@@ -21,11 +23,16 @@ class Renewal:
     """Renews login tokens."""
 
     def __init__(
-        self, runtime: NodeRuntime, authentication: Authentication, lifetimes: Lifetimes
+        self,
+        runtime: NodeRuntime,
+        authentication: Authentication,
+        lifetimes: Lifetimes,
+        reuse: Reuse,
     ) -> None:
         self._runtime = runtime
         self._authentication = authentication
         self._lifetimes = lifetimes
+        self._reuse = reuse
         # At hand: it is asked on each request whether a renewal is due.
         self._clock = runtime.clock
         self._left_when_due = lifetimes.left_when_due
@@ -39,22 +46,32 @@ class Renewal:
             return False
         return self._lifetimes.renewed_until(token) > expires_at
 
-    def renew(self, text: str, token: Token) -> IssuedToken | None:
+    def renew(
+        self, text: str, token: Token, *, came_at: float | None = None, request: Any = None
+    ) -> IssuedToken | None:
         """*token* with a later expiry, or nothing. Creates nothing, revives nothing.
 
         The whole test is repeated first, and never passes on a stale view: a copy renewed in
         a race carries the same id and sequence, so the same revocation covers it.
+
+        *came_at* is when *text* was looked at first (monotonic), which may be long ago: whoever
+        downloads for an hour still holds the copy with which that began. *request* is whatever
+        :attr:`.Reuse.agent_of` knows to ask.
         """
         runtime, authentication = self._runtime, self._authentication
         follower = runtime.follower()
-        found = authentication.judge_once(text, "login", strict=False)
+        found = authentication.judge_once(text, "login", strict=False, request=AGAIN)
         if isinstance(found, Refusal) or not follower.fresh:
             return None
         if not self.renewal_due(found):
             return None
         if not follower.lifetime_announced():
             return None
-        renewed = replace(found, expires_at=self._lifetimes.renewed_until(found))
+        renewed = replace(
+            found,
+            expires_at=self._lifetimes.renewed_until(found),
+            generation=self._lifetimes.generation(found, follower.clocks.store_time()),
+        )
         generation = runtime.keys.generation
         seen = authentication.remembered.get(text, generation)
         if seen is not None and seen.succeeded:
@@ -73,6 +90,9 @@ class Renewal:
             _take_over(copy, seen)
         authentication.remembered.put(issued.text, copy)
         runtime.events.announce(TokenRenewed(renewed))
+        if renewed.generation != found.generation:
+            # (A copy of this very generation cannot be an older one.)
+            self._reuse.asked(found, came_at, request)
         return issued
 
     def _prolonged(self, renewed: Token, seen: Verified | None) -> float | None:
@@ -94,5 +114,6 @@ class Renewal:
 
 def _take_over(copy: Verified, seen: Verified) -> None:
     """The same record: what was known of it is known of the copy, and no longer."""
-    copy.known_until, copy.doubts, copy.spare = seen.known_until, seen.doubts, seen.spare
+    copy.doubts, copy.spare = seen.doubts, seen.spare
     copy.proof, copy.proof_ends = seen.proof, seen.proof_ends
+    copy.rest(seen.record_known_until)

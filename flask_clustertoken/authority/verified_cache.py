@@ -16,6 +16,7 @@ from typing import Any
 
 from ..settings import TOKEN_CACHE
 from ..tokens import Token, view_keys
+from .reuse import Copies
 
 #: Texts that a generation holds at most; what is remembered are up to two of them.
 CAPACITY = 20_000
@@ -36,6 +37,7 @@ class Verified:
 
     __slots__ = (
         "checked",
+        "copies",
         "doubts",
         "ends_at",
         "keys",
@@ -44,6 +46,7 @@ class Verified:
         "proof",
         "proof_ends",
         "record_ends",
+        "record_known_until",
         "recorded",
         "spare",
         "succeeded",
@@ -52,7 +55,13 @@ class Verified:
     )
 
     def __init__(
-        self, token: Token, *, recorded: bool, ends_at: float, keys_generation: int
+        self,
+        token: Token,
+        *,
+        recorded: bool,
+        ends_at: float,
+        keys_generation: int,
+        copies: Copies | None = None,
     ) -> None:
         self.token = token
         #: The keys with which it was verified (or signed): with others it is to be verified anew.
@@ -63,8 +72,13 @@ class Verified:
         self.recorded = recorded
         #: Wall-clock end, skew included.
         self.ends_at = ends_at
-        #: Until then (monotonic) the record need not be asked for, unless it was doubted since.
+        #: Until then (monotonic) nothing need be asked or noted, unless the record was doubted
+        #: since: the earlier of the next two.
         self.known_until = _UNKNOWN
+        #: Until then the record need not be asked for.
+        self.record_known_until = _UNKNOWN
+        #: What is noted of this copy's use; ``None`` for one that came with its login.
+        self.copies = copies
         #: The doubt that remembered answers were under when this one was asked for.
         self.doubts: object = None
         #: The record's own end, as last read or set.
@@ -80,6 +94,11 @@ class Verified:
         self.checked = 0
         #: The bytes that were counted for it; kept by :class:`VerifiedTokens`, under its lock.
         self.weight = 0
+
+    def rest(self, until: float) -> None:
+        """The record need not be asked for until *until*; a use may have to be noted before."""
+        self.record_known_until = until
+        self.known_until = until if self.copies is None else min(until, self.copies.next_at)
 
 
 class VerifiedTokens:

@@ -11,6 +11,8 @@ signal                  sent with
 ``revocation_applied``  ``seq``, ``notice``, ``covers``: on each node, app context pushed;
                         ``covers(token)`` says whether a token is ended by it
 ``token_refused``       ``refusal``, with the detail that is not told outwardly
+``token_reused``        ``token``, ``asked``, ``other``, ``ended``: a login has two holders; app
+                        context pushed, no request: it is found out behind one
 ``node_stale``          ``reason``
 ``node_fresh``          ``applied``
 ``login_ending``        ``token``: its own user ends it; before the store is told
@@ -40,6 +42,7 @@ token_renewed = _signals.signal("token-renewed")
 token_revoked = _signals.signal("token-revoked")
 revocation_applied = _signals.signal("revocation-applied")
 token_refused = _signals.signal("token-refused")
+token_reused = _signals.signal("token-reused")
 node_stale = _signals.signal("node-stale")
 node_fresh = _signals.signal("node-fresh")
 login_ending = _signals.signal("login-ending")
@@ -51,6 +54,7 @@ _OF = {
     events.TokenRevoked: token_revoked,
     events.RevocationApplied: revocation_applied,
     events.TokenRefused: token_refused,
+    events.TokenReused: token_reused,
     events.NodeStale: node_stale,
     events.NodeFresh: node_fresh,
     events.LoginEnding: login_ending,
@@ -65,8 +69,8 @@ def connect(app: Flask, announced: events.Events) -> None:
         if not signal.receivers:
             return
         said = {one.name: getattr(event, one.name) for one in fields(event)}
-        if isinstance(event, events.RevocationApplied):
-            # It comes from the follower's thread, where no request pushed a context.
+        if isinstance(event, events.RevocationApplied | events.TokenReused):
+            # They come from the follower's thread, where no request pushed a context.
             with app.app_context():
                 _tell(signal, app, said)
         else:

@@ -58,6 +58,15 @@ class CheckedClock:
             now = max(now, self._clock.monotonic() + self._store_ahead)
         return now
 
+    def store_time(self) -> float:
+        """The store's time of day, as of the last contact: what two nodes have in common.
+
+        It may be behind by as long as that contact took. (One's own, without any contact.)
+        """
+        if self._store_ahead is None:
+            return self._clock.time()
+        return self._clock.monotonic() + self._store_ahead
+
     def past(self) -> float:
         """A time of day that the store's clock has surely reached: for whoever deletes.
 

@@ -228,6 +228,8 @@ READERS: dict[str, Reader] = {
     "token_cache": _bytes(CACHE_LEAST),
     "token_limit": _optional(_count),
     "when_limit": _choice("end_oldest", "refuse"),
+    "when_reused": _choice("report", "end"),
+    "reuse_grace": _seconds(at_most=DAY),
     "trusted_origins": _origins,
     "login_view": _text(),
     "api_prefix": lambda key, value: check_api_prefix(_text()(key, value)),

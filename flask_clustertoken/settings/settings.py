@@ -77,6 +77,11 @@ class Settings:
     token_limit: int | None = None
     #: ``end_oldest``, or ``refuse`` the new login.
     when_limit: Literal["end_oldest", "refuse"] = "end_oldest"
+    #: Where a login has two holders: ``report`` it, or ``end`` the login everywhere.
+    when_reused: Literal["report", "end"] = "report"
+    #: Seconds for which an older copy may be on its way, or come back, before it counts as held
+    #: by somebody else.
+    reuse_grace: int = 60
     #: Other origins whose unsafe requests may use the cookie: ``https://app.example``.
     trusted_origins: tuple[str, ...] = ()
     #: Endpoint that a browser without a login is sent to.
@@ -129,6 +134,14 @@ class Settings:
             given[name] = read(key, value)
         settings = cls(**given)
         settings._check(prefix)
+        for name in ("when_reused", "reuse_grace"):
+            if name in given and settings.token_store == "cookie":
+                raise ConfigurationError(
+                    prefix + name.upper(),
+                    "with TOKEN_STORE='cookie' logins are not recorded, and nobody notices that "
+                    "one has two holders.",
+                    "Use TOKEN_STORE='session', or remove it.",
+                )
         return settings
 
     def _check(self, prefix: str) -> None:

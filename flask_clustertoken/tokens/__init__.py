@@ -7,6 +7,12 @@ use :class:`Token`, :class:`Refusal`, and the key ring and the wire form that a 
 from __future__ import annotations
 
 from . import validation as validation
+from .copies import CopiesNote as CopiesNote
+from .copies import Pace as Pace
+from .copies import Whereabouts as Whereabouts
+from .copies import begun as begun
+from .copies import copies_key as copies_key
+from .copies import read_copies as read_copies
 from .digests import digest as digest
 from .digests import digests as digests
 from .keyfile import KeyFile as KeyFile

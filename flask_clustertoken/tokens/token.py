@@ -99,6 +99,8 @@ class Token:
     bound_key: str = field(default="", repr=False)
     #: The id of the unbound login that this one took the place of, until that is known to be over.
     succeeds: str = field(default="", repr=False)
+    #: Which copy of its login this is (:mod:`.copies`); ``None``: nobody can say.
+    generation: int | None = field(default=None, repr=False)
 
     def __bool__(self) -> Literal[True]:
         return True

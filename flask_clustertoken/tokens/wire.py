@@ -119,6 +119,8 @@ class Wire:
             payload["k"] = token.bound_key
         if token.succeeds:
             payload["o"] = token.succeeds
+        if token.generation is not None:
+            payload["g"] = token.generation
         if token.kind == "login" and self._token_store == "cookie" and token.claims:
             payload["c"] = token.claims
         raw = json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
@@ -199,12 +201,14 @@ def _token(data: Any, kind: TokenKind, key_id: str) -> Token:
         key_id=key_id,
         bound_key=data.get("k", ""),
         succeeds=data.get("o", ""),
+        generation=data.get("g"),
     )
     numbers: Sequence[Any] = (
         token.issued_at,
         token.authenticated_at,
         token.since,
         token.began_at,
+        token.generation or 0,
     )
     if not all(isinstance(one, int) for one in numbers) or not is_id(token.id):
         raise ValueError("wrong types")

@@ -48,7 +48,7 @@ def judge_cookies(
     # Several under one name: a parent domain's, or an attack. One at most is honoured.
     refusal: Refusal | None = None
     for text in values:
-        found = authority.authenticate(text, "login", strict=strict, proofs=proofs)
+        found = authority.authenticate(text, "login", strict=strict, proofs=proofs, request=environ)
         if isinstance(found, Token):
             return found, text
         if refusal is None or _telling(found) > _telling(refusal):

@@ -26,6 +26,7 @@ from ..stores import home_of
 from .cookies import Cookie
 from .gate import BearerVerifier, Binder, Gate
 from .request_token import ENVIRON_KEY, RequestToken
+from .response import agent_of
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -62,6 +63,7 @@ class ClusterTokenMiddleware:
             raise TypeError(f"{', '.join(named)}: an authority is given and has its own already")
         self.wsgi_app = wsgi_app
         self.authority = authority
+        authority.reuse.agent_of = agent_of
         self.cookie = Cookie.of(authority.settings.cookie)
         self.trusted_origins = frozenset(map(str.lower, authority.settings.trusted_origins))
         #: Who else may judge bearer tokens: an identity provider's, for example.

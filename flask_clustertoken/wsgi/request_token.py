@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ..audit import Actor, done_by
-from ..authority import IssuedToken
+from ..authority import AGAIN, IssuedToken
 from ..cluster import Revocation
 from ..errors import RevokedMeanwhile
 from ..tokens import MISSING, Refusal, Token
@@ -44,6 +44,7 @@ class RequestToken:
         "_found",
         "_gate",
         "_gone",
+        "_looked_at",
         "_set_cookie",
         "_shared_cache",
         "_since",
@@ -60,6 +61,8 @@ class RequestToken:
         self._found: Token | Refusal | None = None
         #: The cookie's text that was accepted.
         self._text: str | None = None
+        #: When it was, by the monotonic clock.
+        self._looked_at: float | None = None
         #: The feed's number that a login of this request carries. Whatever may log in by asking
         #: for a password is taken down as it comes, before anybody can have checked one.
         self._since: int | None = None
@@ -114,7 +117,7 @@ class RequestToken:
         # (Of the request nothing may be left to ask: its answer has begun.)
         # (A bound login was proven when the request came; no cookie follows it into a stream.)
         return self._gate.authority.authenticate(
-            self._text, "login", strict=self._strict, proofs=None
+            self._text, "login", strict=self._strict, proofs=None, request=AGAIN
         )
 
     def asker(self) -> Token | None:
@@ -181,6 +184,8 @@ class RequestToken:
                 values = gate.cookie.values(environ) if self._text is None else [self._text]
                 found, accepted = judge_cookies(gate, values, environ, self._strict)
                 if accepted is not None:
+                    if self._text is None:
+                        self._looked_at = authority.clock.monotonic()
                     self._text = accepted
             if self._since is None:
                 # (Where a token was just judged, an embedded store's position was compared.)
@@ -329,15 +334,16 @@ class RequestToken:
         """Begin the answer: *headers*, with what the look at the token demands of them."""
         found, text = self._found, self._text
         self._gone = True
+        whole = self._environ
         # Keep only what a later look would ask of the request. The environ holds this object; as
         # long as this holds the environ, neither is freed before the garbage collector comes
         # round, and it would come round for them often.
-        environ = self._environ = NOTHING if text is not None else response.asked_of(self._environ)
+        self._environ = NOTHING if text is not None else response.asked_of(whole)
         if found is not None:
             if self._set_cookie is None:
                 # Kept: start_response may be called again, with an error.
                 self._set_cookie = response.cookie_to_set(
-                    self._gate, found, text, self._slide, environ
+                    self._gate, found, text, self._slide, whole, self._looked_at
                 )
             # (What refuses somebody is for nobody else, whatever the view meant of its answer.)
             demanded = self.demanded and not (self._shared_cache and found)

@@ -12,7 +12,9 @@ from flask import Flask
 from flask_clustertoken import ClusterToken, token_required
 from flask_clustertoken.audit import AuditLine, network_of
 from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.events import TokenReused
 from flask_clustertoken.extension import state_of
+from flask_clustertoken.tokens import Whereabouts
 from flask_clustertoken.wsgi import ClusterTokenMiddleware
 
 SECRET = "the secret of these tests, long enough"
@@ -222,3 +224,20 @@ def test_a_line_of_a_newer_version_is_read_as_far_as_it_is_known() -> None:
     assert AuditLine.from_mapping({**said, "mood": "good"}).event == "e"
     with pytest.raises(ValueError, match="not a line"):
         AuditLine.from_mapping({"event": "e"})
+
+
+@pytest.mark.parametrize(("when", "outcome"), [("report", "reported"), ("end", "ended")])
+def test_two_holders_of_a_login_are_written_down_with_both_places(
+    caplog: pytest.LogCaptureFixture, when: str, outcome: str
+) -> None:
+    """What became of it, and nothing of the cookie."""
+    site = TrailSite(caplog, WHEN_REUSED=when)
+    authority = state_of(site.app).authority
+    token = authority.issue_login("alice").token
+    places = (Whereabouts(1.0, "curl " + "x" * 500, "web1"), Whereabouts(2.0, 'A "b"', "web2"))
+    authority.events.announce(TokenReused(token, *places, when == "end"))
+    line = site.lines[-1]
+    assert (line["event"], line["outcome"]) == ("two_holders", outcome)
+    assert (line["subjects"], line["token_ids"]) == (["alice"], [token.id])
+    assert line["detail"].startswith("web1 'curl xxx")
+    assert line["detail"].endswith("and web2 'A \"b\"'")

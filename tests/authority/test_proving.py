@@ -77,6 +77,19 @@ def test_a_revocation_in_between_wins(nodes: list[TokenAuthority]) -> None:
         one.bind(login, KEY)
 
 
+def test_a_log_out_in_between_wins(cluster: Cluster, nodes: list[TokenAuthority]) -> None:
+    """By the login's own id, which the bound one does not bear: it stands in that very step."""
+    one, two = nodes
+    issued = one.issue_login("alice")
+    cluster.step()
+    login = two.authenticate(issued.text)
+    assert login
+    store_of(one).before["append"] = lambda: two.end(login)
+
+    with pytest.raises(RevokedMeanwhile):
+        one.bind(issued.token, KEY)
+
+
 def test_an_unanswered_registration_leaves_the_login_good(
     cluster: Cluster, nodes: list[TokenAuthority]
 ) -> None:

@@ -14,6 +14,7 @@ from flask_clustertoken.authority.lifetimes import Lifetimes
 from flask_clustertoken.authority.listing import Listing
 from flask_clustertoken.authority.proving import Proving
 from flask_clustertoken.authority.renewal import Renewal
+from flask_clustertoken.authority.reuse import Reuse
 from flask_clustertoken.authority.revoking import Revoking
 from flask_clustertoken.authority.usage import Usage
 from flask_clustertoken.authority.verdict import Verdict
@@ -118,8 +119,9 @@ def test_each_part_is_made_and_used_alone() -> None:
     listing = Listing(runtime, verdict, lifetimes)
     revoking = Revoking(Publisher(runtime), verdict, lifetimes)
     proving = Proving(runtime, revoking, lifetimes)
-    authentication = Authentication(runtime, verdict, lifetimes, usage, proving)
-    renewal = Renewal(runtime, authentication, lifetimes)
+    reuse = Reuse(runtime, lambda token_id: revoking.revoke_ids([token_id]))
+    authentication = Authentication(runtime, verdict, lifetimes, usage, proving, reuse)
+    renewal = Renewal(runtime, authentication, lifetimes, reuse)
     writing = Writing(runtime, revoking, verdict, lifetimes)
     issuing = Issuing(runtime, writing, authentication, revoking, listing, lifetimes)
     try:

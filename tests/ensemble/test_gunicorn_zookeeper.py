@@ -12,6 +12,7 @@ from flask_clustertoken.stores.base import CALL_TIMEOUT
 from tests.conftest import Tell
 from tests.gunicorn.server import GunicornServer
 from tests.gunicorn.ways import SECRET, WAYS, serve
+from tests.pace import moments
 from tests.rounds import rounds
 from tests.servers.ports import spare_ports
 from tests.servers.zookeeper import Ensemble
@@ -34,7 +35,7 @@ def test_every_kind_of_worker_logs_in_and_out(
         assert {blue.me(cookie).status for _ in range(8)} == {200}
         assert blue.ask("POST", "/logout", cookie=cookie).status == 200
 
-        wait_until(lambda: all(red.me(cookie).status == 401 for _ in range(8)), 5)
+        wait_until(lambda: all(red.me(cookie).status == 401 for _ in range(8)), 5 + moments(50))
         again = red.login()
         assert {blue.me(again).status for _ in range(8)} == {200}
 
@@ -73,7 +74,7 @@ def test_two_deployments_share_a_login_and_nothing_else(
         assert "everywhere" in str(qa.ask("GET", "/api/recent", cookie=cookie).json)
         assert "everywhere" not in str(production.ask("GET", "/api/recent", cookie=cookie).json)
         assert production.ask("POST", "/logout", cookie=cookie).status == 200
-        wait_until(lambda: qa.me(cookie).status == 401, 5)
+        wait_until(lambda: qa.me(cookie).status == 401, 5 + moments(50))
 
 
 def test_what_must_agree_and_does_not_is_named_at_the_start(
@@ -91,7 +92,7 @@ def test_what_must_agree_and_does_not_is_named_at_the_start(
             settings={"STORE": url, "SECRET": SECRET + " not quite", **wrong},
         )
         with server:
-            wait_until(lambda: "must agree" in server.said(), 10)
+            wait_until(lambda: "must agree" in server.said())
             said = server.said()
 
     for name in ("SECRET", "COOKIE_NAME", "LIFETIME"):

@@ -19,6 +19,7 @@ from flask_clustertoken.stores import open_store
 from flask_clustertoken.stores.base import Add, ClusterStore, Delete, Record
 from flask_clustertoken.tokens import RING_KEY, Token, ring_bytes
 from tests.conftest import Tell
+from tests.pace import moments
 from tests.rounds import rounds
 from tests.servers.zookeeper import Ensemble
 from tests.waiting import wait_until
@@ -146,7 +147,7 @@ def move_under_load(folder: Path, source: str, target: str) -> list[User]:
         assert "everywhere" in str(new.ask("GET", "/api/recent", cookie=admin).json)
         # What is ended now is ended on the new store: it takes writes, and they count.
         assert new.ask("POST", "/logout", cookie=admin).status == 200
-        wait_until(lambda: all(new.me(admin).status == 401 for _ in range(6)), 5)
+        wait_until(lambda: all(new.me(admin).status == 401 for _ in range(6)), 5 + moments(50))
     again = tokens(source, "migrate", source, target, "--yes", "--json")
     assert (again.code, again.json["repeated"]) == (0, True)
     return users

@@ -68,5 +68,5 @@ def test_the_show_tells_its_story_and_leaves_nothing_behind(tmp_path: Path) -> N
     finally:
         show.kill()
         show.wait(10)
-    wait_until(lambda: of_the_show(temporary) == [], 10)
+    wait_until(lambda: of_the_show(temporary) == [])
     assert list(temporary.iterdir()) == []

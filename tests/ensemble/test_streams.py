@@ -13,6 +13,7 @@ from flask_clustertoken.clock import SKEW
 from tests.conftest import Tell
 from tests.gunicorn.listeners import Listener, listening, login
 from tests.gunicorn.server import GunicornServer
+from tests.pace import moments
 from tests.rounds import FULL, rounds
 from tests.servers.zookeeper import Ensemble
 from tests.waiting import holds_for, wait_until
@@ -125,8 +126,8 @@ def test_hosts_that_are_cut_off_end_all_streams_in_time(
         for server in ensemble.servers:
             server.freeze()
         both = [one for some in opened.values() for one in some]
-        wait_until(lambda: all(one.ended_at for one in both), 2 * BOUND + 10)
+        wait_until(lambda: all(one.ended_at for one in both), 2 * BOUND + 60)
         assert {one.reason for one in both} == {"stale"}
         took = max(one.ended_at or 0 for one in both) - began
-        assert took <= BOUND + 5, "the bound, and what it takes to look and to send"
+        assert took <= BOUND + 5 + moments(50), "the bound, and what it takes to look and to send"
     tell("streams that a cut ended (two hosts)", streams=len(both), seconds=round(took, 2))

@@ -47,7 +47,7 @@ def test_old_and_new_versions_side_by_side(
         assert locked == {"accepted": False, "reason": "locked"}
 
         late = fleet.start_worker(mutation="version-before")
-        wait_until(lambda: "version" in late.ask("ready")["trouble"], 10)
+        wait_until(lambda: "version" in late.ask("ready")["trouble"])
         refused = late.ask("validate", token=made[6]["token"], text=made[6]["text"])
         assert refused == {"accepted": False, "reason": "stale"}
         assert new.ask("validate", token=made[6]["token"], text=made[6]["text"])["accepted"]

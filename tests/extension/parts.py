@@ -43,6 +43,8 @@ class WatchedStore:
         self._store = store
         self.calls: Counter[str] = Counter()
         self.trouble: Exception | None = None
+        #: Whether other processes see it.
+        self.shared: bool = store.shared
 
     def cut_off(self, error: Exception | None = None) -> None:
         self.trouble = error or StoreUnavailable("the line was cut")

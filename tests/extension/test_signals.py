@@ -22,6 +22,7 @@ NAMES = [
     "token_revoked",
     "revocation_applied",
     "token_refused",
+    "token_reused",
     "node_stale",
     "node_fresh",
     "login_ending",
@@ -177,7 +178,10 @@ def test_a_receiver_that_raises_changes_nothing(
         kept = client.get_cookie("__Host-clustertoken")
         assert kept is not None
         clock.advance(2 * DAY)
-        assert client.get("/me").status_code == 200
+        for seconds in (0, 1, 61):
+            clock.advance(seconds)
+            assert client.get("/me").status_code == 200
+        app.test_client().get("/me", headers=cookie(kept.value))
         assert client.post("/logout").json == {"ended": True}
         assert client.get("/me", headers=cookie(kept.value)).status_code == 401
         login = cookie(login_text(app))

@@ -58,8 +58,9 @@ def instead(patch: pytest.MonkeyPatch, *changes: tuple[str, str, str]) -> None:
     patch.setattr(PostgreSQLRealm, "text", text)
 
 
+@pytest.mark.parametrize("way", ["append", "finish"])
 def test_an_order_by_a_sequence_is_noticed(
-    make_store: MakeStore, server: Server, monkeypatch: pytest.MonkeyPatch
+    make_store: MakeStore, server: Server, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Numbers that are given before the commit: a reader meets 2 before 1, and never 1."""
     CONTRACT.test_threads_that_append_at_once_lose_nothing(make_store)
@@ -69,19 +70,27 @@ def test_an_order_by_a_sequence_is_noticed(
     )
     server.sql("GRANT ALL ON SEQUENCE clustertoken.numbers TO PUBLIC", database=APP)
     highest = '(SELECT coalesce(max(e.seq), 0) FROM "clustertoken".entry AS e WHERE e.realm = $1)'
+    drawn, raised = {
+        "append": ("first", "WHERE judged.status = 'ok' AND h.realm = $1"),
+        "finish": ("seq", "FROM appended WHERE h.realm = $1"),
+    }[way]
     instead(
         monkeypatch,
-        ("append", "greatest(here.seq + 1, $5::bigint) AS first", "number.next AS first"),
+        (way, f"greatest(here.seq + 1, $5::bigint) AS {drawn}", f"number.next AS {drawn}"),
         (
-            "append",
+            way,
             "FROM here\n),\ndropped",
             "FROM here, (SELECT nextval('clustertoken.numbers') AS next) AS number,"
             " pg_sleep(random() / 50)\n),\ndropped",
         ),
-        ("append", "WHERE judged.status = 'ok' AND h.realm = $1", "WHERE false"),
+        (way, raised, f"{raised} AND false"),
         ("", "h.seq, h.entry,", f"{highest} AS seq, h.entry,"),
     )
-    monkeypatch.setattr(feed, "_locks", lambda changes: [])
+    if way == "append":
+        monkeypatch.setattr(feed, "in_one_statement", lambda *told: None)
+        monkeypatch.setattr(feed, "_locks", lambda changes: [])
+    else:
+        instead(monkeypatch, ("finish", " FOR NO KEY UPDATE OF h FOR SHARE OF r", ""))
     with pytest.raises(AssertionError):
         CONTRACT.test_threads_that_append_at_once_lose_nothing(make_store)
 
@@ -98,18 +107,22 @@ def test_a_history_that_is_not_looked_at_is_noticed(
         promises.test_another_lineage_is_not_vouched_for_at_once(own_server, realm, caplog)
 
 
+@pytest.mark.parametrize("times", [1, 2])
 def test_a_lost_answer_that_is_taken_for_failure_is_noticed(
-    opened: promises.Open, monkeypatch: pytest.MonkeyPatch
+    opened: promises.Open, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was done would be told as not done."""
+    """What was done would be told as not done: by the single statement, or by the long way."""
     ask = Connections.ask
 
     def once(self: Connections, deadline: Any, *asked: Any, **how: Any) -> Any:
         return ask(self, deadline, *asked, **{**how, "again": False})
 
-    monkeypatch.setattr(Connections, "ask", once)
+    if times == 1:
+        monkeypatch.setattr(feed, "LineCut", type("Never", (Exception,), {}))
+    else:
+        monkeypatch.setattr(Connections, "ask", once)
     with pytest.raises(StoreUnavailable, match="the line broke"):
-        promises.test_a_commit_whose_answer_was_lost_is_known_again(opened, monkeypatch, 1)
+        promises.test_a_commit_whose_answer_was_lost_is_known_again(opened, monkeypatch, times)
 
 
 def test_a_cancelled_wait_that_is_taken_for_done_is_noticed(

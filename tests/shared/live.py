@@ -142,7 +142,7 @@ class SharedDataContract:
         self, node: TokenAuthority, tell: Tell
     ) -> None:
         """Up and down, however large it is: of four at most; and it comes back whole."""
-        pieces = rounds(16, 84)  # 3 MB, and 16 MB
+        pieces = rounds(16, 86)  # 3 MB, and 16 MB
         node.files("fonts").put("warm", b"x" * (PIECE + 1))
         node.files("fonts").open("warm").read()
         tracemalloc.start()

@@ -85,7 +85,7 @@ class SharedDataOverLines(SharedDataContract):
     def test_an_upload_over_a_slow_line_holds_up_nobody(self, lines: Lines, tell: Tell) -> None:
         """While each piece takes a second and a half to arrive, the node vouches, and ends a
         login, as quickly as over the same line without an upload."""
-        pieces, each = rounds(6, 170), 1.5
+        pieces, each = rounds(4, 170), 1.5
         lines.all("slow", PIECE / each)
         with looking(lines.place, file_limit=32 * 1024**2) as node:
             node.store.announce("node", b"")

@@ -540,7 +540,8 @@ def test_a_file_of_many_pieces_needs_memory_for_few(tmp_path: Path) -> None:
             tracemalloc.stop()
     assert info.size == pieces * PIECE
     assert whole.hexdigest() == info.sha256
-    assert up < 4 * PIECE
+    # (A third of a piece for what other things in this process come to meanwhile.)
+    assert up < 4 * PIECE + PIECE // 3
     assert down < 4 * PIECE
 
 

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from flask_clustertoken.authority import TokenAuthority
+from flask_clustertoken.authority import IssuedToken, TokenAuthority
 from flask_clustertoken.errors import RevokedMeanwhile, StoreNotOpen
 from flask_clustertoken.revocations import FeedEntry
 from flask_clustertoken.stores.zookeeper import feed
 from flask_clustertoken.stores.zookeeper.connection import Op
 from flask_clustertoken.stores.zookeeper.queue import Queue
-from flask_clustertoken.tokens import Refusal, Token
+from flask_clustertoken.tokens import Refusal, Token, copies_key, record_end, to_record
 from tests.regressions.test_first_start import Realm, realm
 from tests.stores.zk_tree import TreeLine
 
@@ -283,3 +283,37 @@ def test_the_shards_are_listed_once_and_what_others_made_since_is_found(realm: R
         assert login(second, other, "made first by another") == (2, 2)
         assert login(second, other, "somebody new") == (3, 2), "the shards are listed anew"
         assert login(second, other, "somebody else") == (2, 2)
+
+
+@pytest.mark.parametrize("noted", [True, False], ids=["noted", "of the version before"])
+def test_what_is_noted_of_copies_is_waited_for_by_nobody(
+    pair: tuple[TokenAuthority, TreeLine], noted: bool
+) -> None:
+    """A renewal, the new copy's first use, and its first sight: as where nothing is noted."""
+    node, line = pair
+    token = node.issue_login("alice", since=node.begin()).token
+    then = int(node.clock.time()) - 2 * 86_400
+    token = replace(
+        token,
+        issued_at=then,
+        expires_at=then + node.settings.lifetime,
+        generation=86_400 if noted else None,
+    )
+    # (Its record is as old.)
+    node.store.delete(token.record_key)
+    node.store.add(token.record_key, to_record(token, 0.0), record_end(token, 0.0))
+    text, renewed = node.wire.write(token), list[IssuedToken | None]()
+    assert cost(line, lambda: node.authenticate(text)) == (1, 0)
+    assert cost(line, lambda: renewed.append(node.renew(text, token))) == (2, 1)
+    (issued,) = renewed
+    assert issued is not None
+    new = issued.text
+    if not noted:
+        new = node.wire.write(replace(issued.token, generation=None))
+        assert isinstance(node.authenticate(new), Token)
+    assert cost(line, lambda: node.authenticate(new)) == (0, 0)
+    node.follower().step()
+    note = node.store.get(copies_key(token.record_key))
+    assert (note is not None) == noted
+    node.remembered.clear()
+    assert cost(line, lambda: node.authenticate(new)) == (1, 0)

@@ -32,6 +32,8 @@ class Work:
 
     def __init__(self, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
         self.store = watch(app)
+        # What may wait is left to the follower, as where others see the store too.
+        self.store.shared = True
         self.client = app.test_client(use_cookies=False)
         self._done: Counter[str] = Counter()
         self._count(monkeypatch, Wire, "sign", "signature")

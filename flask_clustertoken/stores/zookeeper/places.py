@@ -23,7 +23,7 @@ _LISTED = ("token",)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PlacesWanted:
     """What new records need, as far as it is not known to be there."""
 
     #: Places that are looked for.
@@ -50,7 +50,7 @@ class Places:
         self._there: set[str] = set()
         self._listed: set[str] = set()
 
-    def wanted(self, keys: Iterable[str], sure: bool) -> Wanted:
+    def wanted(self, keys: Iterable[str], sure: bool) -> PlacesWanted:
         """What new records under *keys* need; *sure*: what was taken for missing may be there."""
         # (Dictionaries for their order: what is above comes first.)
         single: dict[str, None] = {}
@@ -66,9 +66,9 @@ class Places:
                     areas[area] = None
             else:
                 single |= dict.fromkeys(one for one in (area, shard) if one not in self._there)
-        return Wanted(tuple(single), tuple(areas), tuple(shards))
+        return PlacesWanted(tuple(single), tuple(areas), tuple(shards))
 
-    def missing(self, wanted: Wanted, answers: Sequence[Any]) -> list[str]:
+    def missing(self, wanted: PlacesWanted, answers: Sequence[Any]) -> list[str]:
         """What has to be made of what is *wanted*, the upper ones first, by its *answers*."""
         count = len(wanted.single)
         states = zip(wanted.single, answers[:count], strict=True)
@@ -81,7 +81,7 @@ class Places:
                 self._there.update(f"{area}/{name}" for name in names)
         return missing + [shard for shard in wanted.shards if shard not in self._there]
 
-    def found(self, wanted: Wanted, path: str) -> bool:
+    def found(self, wanted: PlacesWanted, path: str) -> bool:
         """Whether *path* is a shard that was taken for missing: then it is known to be there.
 
         Others make some, so they are listed again when another one is not known.
@@ -92,7 +92,7 @@ class Places:
         self._listed.discard(path.rpartition("/")[0])
         return True
 
-    def settled(self, wanted: Wanted) -> None:
+    def settled(self, wanted: PlacesWanted) -> None:
         """What is *wanted* is there from now on: a transaction was carried out."""
         if len(self._there) > _KNOWN:
             self._there.clear()

@@ -14,7 +14,7 @@ from .. import rules
 from ..base import Add, Delete, Purged, Put, Record, Require, Unchanged
 from .codec import Packed, escape, key_names, names_key, pack_record, unpack_record
 from .connection import CallDeadline, Op, Refused, Request
-from .places import Places, Wanted
+from .places import Places, PlacesWanted
 from .site import Beaten, Data, Raced, Site, children, create, delete, get, write
 
 #: A change of a record, or a condition on one.
@@ -53,7 +53,7 @@ class Questions:
     #: What is taken to be alive, until the servers say otherwise.
     taken: frozenset[str]
     #: What has to stand above new ones.
-    places: Wanted
+    places: PlacesWanted
     requests: Sequence[Request]
 
 
