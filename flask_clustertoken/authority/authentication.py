@@ -46,6 +46,7 @@ class Authentication:
         #: How often a text was presented and accepted, and how often it was refused.
         self.accepted: dict[TokenKind, Tally] = {"login": Tally(), "api": Tally()}
         self.not_accepted: dict[TokenKind, Tally] = {"login": Tally(), "api": Tally()}
+        self._count = {kind: tally.add for kind, tally in self.accepted.items()}
         self.begin()
         runtime.memories.append(self)
 
@@ -101,7 +102,7 @@ class Authentication:
             if isinstance(found, Token) and (found.bound_key or self._all_bound):
                 found = self._proven(found, text, proofs)
             if isinstance(found, Token):
-                self.accepted[kind].add()
+                self._count[kind]()
                 return found
             if found.unknown_key or found.unknown_form:
                 found = self.strangers.judge(found, self._runtime.follower())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from ..authority import TokenAuthority
@@ -34,6 +35,10 @@ def judge_bearer(gate: Gate, text: str, environ: dict[str, Any], strict: bool) -
     return authority.authenticate(text, "api", strict=strict)
 
 
+#: Of a request without a bound cookie.
+NO_PROOFS: Sequence[str] = ()
+
+
 def judge_cookies(
     gate: Gate, values: list[str], environ: dict[str, Any], strict: bool
 ) -> tuple[Token | Refusal, str | None]:
@@ -44,7 +49,8 @@ def judge_cookies(
     if is_cross_origin(environ, gate.trusted_origins):
         authority.refused(CROSS_ORIGIN)
         return CROSS_ORIGIN, None
-    proofs = gate.proofs(environ)
+    # (Looked for here: for most requests that is a search in a text, and no call.)
+    proofs = gate.proofs(environ) if gate.bound_mark in environ["HTTP_COOKIE"] else NO_PROOFS
     # Several under one name: a parent domain's, or an attack. One at most is honoured.
     refusal: Refusal | None = None
     for text in values:

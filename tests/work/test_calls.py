@@ -19,9 +19,8 @@ from tests.extension.parts import MakeApp, cookie, login_text
 OURS = str(Path(flask_clustertoken.__file__).parent)
 
 #: What a seen token costs at most, in a view that asks twice who is there (three calls each time).
-#: Whoever needs one more measures what it takes, and says why. (One is for the bound cookies: they
-#: are looked for in the cookie's header, which a request without any pays with a search.)
-MOST = 23
+#: Whoever needs one more measures what it takes, and says why.
+MOST = 22
 
 
 @pytest.mark.parametrize("token_store", ["session", "cookie"])
