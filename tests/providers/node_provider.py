@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 from pathlib import Path
@@ -24,15 +25,19 @@ def fetch() -> None:
         if shutil.which(program) is None:
             raise CannotRun(f"this test needs the program {program!r}, which is not here")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    shutil.copy(HERE / "provider.mjs", FOLDER)
-    kept = FOLDER / "package-lock.json"
-    wanted = (HERE / "package-lock.json").read_bytes()
-    if kept.exists() and kept.read_bytes() == wanted and (FOLDER / "node_modules").exists():
-        return
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(HERE / name, FOLDER / name)
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    subprocess.run(command, cwd=FOLDER, check=True, timeout=180, stdin=subprocess.DEVNULL)
+    with (FOLDER / "lock").open("wb") as lock:
+        # (Tests run side by side, and half of what one fetches is of no use to another.)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.copy(HERE / "provider.mjs", FOLDER)
+        fetched = FOLDER / "fetched.json"
+        wanted = (HERE / "package-lock.json").read_bytes()
+        if fetched.exists() and fetched.read_bytes() == wanted:
+            return
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / name, FOLDER / name)
+        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        subprocess.run(command, cwd=FOLDER, check=True, timeout=180, stdin=subprocess.DEVNULL)
+        fetched.write_bytes(wanted)
 
 
 class NodeProvider(Running):
