@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -164,9 +164,9 @@ def _is_plain(url: str) -> bool:
     return True
 
 
-@cache
+@lru_cache(maxsize=64)
 def tell_of_login(login: str) -> None:
-    """Once for each."""
+    """Once for each, of some at a time: whoever reaches us past the proxy may ask with many."""
     logger.error(
         "login=%s is neither a path nor of an origin in CLUSTERTOKEN_TRUSTED_ORIGINS: nobody is "
         "sent there, and the answer is 401",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -49,7 +49,7 @@ class Peers:
         return any(address in one for one in self._networks)
 
 
-@cache
+@lru_cache(maxsize=1000)
 def tell_of_stranger(address: str) -> None:
     """Once for each: whoever sends such requests should not fill the log."""
     logger.warning(
