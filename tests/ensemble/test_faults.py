@@ -289,6 +289,9 @@ def test_a_broken_node_is_caught(
     with Fleet(ensemble, zk_root, tmp_path, mutation=mutation) as fleet:
         cut = fleet.behind_the_network
         made = fleet.logins(3)
+        for one in made:
+            # (What it has not seen before it is cut off, nothing could make it accept.)
+            wait_until(lambda one=one: accepted(cut, one), 30)
         for proxy in fleet.proxies:
             proxy.reject() if mutation == "trust-a-reconnect" else proxy.drop()
         # (Long enough for those who are there to answer, and shorter than any lease.)
