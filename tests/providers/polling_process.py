@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-import time
 
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.providers import SharedSignals, stream
@@ -19,7 +19,7 @@ def main(store: str, issuer: str, access: str) -> None:
     state_of(app).authority.follower()
     print("ready", flush=True)
     while True:
-        time.sleep(1)
+        signal.pause()  # until it is killed
 
 
 if __name__ == "__main__":
