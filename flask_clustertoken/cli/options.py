@@ -39,6 +39,26 @@ def wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def page_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--limit`` and ``--page`` of a long list; :func:`check_page` says whether they fit."""
+    command = click.option(
+        "--page", type=click.IntRange(min=1), default=1, help="Which page of so many."
+    )(command)
+    return click.option(
+        "--limit",
+        type=click.IntRange(min=0),
+        default=100,
+        show_default=True,
+        help="At most so many; 0 for all.",
+    )(command)
+
+
+def check_page(limit: int, page: int) -> None:
+    """An error where all is asked for, and a part of it as well."""
+    if page > 1 and not limit:
+        raise click.UsageError("--page says which part of --limit; with --limit 0 there is one")
+
+
 def be_sure(question: str, yes: bool) -> None:
     """Ask on the terminal unless *yes*. Without a terminal nobody can answer: that is an error."""
     if yes:

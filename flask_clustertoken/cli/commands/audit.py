@@ -9,7 +9,7 @@ import click
 
 from ...audit import AuditLine, KeptAudit
 from ..context import Door, explained, with_door
-from ..options import json_option
+from ..options import check_page, json_option, page_options
 from ..output import as_json, read_as_far_as_wanted, table
 
 
@@ -26,14 +26,7 @@ def _who(line: AuditLine) -> str:
 @click.command("audit")
 @click.option("--subject", "-s", help="Only what this subject did, or what was done to it.")
 @click.option("--event", help="Only this event: login, logout, revoked_subject, locked …")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    default=100,
-    show_default=True,
-    help="At most so many; 0 for all.",
-)
-@click.option("--page", type=click.IntRange(min=1), default=1, help="Which page of so many.")
+@page_options
 @json_option
 @with_door
 @explained
@@ -50,8 +43,7 @@ def audit_command(
       flask tokens audit --subject alice
       flask tokens audit --event locked --limit 0 --json
     """
-    if page > 1 and not limit:
-        raise click.UsageError("--page says which part of --limit; with --limit 0 there is one")
+    check_page(limit, page)
 
     def wanted(line: AuditLine) -> bool:
         if event is not None and line.event != event:

@@ -12,7 +12,15 @@ from ...settings import PREFIX
 from ...tokens import Token, TokenKind
 from ..context import Door, explained, with_door
 from ..exit_codes import Failure
-from ..options import be_sure, json_option, kinds_option, wait_options, yes_option
+from ..options import (
+    be_sure,
+    check_page,
+    json_option,
+    kinds_option,
+    page_options,
+    wait_options,
+    yes_option,
+)
 from ..output import (
     as_json,
     clean,
@@ -37,14 +45,7 @@ MAY_BEGIN_WITH_A_DASH = {"ignore_unknown_options": True}
 @click.command("list")
 @click.option("--subject", "-s", help="Only the tokens of this subject.")
 @click.option("--kind", type=click.Choice(["login", "api"]), help="Only tokens of this kind.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=0),
-    default=100,
-    show_default=True,
-    help="At most so many; 0 for all.",
-)
-@click.option("--page", type=click.IntRange(min=1), default=1, help="Which page of so many.")
+@page_options
 @json_option
 @with_door
 @explained
@@ -61,8 +62,7 @@ def list_command(
       flask tokens list --subject alice
       flask tokens list --kind api --limit 0 --json
     """
-    if page > 1 and not limit:
-        raise click.UsageError("--page says which part of --limit; with --limit 0 there is one")
+    check_page(limit, page)
     with door.authority() as authority:
         found = authority.tokens_of(subject) if subject is not None else authority.tokens()
         wanted = (one for one in found if kind is None or one.kind == kind)
