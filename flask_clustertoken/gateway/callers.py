@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from ..authority import TokenAuthority
 from ..tokens import Refusal, Token
+from .bodies import form_of
 from .replies import Reply, challenge, problem, unavailable
 
 #: How a caller may prove who it is, in the words of RFC 8414.
@@ -38,6 +39,16 @@ class ApiCallers:
             said = challenge(error="insufficient_scope", scope=scope)
             return problem(403, "insufficient_scope", words, said)
         return found
+
+    def form(self, environ: dict[str, Any], scope: str) -> dict[str, str] | Reply:
+        """What a caller who has *scope* sent of a ``token``, or the answer that it gets instead."""
+        caller = self.judge(environ, scope)
+        if isinstance(caller, Reply):
+            return caller
+        form = form_of(environ)
+        if not isinstance(form, Reply) and not form.get("token"):
+            return problem(400, "invalid_request", "The parameter token is missing.")
+        return form
 
 
 def credential(environ: dict[str, Any]) -> str | None:

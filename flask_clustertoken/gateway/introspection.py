@@ -7,10 +7,9 @@ from typing import Any
 
 from ..authority import TokenAuthority
 from ..tokens import Refusal, Token, TokenKind
-from .bodies import form_of
 from .callers import ApiCallers
 from .options import GatewayOptions
-from .replies import Reply, problem, unavailable
+from .replies import Reply, unavailable
 
 #: The scope that a caller needs.
 SCOPE = "introspect"
@@ -30,15 +29,10 @@ class Introspection:
         self._callers = callers
 
     def __call__(self, environ: dict[str, Any]) -> Reply:
-        caller = self._callers.judge(environ, SCOPE)
-        if isinstance(caller, Reply):
-            return caller
-        form = form_of(environ)
+        form = self._callers.form(environ, SCOPE)
         if isinstance(form, Reply):
             return form
-        text = form.get("token", "")
-        if not text:
-            return problem(400, "invalid_request", "The parameter token is missing.")
+        text = form["token"]
         # The lease's end is taken first: what is judged behind it holds until then at least.
         lease_end = self._lease_end()
         # (Of a login that is bound to a device both texts are needed: one alone is a copy's.)

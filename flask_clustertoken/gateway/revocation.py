@@ -6,12 +6,11 @@ from typing import Any
 
 from ..authority import TokenAuthority
 from ..tokens import Token
-from .bodies import form_of
 from .callers import ApiCallers
 from .confirming import confirmed
 from .introspection import kind_of
 from .options import GatewayOptions
-from .replies import Reply, problem, unavailable
+from .replies import Reply, unavailable
 
 #: The scope that a caller needs.
 SCOPE = "revoke"
@@ -30,15 +29,10 @@ class RevocationEndpoint:
         self._callers = callers
 
     def __call__(self, environ: dict[str, Any]) -> Reply:
-        caller = self._callers.judge(environ, SCOPE)
-        if isinstance(caller, Reply):
-            return caller
-        form = form_of(environ)
+        form = self._callers.form(environ, SCOPE)
         if isinstance(form, Reply):
             return form
-        text = form.get("token", "")
-        if not text:
-            return problem(400, "invalid_request", "The parameter token is missing.")
+        text = form["token"]
         authority = self._authority
         found = authority.authenticate(text, kind_of(authority, text))
         if isinstance(found, Token):
