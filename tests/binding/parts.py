@@ -24,6 +24,7 @@ from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.tokens import Token
 from tests.extension.parts import MakeApp
+from tests.waiting import wait_until
 
 LOGIN, BOUND = "__Host-clustertoken", "__Host-clustertoken-bound"
 REGISTRATION, CHALLENGE = "Secure-Session-Registration", "Secure-Session-Challenge"
@@ -250,3 +251,15 @@ def token_of(browser: Browser) -> Token:
 def step(app: Flask) -> None:
     """A round of the app's node: nothing else takes its steps in these tests."""
     state_of(app).authority.follower().step()
+
+
+def later(clock: ManualClock, seconds: float, *apps: Flask) -> None:
+    """Let time pass for *apps* on one shared store, whose nodes take steps by threads too.
+
+    (A step that was under way when the clock was moved is one that failed: the next is made soon,
+    and not by each request.)
+    """
+    clock.advance(seconds)
+    for app in apps:
+        step(app)
+        wait_until(lambda app=app: state_of(app).authority.readiness().fresh)  # type: ignore[misc]

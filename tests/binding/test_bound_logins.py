@@ -12,7 +12,7 @@ from flask_clustertoken.authority.proving import OLD_LOGIN_GRACE
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.extension.state import own_request_token
-from tests.binding.parts import BOUND, LOGIN, Browser, MakeSite, step, token_of
+from tests.binding.parts import BOUND, LOGIN, Browser, MakeSite, later, step, token_of
 from tests.extension.parts import DAY, watch
 
 
@@ -101,7 +101,7 @@ def test_it_is_refused_where_nothing_is_bound(
     thief.cookies = bound.copy(LOGIN, BOUND)
     assert thief.send("/me").status_code == 200
     assert thief.send("/dbsc/refresh", method="POST").status_code == 404
-    clock.advance(300)
+    later(clock, 300, other)
     assert thief.send("/me").status_code == 401
 
 

@@ -16,6 +16,7 @@ from tests.binding.parts import (
     Browser,
     MakeSite,
     forged,
+    later,
     new_key,
     parameter,
     proof,
@@ -84,11 +85,9 @@ def test_the_unbound_copy_ends_with_the_first_use(make_site: MakeSite, clock: Ma
 
     assert thief.send("/me").status_code == 200  # nobody has used the pair yet
     browser.visit()
-    clock.advance(OLD_LOGIN_GRACE - 1)
-    step(app)
+    later(clock, OLD_LOGIN_GRACE - 1, app, other)
     assert thief.send("/me").status_code == 200
-    clock.advance(1)
-    step(app)
+    later(clock, 1, app, other)
 
     assert thief.send("/me").json == {
         "error": "unauthorized",
@@ -105,7 +104,7 @@ def test_a_first_use_long_after_ends_it_at_once(make_site: MakeSite, clock: Manu
     browser.log_in(register=False)
     thief.cookies = browser.copy(LOGIN)
     browser.register()
-    clock.advance(CHALLENGE_LIFE + 1)
+    later(clock, CHALLENGE_LIFE + 1, app, other)
 
     assert browser.visit().status_code == 200
     assert thief.send("/me").status_code == 401
@@ -122,7 +121,7 @@ def test_a_node_that_dies_leaves_the_end_to_the_next_use(
     browser.register()
     browser.visit()
     state_of(app).authority.proving.clear()  # … which is all that a killed process has in mind.
-    clock.advance(CHALLENGE_LIFE + 1)
+    later(clock, CHALLENGE_LIFE + 1, app, other)
     assert thief.send("/me").status_code == 200
 
     browser.app = other
