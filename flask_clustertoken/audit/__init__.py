@@ -10,6 +10,7 @@ from __future__ import annotations
 from .actor import Actor as Actor
 from .actor import done_by as done_by
 from .actor import network_of as network_of
+from .keeping import AuditPage as AuditPage
 from .keeping import KeptAudit as KeptAudit
 from .line import AuditLine as AuditLine
 from .trail import AuditTrail as AuditTrail

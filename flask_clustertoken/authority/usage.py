@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from ..cluster import NodeRuntime
 from ..stores.base import Record
@@ -30,6 +31,12 @@ class Usage:
     def last_used(self, token_id: str) -> int | None:
         """When an API token was last used, to about an hour; ``None``: not known."""
         return _read(self._runtime.store.get(_key(token_id)))
+
+    def last_uses(self, token_ids: Sequence[str]) -> dict[str, int | None]:
+        """As :meth:`last_used` of each of them, by one call to the store."""
+        keys = {one: _key(one) for one in token_ids}
+        found = self._runtime.store.get_many(list(keys.values())) if keys else {}
+        return {one: _read(found.get(key)) for one, key in keys.items()}
 
 
 def _key(token_id: str) -> str:
