@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .authority import TokenAuthority as TokenAuthority
 from .authority import authorities as authorities
+from .history import HistoryPage as HistoryPage
 from .issued import IssuedToken as IssuedToken
 from .locking import StandingLock as StandingLock
 from .proving import CHALLENGE_LIFE as CHALLENGE_LIFE

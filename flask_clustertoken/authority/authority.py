@@ -20,6 +20,7 @@ from ..settings import Settings
 from ..shared import SharedData, SharedFiles, sweep_files
 from ..stores.base import ClusterStore
 from .authentication import Authentication
+from .history import History
 from .issuing import Issuing
 from .lifetimes import Lifetimes
 from .listing import Listing
@@ -115,6 +116,7 @@ class TokenAuthority:
         self.usage = Usage(runtime)
         self.listing = Listing(runtime, verdict, lifetimes)
         self.revoking = revoking = Revoking(publisher, verdict, lifetimes)
+        self.history = History(runtime)
         self.selecting = Selecting(runtime, self.listing, revoking)
         self.locking = Locking(runtime, publisher, lambda seq: Revocation(seq, publisher))
         self.proving = proving = Proving(runtime, revoking, lifetimes)

@@ -289,11 +289,11 @@ class RequestToken:
     def carry_on(self, end: Callable[[], Revocation]) -> Revocation:
         """Let *end* set a mark that covers this request's login too, which goes on as a new one.
 
-        For whoever ends everybody's logins but his own. *end* acts on its own: it is not undone
-        where the new login cannot be made, and then the errors of :meth:`login` are raised.
+        For whoever ends everybody's logins but his own, and says who acts. *end* is not undone
+        where the new login cannot be made; then the errors of :meth:`login` are raised.
         """
         current = self._before_a_change()
-        with self._done_by(current), self.on_its_strength() as asker:
+        with self.on_its_strength() as asker:
             revocation = end()
             if isinstance(current, Token):
                 self._send(login.carry_on(self._gate, current, asker, revocation))

@@ -1,0 +1,65 @@
+"""Overview: how the cluster is. The same findings as ``doctor``, and the nodes by their hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from flask import Response, current_app
+
+from ..cluster import ListedNode, drift
+from ..errors import StoreError
+from ..operations import Finding, diagnose, worst
+from . import gate
+
+#: The order in which findings are shown: what has to be done first.
+_ORDER = {"problem": 0, "warning": 1, "ok": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host and its nodes."""
+
+    name: str
+    nodes: Sequence[ListedNode]
+
+    @property
+    def live(self) -> int:
+        return sum(not one.silent for one in self.nodes)
+
+
+def show() -> Response:
+    authority = gate.authority()
+    trouble = ""
+    try:
+        listed = authority.nodes()
+        head = authority.runtime.used().head()
+    except StoreError as error:
+        listed, head, trouble = [], 0, str(error)
+    found: list[Finding] = list(
+        diagnose(
+            authority.settings,
+            instance_path=current_app.instance_path,
+            clock=authority.clock,
+            production=not (current_app.debug or current_app.testing),
+            opened=authority.runtime.used(),
+        )
+    )
+    hosts = [Host(name, list(nodes)) for name, nodes in groupby(listed, lambda one: one.node.host)]
+    states = authority.keys.states
+    return gate.show(
+        "overview.html",
+        findings=sorted(found, key=lambda one: _ORDER[one.level]),
+        level=worst(found),
+        hosts=hosts,
+        head=head,
+        drift=drift([one.node for one in listed if not one.silent]),
+        trouble=trouble,
+        readiness=authority.readiness(),
+        realm=authority.settings.realm,
+        deployment=authority.settings.deployment,
+        signing=next((one for one, state in states.items() if state == "signing"), ""),
+        locks=len(authority.locking.locks()) if not trouble else 0,
+        recorded=authority.records_logins,
+    )
