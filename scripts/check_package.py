@@ -66,6 +66,7 @@ DRIVERS = {
     "oidc": ["joserfc", "cryptography", "requests"],
     "keycloak": ["authlib", "joserfc", "cryptography", "requests"],
     "binding": ["joserfc", "cryptography"],
+    "console": ["ua_parser"],
     "metrics": ["prometheus_client"],
     "async": ["asgiref"],
 }
@@ -121,6 +122,11 @@ for module in pkgutil.walk_packages(keycloak.__path__, keycloak.__name__ + "."):
 from flask_clustertoken import ClusterTokenMiddleware
 from flask_clustertoken.binding import proof
 ClusterTokenMiddleware(lambda environ, start: [], store="memory:", device_bound="offer")
+""",
+    "console": """
+from flask_clustertoken.wsgi import device_of
+agent = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:130.0) Gecko/20100101 Firefox/130.0"
+assert device_of({"HTTP_USER_AGENT": agent}) == "Firefox on Windows"
 """,
     "metrics": """
 from flask import Flask
