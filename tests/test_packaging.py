@@ -105,6 +105,16 @@ def test_statements_for_postgresql_are_shipped(folder: str) -> None:
     assert list((ROOT / "flask_clustertoken/stores/postgresql" / folder).glob("*.sql"))
 
 
+def test_the_pages_files_are_shipped() -> None:
+    """Templates, style, script and catalogs: every file of the room that is no Python."""
+    shipped = setup_cfg()["options.package_data"]["flask_clustertoken.console"].split()
+    room = ROOT / "flask_clustertoken" / "console"
+    found = {path for path in room.rglob("*") if path.is_file() and path.suffix[:3] != ".py"}
+
+    assert found == {path for pattern in shipped for path in room.glob(pattern)}
+    assert {path.suffix for path in found} == {".html", ".css", ".js", ".po", ".mo"}
+
+
 def test_licence_is_named_and_there() -> None:
     """The licence that the metadata name is the one in the tree."""
     assert setup_cfg()["metadata"]["license"] == "BSD-3-Clause"
