@@ -37,9 +37,13 @@ class RevocationEntry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TokenIssued:
-    """A login or API token was handed out by this process."""
+    """A login or API token was handed out by this process.
+
+    *instead_of* is the login that the request came with, which this one takes the place of.
+    """
 
     token: Token
+    instead_of: Token | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,8 @@ FOREIGN: dict[str, tuple[str, bool]] = {
     "authlib": ("keycloak.*", True),
     "joserfc": ("oidc.* keycloak.* binding.*", True),
     "urllib3": ("oidc.*", True),
+    "flask_babel": ("console.texts", True),
+    "ua_parser": ("wsgi.device", True),
     "cryptography": ("keycloak.* binding.*", True),
     "requests": ("oidc.* keycloak.*", True),
 }

@@ -42,6 +42,8 @@ class Wish:
     authenticated_at: float | None
     first_issued_at: int | None
     bound_key: str = ""
+    device: str = ""
+    network: str = ""
 
 
 class Issuing:
@@ -78,6 +80,8 @@ class Issuing:
         persistent: bool = True,
         labels: Sequence[str] = (),
         authenticated_at: float | datetime | None = None,
+        device: str = "",
+        network: str = "",
         replaces: Token | None = None,
         carries_on: Token | None = None,
         on: Token | None = None,
@@ -90,8 +94,8 @@ class Issuing:
         *on* is the token on whose strength this is asked for: it stands in the very step that
         issues, or nothing is issued.
         *authenticated_at* is seconds since 1970, or a datetime with its zone (:class:`ValueError`
-        for one without). *check* may raise before anything is written (the text does not fit into
-        a cookie).
+        for one without). *device* and *network* are kept with its record, for lists. *check* may
+        raise before anything is written (the text does not fit into a cookie).
         Raises :class:`RevokedMeanwhile` if a revocation appended after *since* covers it, or any
         covers *on*; :class:`TokenLimitReached`, or a :class:`StoreError`. Nothing was handed out
         then.
@@ -104,6 +108,8 @@ class Issuing:
             authenticated_at=self._past(authenticated_at),
             first_issued_at=carries_on.began_at if carries_on is not None else None,
             bound_key=carries_on.bound_key if carries_on is not None else "",
+            device=validation.device(device),
+            network=network,
         )
         if since is not None and (isinstance(since, bool) or not isinstance(since, int)):
             raise TypeError("since is what login_begins() returned")
@@ -117,7 +123,7 @@ class Issuing:
             check(issued)
         self._writing.write(lambda _: issued, self._lifetimes.spare, on, replaces)
         self._keep_to_limit(token)
-        self._hand_out(issued, generation, TokenIssued(issued.token))
+        self._hand_out(issued, generation, TokenIssued(issued.token, replaces or carries_on))
         return issued
 
     def bind(
@@ -196,6 +202,8 @@ class Issuing:
             made_at=made_at,
             first_issued_at=wish.first_issued_at,
             bound_key=wish.bound_key,
+            device=wish.device,
+            network=wish.network,
             generation=0 if self._lifetimes.records_logins else None,
         )
         return replace(token, expires_at=self._lifetimes.renewed_until(token))

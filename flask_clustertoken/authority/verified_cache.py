@@ -176,7 +176,7 @@ class VerifiedTokens:
 
 def weigh(text: str, token: Token) -> int:
     """The bytes that remembering *text* with *token* takes, claims included."""
-    words = (token.id, token.subject, token.name, token.created_by, token.epoch)
+    words = (token.id, token.subject, token.name, token.created_by, token.device, token.epoch)
     return (
         _FRAME
         + getsizeof(text)

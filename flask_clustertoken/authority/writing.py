@@ -105,7 +105,8 @@ class Writing:
         recorded = self._lifetimes.keeps_record(token)
         changes = [*conditions, *standing.needed()]
         if recorded:
-            changes.append(Add(token.record_key, to_record(token, spare), record_end(token, spare)))
+            value = to_record(token, spare, self._lifetimes.lifetime)
+            changes.append(Add(token.record_key, value, record_end(token, spare)))
         try:
             if replaces is not None:
                 feed_entry = self._revoking.entry_of_ids([replaces.id], recorded=recorded)

@@ -140,7 +140,6 @@ class Console:
         """Add the pages below *url_prefix*."""
         pages = Pages(
             gate.NAME,
-            title=N_("Console"),
             base=self._base,
             language=self._language,
             policy=self._policy,

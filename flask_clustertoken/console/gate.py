@@ -69,9 +69,7 @@ def actor() -> Actor:
 def show(page: str, status: int = 200, **context: Any) -> Response:
     """The console's *page*."""
     rules: Rules = current_app.extensions[KEY]
-    note = NOTES.get(request.args.get("said", ""), "")
-    note = rules.pages.catalog.gettext(note) if note else ""
-    return rules.pages.show(f"console/{page}", status, note=note, **context)
+    return rules.pages.show(f"console/{page}", status, note=rules.pages.said(NOTES), **context)
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def _list(template: str, wanted: TokenFilter) -> Response:
         wanted=wanted,
         args=args_of(wanted, own=request.args.get("own", "")),
         found=found,
-        uses=authority.usage.last_uses(programs),
+        uses=authority.last_uses(programs),
         recorded=authority.records_logins,
         me=gate.me(),
         now=authority.clock.time(),

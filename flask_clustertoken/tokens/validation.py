@@ -21,6 +21,9 @@ from .token import Claims, TokenKind
 #: Characters of a subject, a label, the name of an API token or one of its scopes.
 TEXT_LIMIT = 1024
 
+#: Characters of what names a device.
+DEVICE_LIMIT = 100
+
 #: Bytes of the claims as JSON: with the rest of a token's record, what every store can hold.
 CLAIMS_LIMIT = VALUE_LIMIT - 32 * 1024
 
@@ -112,6 +115,11 @@ def scopes(values: Sequence[Any]) -> tuple[str, ...]:
     if any(not one.isprintable() or set(one) & set(' "\\') for one in found):
         raise WrongArgument("a scope has no spaces, quotes or backslashes in it (RFC 6749, 3.3)")
     return found
+
+
+def device(value: Any) -> str:
+    """What a login is made on; ``""`` where nobody can say."""
+    return text(value, "a device", DEVICE_LIMIT) if value != "" else ""
 
 
 def labels(values: Iterable[Any]) -> tuple[str, ...]:

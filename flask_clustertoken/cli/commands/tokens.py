@@ -26,6 +26,7 @@ from ..output import (
     clean,
     facts,
     kind_of,
+    login_lines,
     moment,
     read_as_far_as_wanted,
     several,
@@ -137,7 +138,7 @@ def show_command(door: Door, token_id: str, json_too: bool) -> None:
             ("key", token.key_id),
         ]
     else:
-        lines.append(("claims", ", ".join(sorted(token.claims)) or "none"))
+        lines += login_lines(token)
     facts(lines)
 
 
