@@ -17,7 +17,16 @@ from typing import Literal
 from ..cluster import NodeRuntime, Revocation
 from ..errors import ClusterTokenError
 from ..stores.base import PAGE, Record
-from ..tokens import Token, TokenKind, WrongArgument, digest, record_key, records_of
+from ..tokens import (
+    Token,
+    TokenKind,
+    WrongArgument,
+    digest,
+    has_signs,
+    record_key,
+    records_of,
+    signs_of,
+)
 from .listing import Listing
 from .revoking import Revoking
 
@@ -155,7 +164,7 @@ class Selecting:
         """
         if wanted.ids is not None:
             return self._ticked(wanted, wanted.ids)
-        walk = _Walk(self, _area(wanted), calls, first=most + 1)
+        walk = _Walk(self, wanted, calls, first=most + 1)
         found: list[tuple[str, Token]] = []
         for key, token in walk.begin(_start(after, _AFTER_TOKEN)):
             if token is not None and wanted.matches(token):
@@ -183,7 +192,7 @@ class Selecting:
         start = place = _start(after, _AFTER_PERSON)
         shard, _, seen = start.partition("-")
         found: list[Person] = []
-        walk = _Walk(self, _area(wanted), calls, whole_shards=True)
+        walk = _Walk(self, wanted, calls, whole_shards=True)
         for number, records in groupby(walk.begin(f"{shard}/" if shard else ""), _shard_of):
             for order, person in self._people_of(records, wanted):
                 if number == shard and order <= seen:
@@ -237,11 +246,15 @@ class Selecting:
         page = self.page(wanted, after, most=calls * PAGE, calls=calls)
         return Count(len(page.tokens), page.after, page.share)
 
-    def read(self, prefix: str, after: str, limit: int) -> list[tuple[str, Token | None]]:
-        """One page of the store."""
-        store = self._runtime.store
-        page: list[tuple[str, Record]] = store.scan(prefix, after, limit)
-        return [(key, self._listing.listed(record)) for key, record in page]
+    def read(self, wanted: TokenFilter, after: str, limit: int) -> list[tuple[str, Token | None]]:
+        """One page of the store, without what cannot be *wanted*."""
+        page: list[tuple[str, Record]] = self._runtime.store.scan(_area(wanted), after, limit)
+        kind = wanted.kinds[0] if len(wanted.kinds) == 1 else ""
+        signs = signs_of(prefix=wanted.prefix, kind=kind, label=wanted.label)
+        return [
+            (key, self._listing.listed(record) if has_signs(record.value, signs) else None)
+            for key, record in page
+        ]
 
     def catch_up(self) -> None:
         """Know what was revoked until now."""
@@ -264,7 +277,7 @@ class _Walk:
     def __init__(
         self,
         selecting: Selecting,
-        prefix: str,
+        wanted: TokenFilter,
         calls: int,
         *,
         first: int = PAGE,
@@ -273,7 +286,7 @@ class _Walk:
         self._selecting = selecting
         #: So many records are read at first: more only where few of those are meant.
         self._limit = min(first, PAGE)
-        self._prefix = prefix
+        self._wanted = wanted
         self._calls = calls
         self._whole_shards = whole_shards
         self.ended_at = ""
@@ -286,7 +299,7 @@ class _Walk:
         key = f"{_TOKENS}{after}" if after else ""
         spent = False
         while True:
-            page = selecting.read(self._prefix, key, self._limit)
+            page = selecting.read(self._wanted, key, self._limit)
             calls -= 1
             self._limit = min(4 * self._limit, PAGE)
             if not page:

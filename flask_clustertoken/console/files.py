@@ -33,7 +33,7 @@ def show() -> Response:
         files=found[:MOST],
         number=number,
         more=len(found) > MOST,
-        used=room.used(),
+        taken=room.used(),
         total=room.total,
         deployment=settings.deployment,
     )

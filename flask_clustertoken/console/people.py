@@ -15,6 +15,9 @@ from ..tokens import validation
 from . import gate
 from .filters import args_of, filter_in
 
+#: Pages of the store that are read for others, where one was found who is called exactly so.
+FEW = 2
+
 
 def search() -> Response:
     """Find people: one exactly, at once; and those whose names begin so, step by step."""
@@ -26,7 +29,9 @@ def search() -> Response:
     exact: Person | None = None
     if asked and not after:
         exact = next(iter(selecting.people(TokenFilter(subject=asked)).people), None)
-    found = selecting.people(TokenFilter(prefix=asked), after)
+    # (Who was found is shown at once; others are looked for where somebody goes on.)
+    wanted = TokenFilter(prefix=asked)
+    found = selecting.people(wanted, after, calls=FEW) if exact else selecting.people(wanted, after)
     return gate.show(
         "people.html",
         asked=asked,
