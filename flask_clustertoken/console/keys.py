@@ -23,6 +23,8 @@ class Key:
     """A key as the page shows it."""
 
     status: KeyStatus
+    #: As the status has it; ``signing`` also where nothing is said and it is the one that signs.
+    state: str
     #: Hosts on which a node lacks it.
     missing_on: tuple[str, ...]
     #: One's own login was signed with it.
@@ -58,7 +60,10 @@ def _key(status: KeyStatus) -> Key:
         "drop": not status.not_drop and status.state in ("api", "dropped") and not gone,
     }
     steps = tuple(name for name, there in offered.items() if there)
-    return Key(status, tuple(hosts), own, steps)
+    state = status.state
+    if state == "unmarked" and status.id == gate.authority().keys.signing()[0]:
+        state = "signing"
+    return Key(status, state, tuple(hosts), own, steps)
 
 
 def _ends_logins(status: KeyStatus) -> bool:

@@ -98,11 +98,14 @@ class Rotation:
         nodes = self.live_nodes()
         counts = self._api_counts() if count else Counter()
         now = self._clock.time()
+        holds = ring
+        if not ring.signing and self._keys.held:
+            holds = self._implied(self._read(), self._keys.signing()[0])
         known = [*ring.states, *self._keys.held, *(key for node in nodes for key in node.keys)]
         found = []
         for key_id in dict.fromkeys([*known, *counts]):
             state = ring.states.get(key_id, "unmarked")
-            over = self._logins_over(ring, key_id)
+            over = self._logins_over(holds, key_id)
             found.append(
                 KeyStatus(
                     id=key_id,
@@ -113,9 +116,9 @@ class Rotation:
                     lacking=tuple(node.name for node in nodes if key_id not in node.keys),
                     api_tokens=counts[key_id] if count else None,
                     logins_over=over if state == "verifying" else None,
-                    not_sign=not_to_sign(ring, nodes, self._keys.held, key_id),
-                    not_retire=not_to_retire(ring, nodes, key_id, over, now),
-                    not_drop=not_to_drop(ring, nodes, key_id),
+                    not_sign=not_to_sign(holds, nodes, self._keys.held, key_id),
+                    not_retire=not_to_retire(holds, nodes, key_id, over, now),
+                    not_drop=not_to_drop(holds, nodes, key_id),
                 )
             )
         return found
@@ -262,12 +265,16 @@ class Rotation:
                 f"this host would sign with key {mine}, but {other[0].name} signs with "
                 f"{other[0].signing}; make the keys agree first"
             )
+        return self._implied(ring, mine)
+
+    def _implied(self, ring: Ring, signing: str) -> Ring:
+        """What holds where the store says nothing yet: *signing* signs, and others verify."""
         now = self._clock.time()
         for key_id in self._keys.held:
             if key_id not in ring.states:
                 # When an older one stopped signing nobody knows: count from now.
                 ring.mark(key_id, "verifying", now)
-        ring.mark(mine, "signing", now)
+        ring.mark(signing, "signing", now)
         return ring
 
     def _write(self, ring: Ring) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from flask_clustertoken.clock import ManualClock
-from tests.extension.parts import MakeApp, clock, make_app
+from tests.extension.parts import MakeApp, make_app
+from tests.fixtures import clock, cluster, host
 
 from .parts import Desk, make_desk
 
-__all__ = ["clock", "make_app"]
+__all__ = ["clock", "cluster", "host", "make_app"]
 
 
 @pytest.fixture(params=["memory", "directory"])
