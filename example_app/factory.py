@@ -7,10 +7,11 @@ from typing import Any
 
 from flask import Flask
 
+from flask_clustertoken.console import Console
 from flask_clustertoken.metrics import Metrics
 
 from . import answers, api, environment, health, pages, sessions, site, times
-from .accounts import Account, account_of
+from .accounts import Account, account_of, is_admin
 from .node import this_node
 from .tokens import tokens
 
@@ -37,6 +38,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         app.config.update(environment.settings())
         app.config.update(config or {})
         tokens.init_app(app)
+        Console(app, may=lambda token: is_admin(token.subject))
         Metrics(app)  # (of this host's programs: with no proxy's headers, on a loopback address)
     answers.init_app(app)
     times.init_app(app)
