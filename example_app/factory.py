@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask
 
-from flask_clustertoken.console import Console
+from flask_clustertoken.console import Console, Devices
 from flask_clustertoken.metrics import Metrics
 
 from . import answers, api, environment, health, pages, sessions, site, times
@@ -38,8 +38,18 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         app.config.update(environment.settings())
         app.config.update(config or {})
         tokens.init_app(app)
-        Console(app, may=lambda token: is_admin(token.subject))
         Metrics(app)  # (of this host's programs: with no proxy's headers, on a loopback address)
+        # Each user's own devices and API tokens, in the frame of this site's other pages.
+        Devices(
+            app,
+            url_prefix="/devices",
+            tokens_prefix="/tokens",
+            base="base.html",
+            language="en",
+            after="/?said=logged-out",
+        )
+        # Everybody's, for the administrators, and what else there is to see and to steer.
+        Console(app, may=lambda token: is_admin(token.subject), base="base.html", language="en")
     answers.init_app(app)
     times.init_app(app)
     for part in (sessions, pages, site, api, health):

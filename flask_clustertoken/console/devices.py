@@ -17,6 +17,8 @@ from .devices_tokens import MOST_SCOPES, TokenForm, TokenList
 from .pages import POLICY, Pages, Tab
 from .texts import N_, Language
 
+View = Callable[..., ResponseReturnValue]
+
 NAME = "clustertoken_devices"
 
 #: Seconds that a page waits for all servers to say that what was ended is ended there.
@@ -92,33 +94,27 @@ class Devices:
         self.pages.add_to(app, self._url_prefix)
 
     def _add_views(self, api_tokens: bool) -> None:
-        add = self._add
+        add, fresh = self._add, self._fresh
         add("", "logins", self._show_logins)
-        add("/<token_id>/end", "end_login", self._end_login, acts=True)
-        add("/end-others", "end_others", self._end_others, acts=True)
-        add("/end-everything", "end_everything", self._end_everything, acts=True)
+        # (Whoever logs out here is asked for nothing.)
+        self._end_other_login = fresh(self._end_another)
+        add("/<token_id>/end", "end_login", self._end_login, "POST")
+        add("/end-others", "end_others", fresh(self._end_others), "POST")
+        add("/end-everything", "end_everything", fresh(self._end_everything), "POST")
         self.pages.tabs = [Tab("logins", N_("Devices"), ("end_login",))]
         if not api_tokens:
             return
         self.pages.tabs.append(Tab("tokens", N_("API tokens"), ("make_token", "end_token")))
         below = self._tokens_prefix
-        add("", "tokens", self._show_tokens, below)
-        add("", "make_token", self._make_token, below, acts=True)
-        add("/<token_id>/end", "end_token", self._end_token, below, acts=True)
+        add("", "tokens", self._show_tokens, below=below)
+        add("", "make_token", fresh(self._make_token), "POST", below)
+        add("/<token_id>/end", "end_token", fresh(self._end_token), "POST", below)
 
-    def _add(
-        self,
-        rule: str,
-        name: str,
-        view: Callable[..., ResponseReturnValue],
-        below: str = "",
-        *,
-        acts: bool = False,
-    ) -> None:
-        protected = token_required(kind="login")(view)
-        if acts and self._max_age is not None:
-            protected = fresh_login_required(self._max_age)(protected)
-        self.pages.add_view(rule, name, protected, "POST" if acts else "GET", below)
+    def _add(self, rule: str, name: str, view: View, method: str = "GET", below: str = "") -> None:
+        self.pages.add_view(rule, name, token_required(kind="login")(view), method, below)
+
+    def _fresh(self, view: View) -> View:
+        return view if self._max_age is None else fresh_login_required(self._max_age)(view)
 
     # -- logins ----------------------------------------------------------------------------
 
@@ -141,10 +137,13 @@ class Devices:
             # This device: its cookie goes too.
             request_token.logout()
             return redirect(self._after, 303)
-        authority = current_state().authority
+        return self._end_other_login(token_id)
+
+    def _end_another(self, token_id: str) -> ResponseReturnValue:
         if not _is_own(token_id, "login"):
             return self._show_logins(self.pages.catalog.gettext(NO_SUCH_LOGIN), 404)
-        return self._behind("logins", "ended", authority.revoke_ids([token_id]))
+        revocation = current_state().authority.revoke_ids([token_id])
+        return self._behind("logins", "ended", revocation)
 
     def _end_others(self) -> ResponseReturnValue:
         revocation = own_request_token().logout_everywhere(keep_current=True)

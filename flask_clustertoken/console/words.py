@@ -42,6 +42,8 @@ def away(moment: float, now: float, catalog: Catalog) -> str:
         if apart >= _MINUTE:
             return ngettext("%(count)s minute ago", "%(count)s minutes ago", int(apart // _MINUTE))
         return catalog.gettext("just now")
+    # (What lasts a week, and began a moment ago, ends in a week.)
+    apart += _MINUTE
     if apart >= DAY:
         return ngettext("in %(count)s day", "in %(count)s days", int(apart // DAY))
     if apart >= _HOUR:
