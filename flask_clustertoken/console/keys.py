@@ -61,7 +61,7 @@ def _key(status: KeyStatus) -> Key:
     }
     steps = tuple(name for name, there in offered.items() if there)
     state = status.state
-    if state == "unmarked" and status.id == gate.authority().keys.signing()[0]:
+    if state == "unmarked" and status.here and status.id == gate.authority().keys.signing()[0]:
         state = "signing"
     return Key(status, state, tuple(hosts), own, steps)
 

@@ -8,8 +8,9 @@ from itertools import groupby
 
 from flask import Response, current_app
 
+from ..authority import TokenAuthority
 from ..cluster import ListedNode, drift
-from ..errors import StoreError
+from ..errors import KeyMissing, StoreError
 from ..operations import Finding, diagnose, worst
 from . import gate
 
@@ -47,7 +48,6 @@ def show() -> Response:
         )
     )
     hosts = [Host(name, list(nodes)) for name, nodes in groupby(listed, lambda one: one.node.host)]
-    states = authority.keys.states
     return gate.show(
         "overview.html",
         findings=sorted(found, key=lambda one: _ORDER[one.level]),
@@ -59,7 +59,16 @@ def show() -> Response:
         readiness=authority.readiness(),
         realm=authority.settings.realm,
         deployment=authority.settings.deployment,
-        signing=next((one for one, state in states.items() if state == "signing"), ""),
+        live=sum(host.live for host in hosts),
+        signing=_signing(authority),
         locks=len(authority.locking.locks()) if not trouble else 0,
         recorded=authority.records_logins,
     )
+
+
+def _signing(authority: TokenAuthority) -> str:
+    """The key that this node signs with; ``""``: it has not got it, as the findings say."""
+    try:
+        return authority.keys.signing()[0]
+    except KeyMissing:
+        return ""

@@ -36,6 +36,7 @@ def search() -> Response:
         "people.html",
         asked=asked,
         exact=exact,
+        first=not after,
         people=[one for one in found.people if exact is None or one.subject != asked],
         found=found,
         recorded=gate.authority().records_logins,

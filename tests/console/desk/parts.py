@@ -113,7 +113,7 @@ def ids_in(page: str) -> list[str]:
 def people_in(page: str) -> list[str]:
     """The people that a page lists, without the one that was asked for exactly."""
     part = page.partition('id="people"')[2].partition("</ul>")[0]
-    return [unescape(one) for one in re.findall(r'<bdi class="ct-name">(.*?)</bdi>', part, re.S)]
+    return [unescape(one) for one in re.findall(r'class="ct-what" [^>]*><bdi>(.*?)</bdi>', part)]
 
 
 def next_in(page: str) -> str:

@@ -205,7 +205,7 @@ def test_audit_trail_and_revocations_come_in_pages(memory: Desk) -> None:
             memory.authority.revoke_subject(f"s{number}")
             memory.clock.advance(0.1)
     lines(memory)
-    for path, cell in (("/revocations", r"<td data-ct-head=\"Number\">(\d+)"), ("/audit", "")):
+    for path, cell in (("/revocations", r"data-ct-head=\"Number\">(\d+)"), ("/audit", "")):
         pattern = cell or r"<bdi>(s\d+)</bdi>"
         page = memory.get(path)
         found = re.findall(pattern, page.text)
