@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 from babel.messages.catalog import Catalog, Message
@@ -75,7 +76,10 @@ def as_po(catalog: Catalog) -> bytes:
 
 def as_mo(catalog: Catalog) -> bytes:
     written = io.BytesIO()
-    write_mo(written, read_po(io.BytesIO(as_po(catalog)), locale=catalog.locale))
+    compiled = read_po(io.BytesIO(as_po(catalog)), locale=catalog.locale)
+    # (Or the file would be another one each minute.)
+    compiled.creation_date = compiled.revision_date = datetime(2000, 1, 1, tzinfo=timezone.utc)
+    write_mo(written, compiled)
     return written.getvalue()
 
 

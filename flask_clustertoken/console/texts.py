@@ -83,8 +83,13 @@ class Texts:
             from flask_babel import get_locale
 
             return str(get_locale() or "")
-        offered = [one.replace("_", "-") for one in self.languages()]
-        return request.accept_languages.best_match(offered, SOURCE)
+        # (Not best_match(): of "en-GB, de;q=0.5" it makes German, where English is offered.)
+        offered = {one.replace("_", "-").lower(): one for one in self.languages()}
+        for asked, quality in request.accept_languages:
+            for one in (asked.lower(), _main(asked.lower())) if quality > 0 else ():
+                if one in offered:
+                    return offered[one]
+        return SOURCE
 
     def _read(self, language: str) -> Catalog:
         spelled = language.replace("-", "_")

@@ -1,24 +1,24 @@
 """Signals: what happened, for whoever connects. The sender is the app.
 
-======================  ==============================================================
-signal                  sent with
-======================  ==============================================================
-``token_issued``        ``token``, ``instead_of``: the login whose place it takes, or ``None``
-``login_on_new_device`` ``token``: a person logged in on a device that none of their other living
-                        logins is on; not where logins are not recorded
-``token_bound``         ``token``, ``instead_of``: a login is bound to a device from here on,
-                        and has a new id
-``token_renewed``       ``token``
-``token_revoked``       ``seq``, ``notice``: once, in the process that asked
-``revocation_applied``  ``seq``, ``notice``, ``covers``: on each node, app context pushed;
-                        ``covers(token)`` says whether a token is ended by it
-``token_refused``       ``refusal``, with the detail that is not told outwardly
-``token_reused``        ``token``, ``asked``, ``other``, ``ended``: a login has two holders; app
-                        context pushed, no request: it is found out behind one
-``node_stale``          ``reason``
-``node_fresh``          ``applied``
-``login_ending``        ``token``: its own user ends it; before the store is told
-======================  ==============================================================
+=======================  ==============================================================
+signal                   sent with
+=======================  ==============================================================
+``token_issued``         ``token``, ``instead_of``: the login whose place it takes, or ``None``
+``login_on_new_device``  ``token``: a person logged in on a device that none of their other living
+                         logins is on; not where logins are not recorded
+``token_bound``          ``token``, ``instead_of``: a login is bound to a device from here on,
+                         and has a new id
+``token_renewed``        ``token``
+``token_revoked``        ``seq``, ``notice``: once, in the process that asked
+``revocation_applied``   ``seq``, ``notice``, ``covers``: on each node, app context pushed;
+                         ``covers(token)`` says whether a token is ended by it
+``token_refused``        ``refusal``, with the detail that is not told outwardly
+``token_reused``         ``token``, ``asked``, ``other``, ``ended``: a login has two holders; app
+                         context pushed, no request: it is found out behind one
+``node_stale``           ``reason``
+``node_fresh``           ``applied``
+``login_ending``         ``token``: its own user ends it; before the store is told
+=======================  ==============================================================
 
 Receivers take ``**extra``. One that raises is logged and changes nothing.
 """

@@ -18,6 +18,7 @@ def test_every_text_is_translated_and_compiled(path: Path) -> None:
 
     assert [one.id for one in catalog if catalogs.is_missing(one)] == []
     assert path.read_bytes() == catalogs.as_po(catalog), "run `python scripts/catalogs.py`"
+    assert path.with_suffix(".mo").read_bytes() == catalogs.as_mo(catalog)
     with path.with_suffix(".mo").open("rb") as file:
         compiled = gettext.GNUTranslations(file)
     for one in catalog:
