@@ -135,9 +135,10 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What a step has ended; *revocation* is its last, if it ended anything."""
+    """What a step has ended, and whose it was; *revocation* says so, if it ended anything."""
 
     count: int
+    subjects: tuple[str, ...]
     revocation: Revocation | None
     after: str
     share: float
@@ -225,7 +226,8 @@ class Selecting:
         page = self.page(wanted, after, most=AT_ONCE, calls=calls)
         ids = [one.id for one in page.tokens]
         revocation = self._revoking.revoke_ids(ids) if ids else None
-        return Ended(len(ids), revocation, page.after, page.share)
+        subjects = tuple(dict.fromkeys(one.subject for one in page.tokens))
+        return Ended(len(ids), subjects, revocation, page.after, page.share)
 
     def end_all(self, wanted: TokenFilter) -> Revocation:
         """End what one entry of the feed can end: see :attr:`TokenFilter.mark`.

@@ -8,13 +8,14 @@ twice.
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from ..audit import Actor, done_by
+from ..audit import Actor, AuditTrail, done_by
 from ..authority import TokenAuthority, TokenFilter
 from ..cluster import Confirmation, Revocation
 from ..errors import ClusterTokenError
@@ -34,8 +35,9 @@ GIVEN_UP = 15.0
 CONFIRM = 60.0
 AT_ONCE = 1.0
 
-#: Nodes that are named at most.
+#: Nodes that are named at most, and people.
 NAMED = 300
+WHOM = 20
 
 State = Literal["doing", "ending", "confirming", "done", "stopped"]
 
@@ -59,6 +61,8 @@ class Work:
     after: str = ""
     share: float = 1.0
     count: int = 0
+    #: Whose they were, as many as one line of the audit trail names.
+    whom: list[str] = field(default_factory=list)
     #: The last revocation's number; 0: nothing was revoked.
     seq: int = 0
     embedded: bool = False
@@ -159,7 +163,22 @@ class Works:
                 for stand in self.steps(work):
                     work = stand  # where it stood, should the next step fail
             except ClusterTokenError as error:
-                self._note(replace(work, state="stopped", trouble=str(error)))
+                work = self._note(replace(work, state="stopped", trouble=str(error)))
+            if work.wanted is not None:
+                self._tell(work)
+
+    def _tell(self, work: Work) -> None:
+        """One line of the audit trail for all of it. (Each step's has ids and nothing else.)"""
+        assert work.wanted is not None
+        said = {name: one for name, one in work.wanted.items() if one and name != "ids"}
+        AuditTrail.of(self._authority).note(
+            "tokens_ended",
+            outcome=work.state,
+            subjects=work.whom,
+            kinds=work.wanted["kinds"],
+            seq=work.seq,
+            detail=f"{work.count} by {json.dumps(said)}",
+        )
 
     def _do_once(self, work: Work, do: Doing) -> Work:
         said, revocation = do()
@@ -187,6 +206,7 @@ class Works:
             after=done.after,
             share=done.share,
             count=work.count + done.count,
+            whom=list(dict.fromkeys([*work.whom, *done.subjects]))[:WHOM],
             seq=work.seq if done.revocation is None else done.revocation.seq,
             state="ending" if done.after else "confirming",
         )

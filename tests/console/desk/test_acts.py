@@ -179,12 +179,17 @@ def test_every_act_is_in_the_audit_trail_and_says_whose_it_was(memory: Desk) -> 
     found = [(line.event, line.actor) for line in lines(memory) if line.by == "console"]
     assert found[::-1] == [
         ("revoked_token", "admin"),
+        ("tokens_ended", "admin"),
         ("revoked_subject", "admin"),
+        ("tokens_ended", "admin"),
         ("revoked_everybody", "admin"),
         ("login", "admin"),
         ("api_token_made", "admin"),
         ("file_deleted", "admin"),
     ]
+    by_prefix, ticked = (one for one in lines(memory) if one.event == "tokens_ended")
+    assert ticked.subjects == ("bob",)
+    assert by_prefix.detail.startswith('0 by {"prefix": "b"')
     page = memory.get("/audit", subject="carol").text
     assert "revoked_subject" in page
     assert "file_deleted" not in page
