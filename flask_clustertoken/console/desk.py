@@ -20,8 +20,8 @@ from . import apitokens, files, gate, keys, overview, people, trail
 from .pages import POLICY, Pages, Tab
 from .texts import N_, Language
 
-#: Seconds since the password was asked for, within which something may be changed.
-FRESH = 900.0
+#: How long ago credentials may have been checked where something is to be changed.
+MAX_AGE = timedelta(minutes=15)
 
 #: Seconds after which a page that waits asks again.
 WAIT = 1
@@ -99,13 +99,12 @@ class Console:
     ``Console(app, may=…)`` or ``init_app(app)``, behind ``ClusterToken(app)``. *may* says of the
     login that asks (a :class:`~flask_clustertoken.Token`) whether it is an administrator's; whoever
     is not is answered by 403 at every address, and whoever is not logged in as at any protected
-    view. What changes anything asks for a login whose password was checked within *fresh* seconds
-    (15 minutes; or a :class:`~datetime.timedelta`), and says before what it will do and afterwards
-    on which nodes it is in force. It comes by POST, and from this origin alone; the audit trail
-    says ``by: console`` of it. An API token gets in nowhere.
+    view. What changes anything asks for credentials that were checked at most *max_age* ago
+    (seconds or a :class:`~datetime.timedelta`; 15 minutes), says before what it will do, and
+    afterwards on which nodes it is in force. It comes by POST, and from this origin alone; the
+    audit trail says ``by: console`` of it. An API token gets in nowhere.
 
-    *base*, *language* and *policy* are those of
-    :class:`~flask_clustertoken.console.Devices`.
+    *base*, *language* and *policy* are those of :class:`~flask_clustertoken.console.Devices`.
     Raises :class:`~flask_clustertoken.errors.ConfigurationError` without *may*, or where
     *url_prefix* is no path.
     """
@@ -116,7 +115,7 @@ class Console:
         *,
         may: Callable[[Token], bool] | None = None,
         url_prefix: str = "/console",
-        fresh: float | timedelta = FRESH,
+        max_age: float | timedelta = MAX_AGE,
         base: str = "",
         language: Language = None,
         policy: str | None = POLICY,
@@ -131,7 +130,7 @@ class Console:
             )
         self._may = may
         self._url_prefix = url_prefix
-        self._fresh = fresh.total_seconds() if isinstance(fresh, timedelta) else fresh
+        self._max_age = max_age
         self._base, self._language, self._policy = base, language, policy
         if app is not None:
             self.init_app(app)
@@ -147,7 +146,7 @@ class Console:
         pages.tabs += TABS
         blueprint = pages.blueprint
         blueprint.before_request(gate.let_in)
-        fresh = fresh_login_required(max_age=self._fresh)
+        fresh = fresh_login_required(max_age=self._max_age)
         for one in ADDRESSES:
             view: Any = fresh(one.view) if one.changes else one.view
             blueprint.add_url_rule(one.path, one.name, view, methods=[one.method])
@@ -156,7 +155,7 @@ class Console:
         for code in (400, 404):
             blueprint.register_error_handler(code, _told)
         pages.add_to(app, self._url_prefix)
-        app.extensions[gate.KEY] = gate.Rules(pages, self._may, self._fresh)
+        app.extensions[gate.KEY] = gate.Rules(pages, self._may)
 
 
 def _wrong(error: Exception) -> Response:

@@ -34,8 +34,6 @@ class Rules:
 
     pages: Pages
     may: Callable[[Token], bool]
-    #: Seconds within which the password was asked for, for whatever changes anything.
-    fresh: float
 
 
 def let_in() -> None:

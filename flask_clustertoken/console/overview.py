@@ -19,7 +19,7 @@ _ORDER = {"problem": 0, "warning": 1, "ok": 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class HostNodes:
     """A host and its nodes."""
 
     name: str
