@@ -5,6 +5,7 @@ The feed names ids, labels and subjects by their digests alone; who was meant sa
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,9 +13,8 @@ from ..cluster import NodeRuntime
 from ..revocations import REVOKING, FeedEntry
 from ..stores import Seq, seq_at, time_of
 
-#: Revocations of one page, and pages of the feed that are read for one at most.
+#: Revocations of one page.
 MOST = 50
-CALLS = 20
 
 #: Seconds of the feed that are looked at first. Where too little is in them, eight times as many.
 _FIRST, _MORE = 60.0, 8
@@ -60,29 +60,28 @@ class History:
         width = _FIRST
         while True:
             start = seq_at(max(0.0, end - width)) if width < _FAR else 0
-            found = self._between(start, before)
+            found = self._last(start, before, most + 1)
             if len(found) > most or not start:
                 newest = found[::-1][:most]
                 more = len(found) > most
                 return HistoryPage(tuple(newest), newest[-1].seq if more else 0)
             width *= _MORE
 
-    def _between(self, after: Seq, before: Seq) -> list[Revoked]:
-        found: list[Revoked] = []
-        store = self._runtime.used()
-        for _ in range(CALLS):
+    def _last(self, after: Seq, before: Seq, most: int) -> list[Revoked]:
+        """The last *most* behind *after*, in their order."""
+        found: deque[Revoked] = deque(maxlen=most)
+        store, more = self._runtime.used(), True
+        while more:
             batch = store.read(after)
             for entry in batch.entries:
                 if before and entry.seq >= before:
-                    return found
+                    return list(found)
                 with suppress(ValueError):  # of a newer version: told by the diagnosis
                     said = FeedEntry.decode(entry.body)
                     if said.kind in REVOKING:
                         found.append(_revoked(entry.seq, said))
-            after = batch.seq
-            if not batch.more:
-                break
-        return found
+            after, more = batch.seq, batch.more
+        return list(found)
 
 
 def _revoked(seq: Seq, said: FeedEntry) -> Revoked:

@@ -45,9 +45,12 @@ def show() -> Response:
             clock=authority.clock,
             production=not (current_app.debug or current_app.testing),
             opened=authority.runtime.used(),
+            read=_read(authority),
         )
     )
-    hosts = [Host(name, list(nodes)) for name, nodes in groupby(listed, lambda one: one.node.host)]
+    hosts = [
+        HostNodes(name, list(nodes)) for name, nodes in groupby(listed, lambda one: one.node.host)
+    ]
     return gate.show(
         "overview.html",
         findings=sorted(found, key=lambda one: _ORDER[one.level]),
@@ -64,6 +67,12 @@ def show() -> Response:
         locks=len(authority.locking.locks()) if not trouble else 0,
         recorded=authority.records_logins,
     )
+
+
+def _read(authority: TokenAuthority) -> int:
+    """Up to where this node has read and understood the feed."""
+    view = authority.view
+    return 0 if view is None or view.broken else view.applied
 
 
 def _signing(authority: TokenAuthority) -> str:

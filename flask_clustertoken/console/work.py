@@ -12,7 +12,7 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from ..audit import Actor, AuditTrail, done_by
@@ -111,7 +111,11 @@ class Works:
         if not (0 < len(work_id) <= 64):
             return None
         kept = self._shared.get(work_id)
-        return None if kept is None else Work(**kept)
+        if kept is None:
+            return None
+        # (What another version wrote besides is left out.)
+        known = {one.name for one in fields(Work)}
+        return Work(**{name: value for name, value in kept.items() if name in known})
 
     def begin(
         self,

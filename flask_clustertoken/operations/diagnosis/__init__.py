@@ -26,17 +26,19 @@ def diagnose(
     clock: Clock | None = None,
     production: bool = True,
     opened: ClusterStore | None = None,
+    read: int = 0,
 ) -> Iterator[Finding]:
     """Everything that can be said, in the order in which it should be put right. Never raises
     for what it looks at.
 
-    *opened*: the settings' store, where whoever asks has it at hand; it is left open."""
+    *opened*: the settings' store, where whoever asks has it at hand; it is left open. *read*: up
+    to which number this process has understood the feed."""
     clock = clock or SystemClock()
     yield from look_at_settings(settings, production=production)
     path = settings.key_path(instance_path)
     held = yield from look_at_keys(settings, path)
     if opened is not None:
-        yield from _look_at_opened(opened, settings, clock, held, path)
+        yield from _look_at_opened(opened, settings, clock, held, path, read)
         return
     try:
         store = open_store(
@@ -55,8 +57,13 @@ def diagnose(
 
 
 def _look_at_opened(
-    store: ClusterStore, settings: Settings, clock: Clock, held: list[str], path: str
+    store: ClusterStore,
+    settings: Settings,
+    clock: Clock,
+    held: list[str],
+    path: str,
+    read: int = 0,
 ) -> Iterator[Finding]:
     if not held and store.shared:
         yield from look_for_keys(store, settings, path)
-    yield from look_at_store(store, settings, clock, held)
+    yield from look_at_store(store, settings, clock, held, read)
