@@ -196,6 +196,36 @@ def filters(draw: st.DrawFn) -> TokenFilter:
     )
 
 
+@pytest.mark.parametrize(
+    "subject", ["äöü", '"quoted"', "a\\b", "<b>&", "tab\tand\nline", "שלום", "😀 face", "../x"]
+)
+def test_whatever_is_in_a_name_it_is_found_by_each_of_its_beginnings(
+    host: Cluster, subject: str
+) -> None:
+    """A record is passed over by its bytes only where it certainly is another one's."""
+    node = host.node()
+    made = node.issue_login(subject, labels=[f"label of {subject}"]).token
+    node.issue_login("somebody else", {"subject": subject})
+    for end in range(1, len(subject) + 1):
+        assert [one.id for one in listed(node, TokenFilter(prefix=subject[:end]))] == [made.id]
+    assert [one.id for one in listed(node, TokenFilter(label=f"label of {subject}"))] == [made.id]
+
+
+def is_meant(token: Token, wanted: TokenFilter) -> bool:
+    """What the words of the filter say, one by one."""
+    if wanted.subject and token.subject != wanted.subject:
+        return False
+    if wanted.prefix and not token.subject.startswith(wanted.prefix):
+        return False
+    if wanted.label and wanted.label not in token.labels:
+        return False
+    if wanted.key_id and token.key_id != wanted.key_id:
+        return False
+    if wanted.ids is not None and token.id not in wanted.ids:
+        return False
+    return token.kind in wanted.kinds and token.id != wanted.spared
+
+
 @settings(max_examples=60)
 @given(
     wanted=filters(),
@@ -232,6 +262,12 @@ def test_what_a_filter_lists_is_what_it_ends(
             wanted = replace(wanted, ids=chosen)
         shown = [one.id for one in listed(node, wanted, most=3)]
         assert len(set(shown)) == len(shown)
+        every = [one for one in node.tokens() if is_meant(one, wanted)]
+        assert set(shown) == {one.id for one in every}
+        names = {one.subject for one in every}
+        if ticked is None:
+            assert set(people(node, wanted, most=2)) == names
+            assert node.selecting.count(wanted).count == len(shown)
         end(node, wanted)
         for token_id, (text, kind) in texts.items():
             accepted = bool(other.authenticate(text, kind))  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.console import Console
 from flask_clustertoken.errors import ConfigurationError
 from tests.extension.parts import MakeApp
@@ -107,7 +108,7 @@ def test_an_old_login_changes_nothing_until_the_password_was_asked_for(memory: D
 
 
 def test_whoever_has_to_log_in_again_comes_back_to_the_question(
-    make_app: MakeApp, clock: Any
+    make_app: MakeApp, clock: ManualClock
 ) -> None:
     """With a login view: it is the page that asks which is come back to, and not lost."""
     desk = make_desk(make_app, clock, LOGIN_VIEW="log_in")
@@ -127,6 +128,19 @@ def test_a_login_that_was_just_ended_changes_nothing(memory: Desk) -> None:
     memory.authority.revoke_subject("admin")
     assert memory.post("/tokens/end", subject="bob").status_code == 401
     assert memory.is_in(bob)
+
+
+def test_what_changes_anything_asks_the_store_whether_the_login_stands(
+    make_app: MakeApp, clock: ManualClock
+) -> None:
+    """And what only shows something does not: this node's view knows it well enough."""
+    desk = make_desk(make_app, clock, watched=True)
+    desk.get("/tokens/new")
+    desk.calls.clear()
+    assert desk.get("/tokens/new").status_code == 200
+    assert desk.calls["get_many"] + desk.calls["get"] == 0
+    assert desk.post("/tokens/new").status_code == 400
+    assert desk.calls["get_many"] + desk.calls["get"] == 1
 
 
 PAGES = [
@@ -174,7 +188,9 @@ def test_pages_hold_to_a_strict_policy(memory: Desk, path: str, args: dict[str, 
     assert german.text != page.text
 
 
-def test_a_page_that_asks_by_itself_keeps_no_login_alive(make_app: MakeApp, clock: Any) -> None:
+def test_a_page_that_asks_by_itself_keeps_no_login_alive(
+    make_app: MakeApp, clock: ManualClock
+) -> None:
     """Somebody's screen in the corner is no use of the login."""
     desk = make_desk(make_app, clock, RENEW_AFTER=60, LIFETIME=3600)
     clock.advance(120)
