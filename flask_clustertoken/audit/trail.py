@@ -141,6 +141,11 @@ class AuditTrail:
         if self._kept:
             self._collected.add(text)
 
+    def settle(self) -> None:
+        """What the store is to keep it has from here on, as far as it can be reached: for whoever
+        takes no steps. Never raises for a store."""
+        self._write()
+
     def forget(self) -> None:
         """In a fork's child: what the parent did it writes down itself."""
         self._collected.forget()
