@@ -260,6 +260,36 @@ def test_a_note_that_another_node_wrote_meanwhile_is_not_overwritten(cluster: Cl
     assert found.spent == node.wire.read(new, "login").generation  # type: ignore[union-attr]
 
 
+def test_two_nodes_that_note_the_first_use_at_once_know_of_both(cluster: Cluster) -> None:
+    """There is no note yet that could have changed: of two that begin one, the later one goes by
+    the other's. Else the use that was noted first is forgotten, and a thief has a minute more."""
+    node, other = cluster.node(), cluster.node()
+    heard = listen(other)
+    old = node.issue_login("alice").text
+    pass_time(cluster, 2 * DAY)
+    one = use(node, old)
+    pass_time(cluster, 5)
+    two = use(other, old)  # another tab, whose answer comes last
+    pass_time(cluster, 5)
+    assert note(cluster, old) is None
+    used_at = cluster.clock.time()
+    store_of(node).before["append"] = lambda: bool(use(other, two)) and None
+    use(node, one)
+    store_of(node).before.clear()
+
+    first, second = (cluster.members[0].wire.read(text, "login") for text in (one, two))
+    assert isinstance(first, Token)
+    assert isinstance(second, Token)
+    found = note(cluster, old)
+    assert (found.newest, found.first) == (second.generation, used_at)
+    assert (found.older, found.older_first) == (first.generation, used_at)
+    pass_time(cluster, GRACE + 1)
+    use(other, two)
+    pass_time(cluster, 1)
+    use(other, old, "thief")
+    assert [one.asked.agent for one in heard] == ["thief"]
+
+
 def test_two_nodes_that_find_out_at_once_tell_once(cluster: Cluster) -> None:
     """Whoever notes that it was told tells it."""
     node, other = cluster.node(), cluster.node()
