@@ -100,7 +100,7 @@ class Authentication:
         try:
             found = self.judge_once(text, kind, strict, request)
             if isinstance(found, Token) and (found.bound_key or self._all_bound):
-                found = self._proven(found, text, proofs)
+                found = self._proven(found, text, proofs, request)
             if isinstance(found, Token):
                 self._count[kind]()
                 return found
@@ -112,7 +112,7 @@ class Authentication:
                 self._runtime.follower().step_now()
                 found = self.judge_once(text, kind, strict, request)
                 if isinstance(found, Token):
-                    found = self._proven(found, text, proofs)
+                    found = self._proven(found, text, proofs, request)
         except StoreError as error:
             found = Refusal("stale", f"the store is in trouble: {error}", cause=error)
         except ClusterTokenError as error:
@@ -124,7 +124,9 @@ class Authentication:
             self.accepted[kind].add()
         return found
 
-    def _proven(self, token: Token, text: str, proofs: Sequence[str] | None) -> Token | Refusal:
+    def _proven(
+        self, token: Token, text: str, proofs: Sequence[str] | None, request: Any
+    ) -> Token | Refusal:
         """*token*, which is good but for the proof of its device; the text was just judged."""
         proving = self._proving
         if not token.bound_key:
@@ -142,6 +144,9 @@ class Authentication:
                     return refusal
             if not seen.succeeded:
                 proving.used(seen)
+            if seen.copies is not None:
+                # (Not before: a copy without its proof is one that nobody uses.)
+                self._reuse.used(token, seen.copies, request)
         return token
 
     def judge_foreign(self, token: Token) -> Token | Refusal:
@@ -255,7 +260,8 @@ class Authentication:
         self, seen: Verified, follower: Follower, strict: bool, request: Any
     ) -> Refusal | None:
         """Look for the record of *seen* in the store; remember a yes, never a no."""
-        runtime, token, copies = self._runtime, seen.token, seen.copies
+        runtime, token = self._runtime, seen.token
+        copies = None if token.bound_key else seen.copies
         generation = follower.view.generation
         doubts = self.remembered.doubts
         asked_at = runtime.clock.monotonic()

@@ -173,6 +173,43 @@ def test_a_newer_login_begins_anew(cluster: Cluster, steps: bool) -> None:
     assert heard == []
 
 
+def test_a_copy_without_its_proof_is_used_by_nobody(cluster: Cluster, steps: bool) -> None:
+    """Whoever has only a copy of a bound login is refused: nor does what he tries make it end for
+    its owner, who has an older copy (his browser crashed, and lost the last one)."""
+    node = cluster.node(WHEN_REUSED="end")
+    heard = listen(node)
+    bound = node.bind(node.issue_login("alice").token, "A" * 44)
+
+    def proof() -> list[str]:
+        return [node.proving.proof(bound.token)[0]]
+
+    def owned(text: str) -> str:
+        token = node.authenticate(text, proofs=proof(), request="owner")
+        assert isinstance(token, Token)
+        renewed = node.renew(text, token, request="owner") if node.renewal_due(token) else None
+        return renewed.text if renewed else text
+
+    pass_time(cluster, 2 * DAY)
+    new = owned(bound.text)
+    assert new != bound.text
+    for _ in range(4):
+        assert reason(node.authenticate(new, request="thief")) == "unproven"
+        assert reason(node.authenticate(new, proofs=["forged"], request="thief")) == "unproven"
+        pass_time(cluster, GRACE)
+    assert note(cluster, new) is None
+    owned(bound.text)
+    cluster.step()
+    assert heard == []
+    # With its proof it is used like any other one.
+    for _ in range(2):
+        owned(new)
+        pass_time(cluster, GRACE + 1)
+    assert note(cluster, new).spent
+    owned(bound.text)
+    cluster.step()
+    assert [one.ended for one in heard] == [True]
+
+
 # -- what it costs -----------------------------------------------------------------------------
 
 
