@@ -14,3 +14,4 @@ from .actor import network_of as network_of
 from .keeping import KeptAudit as KeptAudit
 from .line import AuditLine as AuditLine
 from .trail import AuditTrail as AuditTrail
+from .trail import audit_log as audit_log

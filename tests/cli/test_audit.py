@@ -211,3 +211,33 @@ def test_who_became_somebody_else_is_named_with_both(
     assert at_the_shell().operator == f"{ME}@{this_host()}"
     (tmp_path / "loginuid").write_text("123456789")
     assert at_the_shell().operator == f"123456789 as {ME}@{this_host()}"
+
+
+def test_without_flask_a_file_can_be_named_for_the_lines(line: Line, tmp_path: Path) -> None:
+    """Nothing else logs there; one is added for each act, and none for a look."""
+    log = tmp_path / "audit.log"
+    url = line.authority.store.url
+    program_of = ["--store", url, "--audit-log", str(log)]
+    runner = CliRunner(**APART)
+    for words in (["revoke-subject", "alice"], ["list"], ["purge"]):
+        done = runner.invoke(program, [*program_of, *words])
+        assert done.exit_code == 0, done.output
+    lines = [json.loads(one) for one in log.read_text().splitlines()]
+    assert [one["event"] for one in lines] == ["revoked_subject", "purged"]
+    runner.invoke(program, ["--store", url, "revoke-subject", "bob"])
+    assert len(log.read_text().splitlines()) == 2
+
+
+def test_a_file_for_lines_that_cannot_be_written_stops_the_command(
+    line: Line, tmp_path: Path
+) -> None:
+    """Before it does anything of which there would be no line."""
+    url, log = line.authority.store.url, tmp_path / "nowhere" / "audit.log"
+    text = line.authority.issue_login("alice").text
+    words = ["--store", url, "--audit-log", str(log), "revoke-subject", "alice"]
+    done = CliRunner(**APART).invoke(program, words)
+    assert done.exit_code == 4
+    assert "--audit-log" in done.stderr
+    assert line.authority.authenticate(text)
+    words = ["--store", url, "--audit-log", str(tmp_path / "log"), "gateway"]
+    assert "gunicorn's to log" in CliRunner(**APART).invoke(program, words).stderr
