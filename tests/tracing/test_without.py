@@ -1,11 +1,14 @@
-"""Without OpenTelemetry: nothing of it is imported, and asking for it says what is missing."""
+"""Without OpenTelemetry, or before it is set up: nothing of it is imported, and nothing fails."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 APP = """
 import sys
@@ -47,9 +50,29 @@ assert client.post("/login").status_code == 200
 """
 
 
-@pytest.mark.parametrize("more", [NOTHING_OF_IT, MISSING], ids=["nothing of it", "missing"])
+#: As under gunicorn, where each worker sets up its exports once it is there.
+SET_UP_LATER = """
+from flask_clustertoken.tracing import Tracing
+Tracing(app, sessions=True)
+assert client.post("/login").status_code == 200
+from opentelemetry._logs import set_logger_provider
+from tests.tracing.parts import Told
+told = Told()
+set_logger_provider(told.provider)
+assert client.post("/login").status_code == 200
+assert [name for name, _ in told.events] == ["session.end", "session.start"], told.events
+"""
+
+
+@pytest.mark.parametrize(
+    "more",
+    [NOTHING_OF_IT, MISSING, SET_UP_LATER],
+    ids=["nothing of it", "missing", "set up later"],
+)
 def test_an_app_does_without_it(more: str) -> None:
-    """In a process of its own: this one has imported it."""
+    """In a process of its own: this one has imported it, and has one provider at most."""
     command = [sys.executable, "-c", APP + more]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=100, check=False, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
