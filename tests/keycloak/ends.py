@@ -62,6 +62,16 @@ class Ends:
         endpoint = f"{self.server.issuer}/protocol/openid-connect"
         assert person.get(f"{endpoint}/logout?{urlencode(end)}").status_code == 200
 
+    def by_another_app_and_back(self, person: Person, name: str) -> None:
+        """The same, where that app has said where to go afterwards."""
+        end = {
+            "id_token_hint": self._at_another_app(person)["id_token"],
+            "post_logout_redirect_uri": "http://127.0.0.1:1/other",
+        }
+        endpoint = f"{self.server.issuer}/protocol/openid-connect"
+        left = person.get(f"{endpoint}/logout?{urlencode(end)}", follow=False)
+        assert left.headers["Location"] == "http://127.0.0.1:1/other"
+
     def by_the_account_console(self, person: Person, name: str) -> None:
         """The person signs the device out on the account's page: this is what the page asks for."""
         token = self._at_another_app(person)["access_token"]

@@ -295,6 +295,10 @@ class Keycloak(Running):
     def change_realm(self, **changes: Any) -> None:
         self.admin("PUT", "", changes)
 
+    def change_realm_attributes(self, changes: Mapping[str, str]) -> None:
+        there = self.admin("GET", "").json()["attributes"]
+        self.change_realm(attributes={**there, **changes})
+
     def sessions(self, name: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.admin(
             "GET", f"/users/{self.user_id(name)}/sessions"

@@ -50,6 +50,8 @@ class TransmitterDouble(Issuer):
         self.instead: Callable[[Request], Response | None] = lambda request: None
         #: What the document says besides, or else.
         self.document: dict[str, Any] = {}
+        #: What a new stream's configuration says besides.
+        self.also: dict[str, Any] = {}
         #: Where it is, below /.well-known/.
         self.place = "ssf-configuration"
         self.audience: Any = ["app"]
@@ -157,6 +159,7 @@ class TransmitterDouble(Issuer):
             "events_supported": list(body["events_requested"]),
             "events_delivered": list(body["events_requested"]),
             "min_verification_interval": 10,
+            **self.also,
         }
         return self._changed(body, 201)
 
