@@ -14,6 +14,7 @@ from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.providers import SecurityEvent, security_event, stream_parts
 from flask_clustertoken.providers.acting import TOLD_WITHIN
 from flask_clustertoken.providers.stream import LEASE
+from tests.conftest import Tell
 from tests.providers.listener import Listener
 from tests.providers.transmitter import TransmitterDouble
 from tests.rounds import rounds
@@ -70,6 +71,7 @@ def test_kills(
     transmitter: TransmitterDouble,
     clock: ManualClock,
     monkeypatch: pytest.MonkeyPatch,
+    tell: Tell,
     seed: int,
 ) -> None:
     """Wherever the node that polls is killed, the next one goes on from there."""
@@ -113,3 +115,7 @@ def test_kills(
     assert set(told) == set(ids)
     # (Told again is only what was just being told when the process was killed.)
     assert len(told) - len(ids) <= struck
+    tell(
+        f"nodes that poll, killed in some call of theirs, {seed}",
+        kills=struck, events=len(ids), acted_on=last.entries(), told_again=len(told) - len(ids),
+    )  # fmt: skip
