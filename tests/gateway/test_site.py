@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.conftest import Tell
+from tests.gunicorn.server import COOKIE
 from tests.rounds import rounds
 from tests.servers.running import started
 from tests.waiting import wait_until
@@ -145,6 +146,32 @@ def test_a_browser_is_sent_to_the_login_page_and_back(site: Site, proxy: str) ->
     assert unquote(there.partition("next=")[2]) == "/orders/?page=2&q=a%20b"
     assert site.ask(proxy, there, headers=browser).status == 200
     assert site.ask(proxy, "/orders/", headers=[("Sec-Fetch-Mode", "cors")]).status == 401
+
+
+@proxies
+def test_a_bound_login_needs_both_cookies(site: Site, proxy: str) -> None:
+    """At the app, at what the proxy guards, and where a service asks the gateway by itself: one
+    alone is a copy's. With both it is let in and logged out as any other."""
+    text, bound = site.bound_login(proxy)
+    _, others = site.bound_login(proxy, "bob")
+    both = f"{text}; {COOKIE}-bound={bound}"
+
+    assert site.statuses(proxy, both, PAGES + ASKED) == [200] * 5
+    assert {site.ask(proxy, page, both).json["subject"] for page in PAGES} == {"alice"}
+    for copied in (text, f"{text}; {COOKIE}-bound={others}", f"{text}; {COOKIE}-bound="):
+        assert site.statuses(proxy, copied, PAGES + ASKED) == [401] * 5
+
+    caller = site.api_token("introspect")
+    said = [
+        site.gateway.ask("POST", "/introspect", bearer=caller, form=form).json
+        for form in ({"token": text}, {"token": text, "bound_token": bound})
+    ]
+    assert said[0] == {"active": False}
+    assert (said[1]["active"], said[1]["bound"], said[1]["sub"]) == (True, True, "alice")
+
+    assert site.ask(proxy, "/logout", both, "POST", JSON).status < 400
+    for one in PROXIES:
+        assert site.statuses(one, both) == [401] * 3
 
 
 # -- from another site -----------------------------------------------------------------
