@@ -39,8 +39,8 @@ class Listening:
         self, server: Keycloak, site: Site, by: Literal["poll", "push"], profile: str
     ) -> None:
         self.server, self.site, self.by, self.profile = server, site, by, profile
-        #: What the app was told of, by whichever node.
-        self.heard: list[SecurityEvent] = []
+        #: What the app was told of that ends nothing, by whichever node.
+        self.told: list[SecurityEvent] = []
         server.make_client(
             CLIENT,
             serviceAccountsEnabled=True,
@@ -67,7 +67,8 @@ class Listening:
             state_of(node).authority.follower()
 
     def hear(self, _: Flask, event: SecurityEvent, **__: Any) -> None:
-        self.heard.append(event)
+        if not event.ended:
+            self.told.append(event)
 
     @property
     def parts(self) -> Any:
@@ -176,16 +177,16 @@ def reset_password(server: Keycloak, name: str) -> None:
 def test_what_ends_nothing_is_told_to_the_app(listening: Listening) -> None:
     """A new password: once, by one node; and it is acknowledged."""
     bob = listening.visitor("bob")
-    listening.heard.clear()
+    listening.told.clear()
 
     reset_password(listening.server, "bob")
 
-    wait_until(lambda: listening.heard, 60)
+    wait_until(lambda: listening.told, 60)
     if listening.by == "poll":
         url = listening.stream["delivery"]["endpoint_url"]
         polled = listening.parts.transmitter.poll
         wait_until(lambda: not polled(url, most=10, ack=(), errors={}).sets, 60)
-    (event,) = listening.heard
+    (event,) = listening.told
     assert event.short_type == "credential-change"
     assert event.payload["credential_type"] == "password"
     # (Before the final specification the subject stood in the event.)
@@ -206,11 +207,11 @@ def test_what_keycloak_keeps_to_itself(listening: Listening) -> None:
     everybody = listening.visitor("alice")
     ends.by_logging_all_out(everybody, "alice")
     listening.server.change_realm(notBefore=0)
-    listening.heard.clear()
+    listening.told.clear()
 
     # (Events come in order: with this one, theirs would be here.)
     reset_password(listening.server, "bob")
-    wait_until(lambda: listening.heard, 60)
+    wait_until(lambda: listening.told, 60)
 
     assert [one.stands for one in (deleted, account, everybody)] == [True] * 3
 
