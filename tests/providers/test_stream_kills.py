@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
@@ -29,14 +30,21 @@ class Killed(BaseException):
 
 
 class Fate:
-    """Kills at the call number *at* that leaves the process, before or after it took effect."""
+    """Kills at the call number *at* that leaves the process, before or after it took effect.
+
+    (Of the calls of the step: a thread of the node's that looks at the feed meanwhile would end
+    without the node.)
+    """
 
     def __init__(self, at: int, after: bool) -> None:
         self._left, self._after = at, after
+        self._thread = threading.get_ident()
         self.struck = False
 
     def over(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def made(*given: Any, **named: Any) -> Any:
+            if threading.get_ident() != self._thread:
+                return call(*given, **named)
             self._left -= 1
             mine = self._left == 0
             if mine and not self._after:
