@@ -20,6 +20,9 @@ from .token import Claims, Token
 FORMAT = 1
 
 
+_spell = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
 class NewerForm(ValueError):
     """Written by a newer version of this library."""
 
@@ -70,7 +73,7 @@ def to_record(token: Token, spare: float) -> bytes:
         "bound_key": token.bound_key,
         "spare": spare,
     }
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    return _spell(body).encode()
 
 
 def from_record(value: bytes, expires_at: int | None) -> Token:
