@@ -53,7 +53,7 @@ def _polled(
     read: Sequence[Any], write: Sequence[Any], _: Sequence[Any], timeout: float | None = None
 ) -> tuple[list[Any], list[Any], list[Any]]:
     """Which of *read* and *write* are ready, as ``select.select`` says it, for descriptors of any
-    number. :class:`ValueError` for one that is closed.
+    number. (None stands in both.) :class:`ValueError` for one that is closed.
 
     kazoo's thread asks that five times for each call: twice before it sends, and for each piece of
     an answer. Its own way makes a selector of the system's each time, with five system calls; this
