@@ -15,6 +15,8 @@ from typing import Any
 
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.settings import Settings
+from flask_clustertoken.stores.zookeeper.address import ZooKeeperOptions
+from flask_clustertoken.stores.zookeeper.handler import make_handler
 
 from .apps import SECRET
 from .measure import Spread, timed
@@ -27,6 +29,7 @@ TITLE = "A token's life in quorum writes"
 CALLS = {
     "bare": "one bare write of kazoo, acknowledged by a majority",
     "transaction": "a bare transaction of kazoo: two checks, a create of a record's size",
+    "waiting": "a bare write of kazoo whose thread waits for its sockets as ours does",
     "login": "a login: the number before the credentials, and the record",
     "begin": "of that, the number before the credentials",
     "logout": "a log-out: entry, record and head",
@@ -37,7 +40,7 @@ CALLS = {
 }
 
 #: Of these kazoo alone; they are not counted, for they are what they are.
-BARE = ("bare", "transaction")
+BARE = ("bare", "transaction", "waiting")
 
 #: What a login's record comes to.
 RECORD = b"x" * 480
@@ -61,6 +64,9 @@ class Life:
         )
         self.client = KazooClient(hosts=servers[0])
         self.client.start()
+        handler = make_handler(ZooKeeperOptions(), 5.0)
+        self.waiting = KazooClient(hosts=servers[0], handler=handler)
+        self.waiting.start()
         self.path = self.client.create("/bare-", b"", sequence=True)
         self.created = 0
 
@@ -77,6 +83,7 @@ class Life:
         return {
             "bare": lambda: self.client.set(self.path, b"x" * 200),
             "transaction": self._transaction,
+            "waiting": lambda: self.waiting.set(self.path, b"x" * 200),
             "login": login,
             "begin": node.begin,
             "first sight": lambda: other.authenticate(issued[0].text),
@@ -103,8 +110,9 @@ class Life:
         self.node.store.touch(token.record_key, end)
 
     def close(self) -> None:
-        self.client.stop()
-        self.client.close()
+        for client in (self.client, self.waiting):
+            client.stop()
+            client.close()
         self.node.close()
         self.other.close()
 
