@@ -9,17 +9,20 @@ that creates a record, so a bare one of those stands there too.
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.settings import Settings
+from flask_clustertoken.stores.zookeeper import Line
 from flask_clustertoken.stores.zookeeper.address import ZooKeeperOptions
 from flask_clustertoken.stores.zookeeper.handler import make_handler
 
 from .apps import SECRET
-from .measure import Spread, timed
+from .measure import Spread, percentile, timed
 from .run import Result, Run, markdown_table
 from .start import counting
 
@@ -47,6 +50,26 @@ RECORD = b"x" * 480
 
 #: Rounds that are not counted: connections and shards are made.
 WARM = 20
+
+
+@contextmanager
+def waits() -> Iterator[list[float]]:
+    """The seconds for which each call of this process's stores is kazoo's and the servers'."""
+    found: list[float] = []
+    ask = Line.ask
+
+    def timing(self: Line, *given: Any) -> list[Any]:
+        start = time.perf_counter()
+        try:
+            return ask(self, *given)
+        finally:
+            found.append(time.perf_counter() - start)
+
+    Line.ask = timing  # type: ignore[method-assign]
+    try:
+        yield found
+    finally:
+        Line.ask = ask  # type: ignore[method-assign]
 
 
 class Life:
@@ -123,16 +146,19 @@ def measure(run: Run) -> Result:
     # (Most nodes are connected to one that is not the leader.)
     servers = sorted(run.servers.ensemble.servers, key=lambda one: one.mode == "leader")
     taken: dict[str, list[float]] = {name: [] for name in CALLS}
+    ours: dict[str, list[float]] = {name: [] for name in CALLS}
     asked: dict[str, Counter[str]] = {name: Counter() for name in CALLS}
-    with counting() as counts:
+    with counting() as counts, waits() as waited:
         life = Life(f"/benchmark-{os.getpid()}", [one.address for one in servers])
         try:
             for number in range(WARM + rounds):
                 for name, call in life.round(number).items():
                     before = sum(counts.values(), Counter())
+                    waited.clear()
                     seconds = timed(call)
                     if number >= WARM:
                         taken[name].append(seconds)
+                        ours[name].append(seconds - sum(waited))
                         asked[name] += sum(counts.values(), Counter()) - before
         finally:
             life.close()
@@ -142,6 +168,7 @@ def measure(run: Run) -> Result:
         "calls": {
             name: {
                 **Spread.of(taken[name]).scaled(1e3),
+                "ours": 0.0 if name in BARE else round(1e3 * percentile(ours[name], 0.5), 3),
                 "writes": asked[name]["writes"] / rounds,
                 "reads": asked[name]["reads"] / rounds,
             }
@@ -159,6 +186,7 @@ def table(result: Result) -> str:
             "1.0" if name in BARE else f"{calls[name]['writes']:.1f}",
             "" if name in BARE else f"{calls[name]['reads']:.1f}",
             " / ".join(f"{calls[name][part]:.2f}" for part in ("p10", "p50", "p99")),
+            "" if name in BARE else f"{calls[name]['ours']:.2f}",
             f"{calls[name]['p10'] / bare['p10']:.1f}",
             f"{calls[name]['p50'] / bare['p50']:.1f}",
         ]
@@ -169,6 +197,7 @@ def table(result: Result) -> str:
         "writes",
         "reads and syncs",
         "p10 / p50 / p99, ms",
+        "of that our own Python, p50",
         "in bare writes, quiet",
         "in bare writes, median",
     ]
