@@ -65,7 +65,7 @@ def _polled(
     for one in write:
         poll.register(one, select.POLLOUT)
     # (An error or the other end's closing counts as ready: reading or writing then says so.)
-    ready = dict(poll.poll(None if timeout is None else 1000 * timeout))
+    ready = dict(poll.poll(None if timeout is None else 1000 * max(0.0, timeout)))
     if ready and select.POLLNVAL in ready.values():
         raise ValueError("a descriptor that is closed")
     return (
