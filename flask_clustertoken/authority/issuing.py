@@ -117,7 +117,7 @@ class Issuing:
             check(issued)
         self._writing.write(lambda _: issued, since, self._lifetimes.spare, on, replaces)
         self._keep_to_limit(token)
-        self._hand_out(issued, generation, TokenIssued(issued.token))
+        self._hand_out(issued, generation, TokenIssued(issued.token, carries_on or replaces))
         return issued
 
     def bind(

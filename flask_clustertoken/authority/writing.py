@@ -118,7 +118,8 @@ class Writing:
                 feed_entry = self._revoking.entry_of_ids([replaces.id], recorded=recorded)
                 if recorded:
                     changes.append(Delete(replaces.record_key))
-                self._revoking.revoke(feed_entry, changes)
+                named = [replaces.id]
+                self._revoking.revoke(feed_entry, changes, named=named, logins=named)
             elif changes:
                 self._runtime.store.append([], changes)
         except HeadMoved:

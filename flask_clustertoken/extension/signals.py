@@ -3,11 +3,12 @@
 ======================  ==============================================================
 signal                  sent with
 ======================  ==============================================================
-``token_issued``        ``token``
+``token_issued``        ``token``, ``instead_of``: the login that its browser had, or ``None``
 ``token_bound``         ``token``, ``instead_of``: a login is bound to a device from here on,
                         and has a new id
 ``token_renewed``       ``token``
-``token_revoked``       ``seq``, ``notice``: once, in the process that asked
+``token_revoked``       ``seq``, ``notice``, ``named``: once, in the process that asked;
+                        ``logins``: which of the ids it names stood for logins
 ``revocation_applied``  ``seq``, ``notice``, ``covers``: on each node, app context pushed;
                         ``covers(token)`` says whether a token is ended by it
 ``token_refused``       ``refusal``, with the detail that is not told outwardly
