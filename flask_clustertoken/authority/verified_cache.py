@@ -199,6 +199,8 @@ def _deep(values: Iterable[Any]) -> int:
             continue
         met.add(id(one))
         size += getsizeof(one)
+        if isinstance(one, str):
+            continue  # (as most are)
         if isinstance(one, Mapping):
             left += one.keys()
             left += one.values()
