@@ -68,6 +68,7 @@ DRIVERS = {
     "binding": ["joserfc", "cryptography"],
     "console": ["ua_parser"],
     "metrics": ["prometheus_client"],
+    "otel": ["opentelemetry"],
     "async": ["asgiref"],
 }
 
@@ -153,6 +154,15 @@ app.config["CLUSTERTOKEN_STORE"] = "memory:"
 ClusterToken(app)
 Metrics(app)
 assert app.test_client().get("/metrics").status_code == 200
+""",
+    "otel": """
+from flask import Flask
+from flask_clustertoken import ClusterToken
+from flask_clustertoken.tracing import Tracing
+app = Flask(__name__)
+app.config["CLUSTERTOKEN_STORE"] = "memory:"
+ClusterToken(app)
+Tracing(app, sessions=True)
 """,
     "async": """
 from flask import Flask

@@ -52,7 +52,7 @@ def test_dependencies_have_lower_bounds_only() -> None:
 def test_lowest_versions_are_the_lower_bounds() -> None:
     """``requirements/lowest.txt`` pins what setup.cfg promises to work with."""
     bounds = lower_bounds(setup_cfg()["options"]["install_requires"])
-    for extra in ("zookeeper", "redis", "postgresql", "metrics", "console"):
+    for extra in ("zookeeper", "redis", "postgresql", "metrics", "console", "otel"):
         bounds |= lower_bounds(setup_cfg()["options.extras_require"][extra])
     lowest = exact_versions("lowest.txt")
 

@@ -6,7 +6,7 @@ number of the view.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..clock import SKEW
@@ -22,6 +22,9 @@ from .tally import Tally
 from .usage import Usage
 from .verdict import NOT_READ, Verdict, locked, not_vouched_for, of_another_store
 from .verified_cache import Verified, VerifiedTokens
+
+#: What proves a bound login: texts, or what finds them in a request; ``None``: not asked here.
+Proofs = Sequence[str] | Callable[[Any], Sequence[str]] | None
 
 
 class Authentication:
@@ -86,21 +89,22 @@ class Authentication:
         kind: TokenKind = "login",
         *,
         strict: bool = False,
-        proofs: Sequence[str] | None = (),
+        proofs: Proofs = (),
         request: Any = None,
     ) -> Token | Refusal:
         """The token that *text* spells, or why it is refused. Never raises for a store.
 
         Five steps, the lease's end taken before them and compared with the clock after them.
         *strict* asks the store itself, also for what was seen before. *proofs* are the texts of
-        the bound cookie that came with it: a login that is bound to a device is good with one of
-        them and refused without. ``None``: whoever asks has the proof, or asks for it itself.
+        the bound cookie that came with it, or what finds them in *request* if there is need: a
+        login that is bound to a device is good with one of them and refused without. ``None``:
+        whoever asks has the proof, or asks for it itself.
         *request* is whatever :attr:`.Reuse.agent_of` knows to ask, or :data:`~.reuse.AGAIN`.
         """
         try:
             found = self.judge_once(text, kind, strict, request)
             if isinstance(found, Token) and (found.bound_key or self._all_bound):
-                found = self._proven(found, text, proofs)
+                found = self._proven(found, text, proofs, request)
             if isinstance(found, Token):
                 self._count[kind]()
                 return found
@@ -112,7 +116,7 @@ class Authentication:
                 self._runtime.follower().step_now()
                 found = self.judge_once(text, kind, strict, request)
                 if isinstance(found, Token):
-                    found = self._proven(found, text, proofs)
+                    found = self._proven(found, text, proofs, request)
         except StoreError as error:
             found = Refusal("stale", f"the store is in trouble: {error}", cause=error)
         except ClusterTokenError as error:
@@ -124,7 +128,7 @@ class Authentication:
             self.accepted[kind].add()
         return found
 
-    def _proven(self, token: Token, text: str, proofs: Sequence[str] | None) -> Token | Refusal:
+    def _proven(self, token: Token, text: str, proofs: Proofs, request: Any) -> Token | Refusal:
         """*token*, which is good but for the proof of its device; the text was just judged."""
         proving = self._proving
         if not token.bound_key:
@@ -135,6 +139,8 @@ class Authentication:
         if seen is None or seen.keys_generation != keys:
             seen = self.remembered.get(text, keys) or self.seen(token, keys)
         if proofs is not None:
+            if callable(proofs):
+                proofs = proofs(request)
             if seen.proof not in proofs or self._runtime.clock.time() >= seen.proof_ends:
                 # (Else it is the proof that was seen last: what unproven() asks first.)
                 refusal = proving.unproven(seen, proofs)
@@ -142,6 +148,9 @@ class Authentication:
                     return refusal
             if not seen.succeeded:
                 proving.used(seen)
+            if seen.copies is not None:
+                # (Not before: a copy without its proof is one that nobody uses.)
+                self._reuse.used(token, seen.copies, request)
         return token
 
     def judge_foreign(self, token: Token) -> Token | Refusal:
@@ -255,7 +264,8 @@ class Authentication:
         self, seen: Verified, follower: Follower, strict: bool, request: Any
     ) -> Refusal | None:
         """Look for the record of *seen* in the store; remember a yes, never a no."""
-        runtime, token, copies = self._runtime, seen.token, seen.copies
+        runtime, token = self._runtime, seen.token
+        copies = None if token.bound_key else seen.copies
         generation = follower.view.generation
         doubts = self.remembered.doubts
         asked_at = runtime.clock.monotonic()

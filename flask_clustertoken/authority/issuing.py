@@ -121,9 +121,9 @@ class Issuing:
         issued = IssuedToken(token, self._runtime.wire.write(token))
         if check is not None:
             check(issued)
-        self._writing.write(lambda _: issued, self._lifetimes.spare, on, replaces)
+        self._writing.write(lambda _: issued, since, self._lifetimes.spare, on, replaces)
         self._keep_to_limit(token)
-        self._hand_out(issued, generation, TokenIssued(issued.token, replaces or carries_on))
+        self._hand_out(issued, generation, TokenIssued(issued.token, carries_on or replaces))
         return issued
 
     def bind(
@@ -154,7 +154,7 @@ class Issuing:
             succeeds=login.id,
             made_at=made_at,
             key_id=runtime.keys.signing()[0],
-            expires_at=self._lifetimes.renewed_until(login),
+            expires_at=self._lifetimes.renewed_until(login.began_at),
         )
         generation = runtime.keys.generation
         issued = IssuedToken(token, runtime.wire.write(token))
@@ -162,7 +162,9 @@ class Issuing:
             check(issued)
         once = Add(_registration_key(login.id), b"1", made_at + CHALLENGE_LIFE + 2 * SKEW)
         try:
-            self._writing.write(lambda _: issued, self._lifetimes.spare, login, once=once)
+            self._writing.write(
+                lambda _: issued, token.since, self._lifetimes.spare, login, once=once
+            )
         except Conflict as error:
             raise AlreadyBound("another registration of this login was first") from error
         self._hand_out(issued, generation, TokenBound(token, login.id))
@@ -186,13 +188,14 @@ class Issuing:
         runtime = self._runtime
         made_at = runtime.clock.time()
         now, authenticated_at = int(made_at), wish.authenticated_at
-        token = Token(
+        began_at = now if wish.first_issued_at is None else wish.first_issued_at
+        return Token(
             id=new_id(wish.subject),
             subject=wish.subject,
             kind="login",
             issued_at=now,
             authenticated_at=now if authenticated_at is None else int(authenticated_at),
-            expires_at=now,
+            expires_at=self._lifetimes.renewed_until(began_at),
             claims=wish.claims,
             labels=wish.labels,
             since=since,
@@ -206,7 +209,6 @@ class Issuing:
             network=wish.network,
             generation=0 if self._lifetimes.records_logins else None,
         )
-        return replace(token, expires_at=self._lifetimes.renewed_until(token))
 
     def issue_api_token(
         self,
@@ -254,7 +256,7 @@ class Issuing:
             numbered = replace(token, since=number)
             return IssuedToken(numbered, runtime.wire.write(numbered))
 
-        issued = self._writing.write(make, 0.0, on)
+        issued = self._writing.write(make, 0, 0.0, on)
         self._hand_out(issued, generation, TokenIssued(issued.token))
         return issued
 

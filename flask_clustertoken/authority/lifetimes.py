@@ -29,10 +29,11 @@ class Lifetimes:
         if not settings.always_renew:
             self.left_when_due = settings.lifetime - settings.renew_after
 
-    def renewed_until(self, token: Token) -> int:
-        """The expiry of the login *token*, were it made or renewed now (seconds since 1970)."""
+    def renewed_until(self, began_at: int) -> int:
+        """The expiry of a token of the login that *began_at* then, were it made or renewed now
+        (seconds since 1970)."""
         until = int(self._clock.time()) + self.lifetime
-        return until if self._absolute is None else min(until, token.began_at + self._absolute)
+        return until if self._absolute is None else min(until, began_at + self._absolute)
 
     def generation(self, token: Token, now: float) -> int | None:
         """Of a copy of *token* made *now*, by the store's clock; never before that of *token*.

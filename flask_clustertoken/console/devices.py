@@ -11,7 +11,13 @@ from flask.typing import ResponseReturnValue
 
 from ..cluster import Revocation
 from ..errors import ConfigurationError, StoreError
-from ..extension import current_state, fresh_login_required, own_request_token, token_required
+from ..extension import (
+    current_state,
+    fresh_login_required,
+    own_request_token,
+    require_token,
+    token_required,
+)
 from .devices_logins import LoginList
 from .devices_tokens import MOST_SCOPES, TokenForm, TokenList
 from .pages import POLICY, Pages, Tab
@@ -53,7 +59,7 @@ class Devices:
     *url_prefix* and at *tokens_prefix* (left out: ``/tokens`` below it); *api_tokens* ``False``
     leaves the second one out. *scopes*: those that a user may give an API token (left out: any
     words). What ends another login, or makes or ends a token, asks for credentials that were
-    checked at most *max_age* ago (seconds or ``timedelta``; ``None``: however long ago). *after*
+    checked at most *max_age* ago (``None``: however long ago). *after*
     is the address that whoever logged out here is sent to. *title*, *base*, *language* and
     *policy* as docs/devices says.
     Raises :class:`~flask_clustertoken.errors.ConfigurationError` for what cannot be meant.
@@ -67,7 +73,7 @@ class Devices:
         tokens_prefix: str = "",
         api_tokens: bool = True,
         scopes: Sequence[str] | None = None,
-        max_age: float | timedelta | None = timedelta(hours=1),
+        max_age: timedelta | None = timedelta(hours=1),
         after: str = "/",
         base: str = "",
         language: Language = None,
@@ -76,6 +82,10 @@ class Devices:
         if isinstance(scopes, str) or (scopes is not None and len(scopes) > MOST_SCOPES):
             raise ConfigurationError(
                 "Devices(scopes=…)", f"a list of at most {MOST_SCOPES} words is needed."
+            )
+        if not (max_age is None or isinstance(max_age, timedelta)):
+            raise ConfigurationError(
+                "Devices(max_age=…)", f"{max_age!r} is no timedelta.", "Write timedelta(hours=1)."
             )
         if not after.startswith("/") or after.startswith("//"):
             raise ConfigurationError("Devices(after=…)", f"{after!r} is no path of this site.")
@@ -120,23 +130,14 @@ class Devices:
 
     def _show_logins(self, note: str = "", status: int = 200) -> ResponseReturnValue:
         found = LoginList.of_current_user(_page())
-        return self.pages.show(
-            "devices/logins.html",
-            status,
-            note=note or self.pages.said(SAID),
-            bad=bool(note),
-            logins=found,
-            api_tokens=len(self.pages.tabs) > 1,
-        )
+        has_tokens = len(self.pages.tabs) > 1
+        return self._show("devices/logins.html", status, note, logins=found, api_tokens=has_tokens)
 
     def _end_login(self, token_id: str) -> ResponseReturnValue:
-        request_token = own_request_token()
-        mine = request_token.asker()
-        assert mine is not None
-        if token_id == mine.id:
+        if token_id == require_token().id:
             # This device: its cookie goes too.
-            request_token.logout()
-            return redirect(self._after, 303)
+            own_request_token().logout()
+            return self._away()
         return self._end_other_login(token_id)
 
     def _end_another(self, token_id: str) -> ResponseReturnValue:
@@ -150,26 +151,25 @@ class Devices:
         return self._behind("logins", "others-ended", revocation)
 
     def _end_everything(self) -> ResponseReturnValue:
-        request_token = own_request_token()
-        mine = request_token.asker()
-        assert mine is not None
         if request.form.get("api_tokens"):
             # (First: where that fails, whoever wants it is still there to try it again.)
-            current_state().authority.revoke_subject(mine.subject, ("api",))
-        request_token.logout_everywhere()
-        return redirect(self._after, 303)
+            current_state().authority.revoke_subject(require_token().subject, ("api",))
+        own_request_token().logout_everywhere()
+        return self._away()
 
     # -- API tokens ------------------------------------------------------------------------
 
     def _show_tokens(self, note: str = "", status: int = 200, **more: Any) -> ResponseReturnValue:
-        return self.pages.show(
-            "devices/tokens.html",
-            status,
-            note=note or self.pages.said(SAID),
-            bad=bool(note),
-            tokens=TokenList.of_current_user(_page()),
-            form=self._form,
-            **{"made": None, "text": "", "given": request.form, **more},
+        try:
+            found = TokenList.of_current_user(_page())
+        except StoreError:
+            if "text" not in more:
+                raise
+            # (What was just made can be seen now and never again.)
+            found = TokenList.unknown()
+        given = {"made": None, "text": "", "given": request.form, **more}
+        return self._show(
+            "devices/tokens.html", status, note, tokens=found, form=self._form, **given
         )
 
     def _make_token(self) -> ResponseReturnValue:
@@ -186,6 +186,30 @@ class Devices:
         revocation = current_state().authority.revoke_ids([token_id])
         return self._behind("tokens", "token-ended", revocation)
 
+    # -- what is common to both ------------------------------------------------------------
+
+    def _show(self, page: str, status: int, note: str, **context: Any) -> ResponseReturnValue:
+        """*note* says what was not done; left out, ``?said=`` what was."""
+        return self.pages.show(
+            page,
+            status,
+            note=note or self.pages.said(SAID),
+            bad=bool(note),
+            asked_first=self._is_asked_first(),
+            **context,
+        )
+
+    def _is_asked_first(self) -> bool:
+        """Whether the login is so old that each act but its own end asks for another one."""
+        if self._max_age is None:
+            return False
+        age = current_state().authority.clock.time() - require_token().authenticated_at
+        return age > self._max_age.total_seconds()
+
+    def _away(self) -> ResponseReturnValue:
+        """From the pages to the site, for whoever is not logged in any more."""
+        return redirect(request.script_root + self._after, 303)
+
     def _behind(self, view: str, said: str, revocation: Revocation | None) -> ResponseReturnValue:
         """Back to the list, which says whether it is in force everywhere."""
         if revocation is not None and not _in_force(revocation):
@@ -199,16 +223,11 @@ def _page() -> int:
 
 def _is_own(token_id: str, kind: str) -> bool:
     """Whether it is the id of a living token of *kind* of the current user's."""
-    mine = own_request_token().asker()
     try:
         found = current_state().authority.token(token_id)
     except ValueError:
         return False
-    return (
-        found is not None
-        and mine is not None
-        and (found.subject, found.kind) == (mine.subject, kind)
-    )
+    return found is not None and (found.subject, found.kind) == (require_token().subject, kind)
 
 
 def _in_force(revocation: Revocation) -> bool:

@@ -53,6 +53,11 @@ class TokenList:
     pages: int
 
     @classmethod
+    def unknown(cls) -> TokenList:
+        """Where the store cannot be asked."""
+        return cls(tokens=(), count=0, page=1, pages=1)
+
+    @classmethod
     def of_current_user(cls, page: int) -> TokenList:
         """Reads the store. Raises :class:`~flask_clustertoken.errors.StoreError`."""
         authority = current_state().authority

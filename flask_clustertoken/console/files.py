@@ -56,7 +56,7 @@ def delete() -> BaseResponse:
     with gate.acting():
         there = authority.files(name).delete(key)
         outcome = "done" if there else "was not there"
-        AuditTrail.of(authority).note("file_deleted", outcome=outcome, detail=f"{name}/{key}")
+        AuditTrail.of(authority).note("file_deleted", outcome=outcome, detail=f"{name}: {key}")
     return to(url_for(f"{gate.NAME}.files", said="deleted"), 303)
 
 

@@ -62,6 +62,8 @@ class Frame:
     direction: str
     style: str
     script: str
+    #: The address of the site's own first page.
+    home: str
     tabs: Sequence[tuple[str, str, bool]]
     #: What the last act has done, in words; ``bad``: it was not done.
     note: str
@@ -174,6 +176,7 @@ class Pages:
             direction=catalog.direction,
             style=self._file("clustertoken.css"),
             script=self._file("clustertoken.js"),
+            home=f"{request.script_root}/",
             tabs=tabs,
             note=note,
             bad=bad,

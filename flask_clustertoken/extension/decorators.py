@@ -96,11 +96,13 @@ def _demanding(
     a third of a microsecond.)
     """
 
+    switched = strict or shared_cache or bound or not slide
+
     def demand(environ: Mapping[str, Any]) -> Token:
         request_token = environ.get(ENVIRON_KEY)
         if isinstance(request_token, RequestToken):
             request_token.demanded = True
-            if strict or shared_cache or bound or not slide:
+            if switched:
                 request_token.policy(
                     slide=None if slide else False,
                     strict=strict,

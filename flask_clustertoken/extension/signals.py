@@ -3,13 +3,14 @@
 =======================  ==============================================================
 signal                   sent with
 =======================  ==============================================================
-``token_issued``         ``token``, ``instead_of``: the login whose place it takes, or ``None``
+``token_issued``         ``token``, ``instead_of``: the login that its browser had, or ``None``
 ``login_on_new_device``  ``token``: a person logged in on a device that none of their other living
                          logins is on; not where logins are not recorded
 ``token_bound``          ``token``, ``instead_of``: a login is bound to a device from here on,
                          and has a new id
 ``token_renewed``        ``token``
-``token_revoked``        ``seq``, ``notice``: once, in the process that asked
+``token_revoked``        ``seq``, ``notice``, ``named``: once, in the process that asked;
+                         ``logins``: which of the ids it names stood for logins
 ``revocation_applied``   ``seq``, ``notice``, ``covers``: on each node, app context pushed;
                          ``covers(token)`` says whether a token is ended by it
 ``token_refused``        ``refusal``, with the detail that is not told outwardly

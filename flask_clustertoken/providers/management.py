@@ -24,21 +24,30 @@ METHODS = {
 
 
 def ensure(
-    transmitter: Transmitter, wanted: WantedStream, record: StreamRecord | None
+    transmitter: Transmitter,
+    wanted: WantedStream,
+    record: StreamRecord | None,
+    *,
+    newly: bool = True,
 ) -> StreamRecord:
-    """The stream that is wanted, made or changed where need be, and enabled."""
+    """The stream that is wanted, made or changed where need be, and enabled.
+
+    *newly*: it was not looked at before, so that the log says what it leaves out.
+    """
     known = wanted.stream_id or (record.stream_id if record is not None else "")
     there = transmitter.streams()
     found = next((one for one in there if one["stream_id"] == known), None) if known else None
     found = found or next((one for one in there if _fits(one, wanted)), None)
     with_what = digest(wanted.authorization) if wanted.authorization else ""
     if found is None:
-        found = transmitter.create(_body(wanted))
+        found, newly = transmitter.create(_body(wanted)), True
         logger.info("made the stream %s at %s", wanted.name, transmitter.issuer)
     elif not _is_right(found, wanted) or (record and record.pushed_with != with_what):
-        found = transmitter.update(str(found["stream_id"]), _body(wanted))
+        found, newly = transmitter.update(str(found["stream_id"]), _body(wanted)), True
         logger.info("changed the stream %s at %s", wanted.name, transmitter.issuer)
-    _name_missing(found, wanted)
+    if newly:
+        _name_missing(found, wanted)
+        _name_subjects(found, wanted, transmitter)
     made = _record(found, with_what)
     if record is not None and record.stream_id == made.stream_id:
         made = replace(made, nonce=record.nonce)
@@ -102,6 +111,18 @@ def _name_missing(stream: Mapping[str, Any], wanted: WantedStream) -> None:
     if missing:
         names = ", ".join(one.rpartition("/")[2] for one in missing)
         logger.warning("the stream %s will not tell of: %s", wanted.name, names)
+
+
+def _name_subjects(
+    stream: Mapping[str, Any], wanted: WantedStream, transmitter: Transmitter
+) -> None:
+    """A stream that tells of nobody answers every verification: it would look like peace."""
+    if stream.get("default_subjects", transmitter.default_subjects) == "NONE":
+        logger.warning(
+            "the stream %s tells only of people that %s was told to add to it; let it tell of all "
+            "of them (Keycloak: ssf.defaultSubjects=ALL at the client) or of whoever logs in "
+            "(ssf.autoNotifyOnLogin=true)", wanted.name, transmitter.issuer
+        )  # fmt: skip
 
 
 def _enable(transmitter: Transmitter, stream_id: str) -> None:

@@ -199,7 +199,8 @@ class Stream:
         if now < self._check_at:
             return record
         if self._transmitter.can_manage:
-            record = ensure(self._transmitter, self._wanted, record)
+            newly = self._check_at == float("-inf")
+            record = ensure(self._transmitter, self._wanted, record, newly=newly)
             self._records.keep(record)
         elif record is None and (self._wanted.poll_url or self._wanted.stream_id):
             record = StreamRecord(self._wanted.stream_id, (), self._wanted.poll_url)

@@ -106,11 +106,16 @@ class Transmitter:
         """Whether its streams can be made and read."""
         return bool(self._access) and self._named("configuration_endpoint") is not None
 
+    @property
+    def default_subjects(self) -> str:
+        """Of whom its streams tell unless they say else: ``ALL``, ``NONE``, or it does not say."""
+        return str(self._document.get().get("default_subjects", ""))
+
     # -- its management API (SSF 1.0, 8.1) -----------------------------------------------
 
     def streams(self) -> list[Mapping[str, Any]]:
         """The streams that there are for us."""
-        said = self._ask("GET", self._endpoint("configuration_endpoint"), "its streams")
+        said = self._ask("GET", self._endpoint("configuration_endpoint"), "the list of its streams")
         # (Before the final specification the one stream was answered by itself.)
         listed = said if isinstance(said, list) else [said]
         return [one for one in listed if isinstance(one, Mapping) and one.get("stream_id")]

@@ -20,6 +20,9 @@ from .token import Claims, Token
 FORMAT = 1
 
 
+_spell = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
 class NewerForm(ValueError):
     """Written by a newer version of this library."""
 
@@ -75,7 +78,7 @@ def to_record(token: Token, spare: float, lifetime: int | None = None) -> bytes:
     }
     known = {"device": token.device, "network": token.network, "lifetime": lifetime}
     body |= {name: value for name, value in known.items() if value}
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    return _spell(body).encode()
 
 
 def signs_of(

@@ -28,6 +28,9 @@ DEVICE_LIMIT = 100
 CLAIMS_LIMIT = VALUE_LIMIT - 32 * 1024
 
 
+_spell = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
+
+
 class WrongArgument(ValueError):
     """Of the right type, and yet nothing that could be meant."""
 
@@ -132,10 +135,11 @@ def claims(values: Mapping[str, Any] | None) -> Claims:
     if values is None:
         return Claims()
     try:
-        spelled = json.dumps(dict(values), allow_nan=False, ensure_ascii=False).encode()
+        spelled = _spell(dict(values))
+        size = len(spelled.encode())
     except (TypeError, ValueError) as error:
         raise TypeError(f"claims must be what JSON can hold: {error}") from error
-    if len(spelled) > CLAIMS_LIMIT:
+    if size > CLAIMS_LIMIT:
         # (The directory store would hold more, until the app moves to a cluster.)
-        raise ValueTooLarge("what is in the claims", len(spelled), CLAIMS_LIMIT)
+        raise ValueTooLarge("what is in the claims", size, CLAIMS_LIMIT)
     return Claims(json.loads(spelled))

@@ -7,6 +7,7 @@ A response that was made after a look at the token is one reader's. Flask had an
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 Headers = list[tuple[str, str]]
 
@@ -22,8 +23,7 @@ _TARGETED = "-cache-control"
 #: Directives that are said to shared caches, or that let them keep what is one reader's.
 _SHARED = frozenset({"public", "s-maxage", "proxy-revalidate", "private"})
 
-#: How the names end by which an app says something of caches itself. (Ends of one length: one
-#: slice a header asks for all of them, and each answer of each request has a few.)
+#: How the names end by which an app says something of caches itself.
 _END = -len("cache-control")
 _ON_CACHES = frozenset(
     name[_END:] for name in ("vary", "cache-control", _TARGETED, *_TO_SHARED_CACHES)
@@ -38,11 +38,17 @@ def for_one_reader(headers: Headers, set_cookie: str | None, demanded: bool = Fa
     the app said.
     """
     for name, _ in headers:
-        if name[_END:].lower() in _ON_CACHES:
+        if _is_on_caches(name):
             return _considered(headers, set_cookie, demanded)
     if set_cookie is None:
         return [*headers, _VARY, _PRIVATE]
     return [*headers, _VARY, _NO_STORE, ("Set-Cookie", set_cookie)]
+
+
+@lru_cache(maxsize=256)
+def _is_on_caches(name: str) -> bool:
+    """Asked of each header of each answer: an app has a few dozen names, and always the same."""
+    return name[_END:].lower() in _ON_CACHES
 
 
 def _considered(headers: Headers, set_cookie: str | None, demanded: bool) -> Headers:

@@ -42,12 +42,14 @@ class Cookie(CookieAttributes):
         """
         header: str = environ.get("HTTP_COOKIE", "")
         wanted = self.name + "="
-        before, found, rest = header.partition(wanted)
-        if found and wanted not in rest and (not before or before[-2:] == "; "):
-            # One, set apart as browsers do it.
-            value = rest.partition(";")[0].strip(" \t")
-            return [_bare(value) if value[-1:] == '"' or "," in value else value]
-        return self._candidates(header, wanted) if found else []
+        parts = header.split(wanted)
+        if len(parts) == 2:
+            before, rest = parts
+            if not before or before[-2:] == "; ":
+                # One, set apart as browsers do it.
+                value = rest.partition(";")[0].strip(" \t")
+                return [_bare(value) if value[-1:] == '"' or "," in value else value]
+        return self._candidates(header, wanted) if len(parts) > 1 else []
 
     def _candidates(self, header: str, wanted: str) -> list[str]:
         # A gateway may have joined the cookies with commas. Browsers let one stand inside a value,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Sequence
 from typing import Any
 
 from ..authority import TokenAuthority
@@ -35,10 +34,6 @@ def judge_bearer(gate: Gate, text: str, environ: dict[str, Any], strict: bool) -
     return authority.authenticate(text, "api", strict=strict)
 
 
-#: Of a request without a bound cookie.
-NO_PROOFS: Sequence[str] = ()
-
-
 def judge_cookies(
     gate: Gate, values: list[str], environ: dict[str, Any], strict: bool
 ) -> tuple[Token | Refusal, str | None]:
@@ -52,13 +47,12 @@ def judge_cookies(
     if not plain and is_cross_origin(environ, gate.trusted_origins):
         authority.refused(CROSS_ORIGIN)
         return CROSS_ORIGIN, None
-    # (Looked for here: for most requests that is a search in a text, and no call.)
-    bound = gate.bound_mark in environ["HTTP_COOKIE"]
-    proofs = gate.bound.values(environ) if bound else NO_PROOFS
     # Several under one name: a parent domain's, or an attack. One at most is honoured.
     refusal: Refusal | None = None
     for text in values:
-        found = authority.authenticate(text, "login", strict=strict, proofs=proofs, request=environ)
+        found = authority.authenticate(
+            text, "login", strict=strict, proofs=gate.bound.values, request=environ
+        )
         if isinstance(found, Token):
             return found, text
         if refusal is None or _telling(found) > _telling(refusal):

@@ -39,6 +39,8 @@ def device_of(environ: Mapping[str, Any]) -> str:
 
 @lru_cache(1024)
 def _named(agent: str) -> str:
+    if not agent:
+        return ""
     try:
         from ua_parser import parse_os, parse_user_agent
     except ImportError:

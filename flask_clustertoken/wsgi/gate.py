@@ -47,14 +47,11 @@ class Gate:
     #: Who else may judge bearer tokens; adapters add theirs to this very list.
     verifiers: list[BearerVerifier]
     binder: Binder | None = None
-    #: The cookie that proves bound logins, and what of it stands in a header that has one.
+    #: The cookie that proves bound logins.
     bound: Cookie = field(init=False)
-    bound_mark: str = field(init=False)
 
     def __post_init__(self) -> None:
-        bound = Cookie.of(self.authority.settings.bound_cookie)
-        object.__setattr__(self, "bound", bound)
-        object.__setattr__(self, "bound_mark", bound.name + "=")
+        object.__setattr__(self, "bound", Cookie.of(self.authority.settings.bound_cookie))
 
     def by_bearer(self, environ: dict[str, Any]) -> bool:
         """Whether a bearer token decides: one that is ours to judge, by how it begins."""
@@ -63,12 +60,6 @@ class Gate:
             return False
         ours = self.authority.settings.bearer_prefixes
         return not ours or authorization[7:].strip().startswith(ours)
-
-    def proofs(self, environ: dict[str, Any]) -> list[str]:
-        """The texts of the bound cookie that a request carries."""
-        if self.bound_mark not in environ.get("HTTP_COOKIE", ""):
-            return []
-        return self.bound.values(environ)
 
     def bound_cookie_for(self, token: Token) -> str:
         """The ``Set-Cookie`` header that proves the bound *token* for a while."""

@@ -336,7 +336,7 @@ class RequestToken:
     def _clear(self, current: Token | Refusal) -> None:
         self._set_cookie = self._gate.cookie.clearing_header()
         self._also = None
-        if self._gate.proofs(self._environ):
+        if self._gate.bound.values(self._environ):
             self._also = [("Set-Cookie", self._gate.bound.clearing_header())]
         self._text = None
         if isinstance(current, Token):
@@ -361,8 +361,13 @@ class RequestToken:
         # round, and it would come round for them often.
         self._environ = NOTHING if text is not None else response.asked_of(whole)
         if found is not None:
-            if self._set_cookie is None:
-                # Kept: start_response may be called again, with an error.
+            if self._set_cookie is None and (
+                text is None
+                or not isinstance(found, Token)
+                or self._gate.authority.renewal_due(found)
+            ):
+                # Kept: start_response may be called again, with an error. (Most requests end
+                # here: their login is not due yet.)
                 self._set_cookie = response.cookie_to_set(
                     self._gate, found, text, self._slide, whole, self._looked_at
                 )

@@ -11,8 +11,9 @@ import pytest
 
 from flask_clustertoken import Token
 from flask_clustertoken.clock import ManualClock
-from flask_clustertoken.console import Devices
+from flask_clustertoken.console import Devices, devices_tokens
 from flask_clustertoken.errors import ConfigurationError, StoreUnavailable
+from tests.extension.parts import watch
 
 from .parts import AT, FIREFOX, HTML, MakeSite, Site
 
@@ -378,6 +379,7 @@ def test_what_is_not_known_to_be_everywhere_is_not_said_to_be(
         {"url_prefix": "/devices/"},
         {"scopes": "read"},
         {"scopes": [str(number) for number in range(21)]},
+        {"max_age": 300},
         {"after": "https://evil.example/"},
         {"after": "//evil.example/"},
     ],
@@ -407,3 +409,60 @@ def test_two_apps_have_their_own(make_site: MakeSite) -> None:
     person.get("/me/devices")
     person.get("/me/tokens")
     person.get(AT, 404)
+
+
+def test_it_stands_below_whatever_the_app_stands_below(make_site: MakeSite) -> None:
+    """A server that mounts the app under a path: every address has it."""
+    site = make_site()
+    here, below = site.person(), {"SCRIPT_NAME": "/app"}
+    page = here.client.get(AT, headers=HTML, environ_overrides=below).text
+    addresses = re.findall(r'(?:href|src|action)="(/[^"]*)"', page)
+    assert len(addresses) > 5
+    assert all(one.startswith("/app/") for one in addresses)
+    ended = here.client.post(f"{AT}/{here.id}/end", headers=HTML, environ_overrides=below)
+    assert ended.location == "/app/"
+
+
+# -- the store is in trouble -------------------------------------------------------------
+
+
+def test_a_store_in_trouble_is_a_503(make_site: MakeSite) -> None:
+    """Neither an empty list nor an error of ours; and what was not ended is not said to be."""
+    site = make_site()
+    store = watch(site.app)
+    here, other = site.person(), site.person()
+    here.get(AT)
+    store.cut_off()
+    for path in (AT, f"{AT}/tokens"):
+        here.get(path, 503)
+    here.post(f"{AT}/{other.id}/end", 503)
+    here.post(f"{AT}/end-everything", 503, api_tokens="1")
+    store.mend()
+    assert other.is_logged_in
+    assert here.is_logged_in
+
+
+def test_a_new_tokens_text_is_shown_though_the_list_cannot_be(
+    make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was made, and this is the only answer that has it."""
+    site = make_site()
+    here = site.person()
+
+    def cut_off(*args: object) -> None:
+        raise StoreUnavailable("the line was cut")
+
+    monkeypatch.setattr(devices_tokens.TokenList, "of_current_user", cut_off)
+    assert "ctk_1." in here.post(f"{AT}/tokens", 201, name="robot")
+    here.get(f"{AT}/tokens", 503)
+
+
+def test_who_will_be_asked_first_is_told_before(make_site: MakeSite, clock: ManualClock) -> None:
+    """Not behind the click alone; and not whoever has just logged in."""
+    site = make_site()
+    here = site.person()
+    assert "asked to log in again" not in here.get(AT) + here.get(f"{AT}/tokens")
+    clock.advance(3601)
+    site.authority.follower().step()
+    for path in (AT, f"{AT}/tokens"):
+        assert "you will be asked to log in again" in here.get(path)

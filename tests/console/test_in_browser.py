@@ -23,7 +23,7 @@ from .parts import AT, MakeSite, Site
 
 pytestmark = pytest.mark.browser
 
-TAB, ENTER = "\ue004", "\ue007"
+TAB, ENTER, ESCAPE = "\ue004", "\ue007", "\ue00c"
 
 #: Ways in which people come: width, darkness, language, scripts.
 WAYS = {
@@ -234,3 +234,46 @@ def test_a_long_name_does_not_break_the_page(visit: Visit) -> None:
     for path in (AT, f"{AT}/tokens"):
         visit.goes_to(path)
         visit.looks(f"long{path.replace('/', '-')}")
+
+
+ASKING = """{% extends "clustertoken/default/devices/logins.html" %}
+{% block acts %}
+<form id="asking" method="post" action="{{ url_for('.end_others') }}" data-ct-confirm="sure">
+  <button>Log out all other devices</button>
+</form>
+<dialog id="sure" aria-labelledby="question">
+  <form method="dialog"><h2 id="question">Are you sure?</h2>
+    <button value="yes">Yes</button> <button class="ct-quiet" value="no">No</button></form>
+</dialog>
+{% endblock %}
+"""
+
+
+def test_a_form_may_ask_once_more(visit: Visit) -> None:
+    """Where scripts run, a dialog stands before it: Escape and No send nothing, Yes does. Where
+    none run, the form is sent."""
+    page = Path(visit.site.app.root_path) / "templates" / "clustertoken" / "devices" / "logins.html"
+    page.parent.mkdir(parents=True)
+    page.write_text(ASKING)
+    visit.come()
+    browser = visit.browser
+    for no in (ESCAPE, None):
+        browser.click("#asking button")
+        wait_until(lambda: browser.count("dialog[open]"))
+        assert axe.findings(browser) == []
+        if no is not None:
+            browser.press(no)
+        else:
+            browser.click("dialog button[value=no]")
+        wait_until(lambda: not browser.count("dialog[open]"))
+        assert visit.other.is_logged_in
+    browser.click("#asking button")
+    browser.click("dialog button[value=yes]")
+    visit.arrives(f"{AT}?said=others-ended")
+    assert not visit.other.is_logged_in
+
+    third = visit.site.person("alice")
+    visit.come(scripts=False)
+    browser.click("#asking button")
+    visit.arrives(f"{AT}?said=others-ended")
+    assert not third.is_logged_in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -47,6 +48,12 @@ PIXEL = CHROME.format("Linux; Android 14; Pixel 8").replace("Safari", "Mobile Sa
 def test_a_user_agent_becomes_words(agent: str, device: str) -> None:
     """What people call it; nothing where it says nothing, however long it is."""
     assert device_of({"HTTP_USER_AGENT": agent}) == device
+
+
+def test_without_the_extra_no_device_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login is made all the same."""
+    monkeypatch.setitem(sys.modules, "ua_parser", None)
+    assert device_of({"HTTP_USER_AGENT": FIREFOX + " once more"}) == ""
 
 
 def named(make_app: MakeApp, **settings: Any) -> tuple[Flask, ClusterToken]:

@@ -11,6 +11,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+from tests.binding.parts import new_key, parameter, proof
 from tests.gunicorn.server import COOKIE, GunicornServer
 from tests.servers.ports import spare_ports
 from tests.servers.running import Running
@@ -43,13 +44,15 @@ class Answer:
         return next(iter(self.all(name)), None)
 
     @property
+    def cookies(self) -> dict[str, str]:
+        """What was set, by name."""
+        pairs = [header.partition(";")[0].partition("=") for header in self.all("Set-Cookie")]
+        return {name: value for name, _, value in pairs}
+
+    @property
     def cookie(self) -> str | None:
         """What was set as our login."""
-        for header in self.all("Set-Cookie"):
-            name, _, value = header.partition(";")[0].partition("=")
-            if name == COOKIE:
-                return value
-        return None
+        return self.cookies.get(COOKIE)
 
     @property
     def service_saw(self) -> list[tuple[str, str]]:
@@ -167,12 +170,28 @@ class Site(Running):
 
     def login(self, proxy: str, name: str = "alice") -> str:
         """The cookie of a login at the app, through *proxy*."""
+        answer = self._log_in(proxy, name)
+        assert answer.cookie
+        return answer.cookie
+
+    def _log_in(self, proxy: str, name: str) -> Answer:
         body = json.dumps({"username": name, "password": name}).encode()
         kind = [("Content-Type", "application/json")]
         answer = self.ask(proxy, "/login", method="POST", headers=kind, body=body)
         assert answer.status == 200, answer.body
+        return answer
+
+    def bound_login(self, proxy: str, name: str = "alice") -> tuple[str, str]:
+        """Both cookies of a login that is bound to a device, by the steps that a browser takes."""
+        offer = self._log_in(proxy, name)
+        assert offer.cookie
+        said = offer["Secure-Session-Registration"] or ""
+        key = new_key()
+        proven = ("Secure-Session-Response", proof(key, parameter(said, "challenge"), brings=key))
+        answer = self.ask(proxy, parameter(said, "path"), offer.cookie, "POST", [proven])
+        assert answer.status == 200, answer.body
         assert answer.cookie
-        return answer.cookie
+        return answer.cookie, answer.cookies[f"{COOKIE}-bound"]
 
     def statuses(self, proxy: str, cookie: str, pages: Sequence[str] = PAGES) -> list[int]:
         return [self.ask(proxy, page, cookie).status for page in pages]

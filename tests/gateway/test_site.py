@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.conftest import Tell
+from tests.gunicorn.server import COOKIE
 from tests.rounds import rounds
 from tests.servers.running import started
 from tests.waiting import wait_until
@@ -27,6 +28,9 @@ pytestmark = pytest.mark.gateway
 
 FORM = [("Content-Type", "application/x-www-form-urlencoded")]
 JSON = [("Accept", "application/json")]
+
+#: Each asks 72 times.
+ROUNDS = rounds(4, 140)
 
 proxies = pytest.mark.parametrize("proxy", list(PROXIES))
 
@@ -60,15 +64,25 @@ def test_an_api_token_is_known_to_all_services(site: Site, proxy: str) -> None:
 
 
 def test_a_log_out_is_refused_by_all_services_at_once(site: Site, tell: Tell) -> None:
-    """Through each proxy, from the moment the log-out is answered: not one is let in."""
-    asked = accepted = 0
+    """Through each proxy, from the moment the log-out is answered: not one is let in. The person
+    logs out at the app, or the identity provider logs the person out, and is answered once it is
+    confirmed of every node."""
+    asked = accepted = confirmed = 0
+    caller = site.api_token("revoke")
+    whom = {"sub_id": {"format": "opaque", "id": "alice"}}
     with ThreadPoolExecutor(12) as crowd:
-        for number in range(rounds(4, 140)):
+        for number in range(ROUNDS):
             proxy = list(PROXIES)[number % 2]
             cookie = site.login(proxy)
             for one in PROXIES:
                 assert site.statuses(one, cookie) == [200] * 3
-            assert site.ask(proxy, "/logout", cookie, "POST", JSON).status < 400
+            if number % 4 < 2:
+                assert site.ask(proxy, "/logout", cookie, "POST", JSON).status < 400
+            else:
+                path = "/global-token-revocation"
+                gone = site.gateway.ask("POST", path, bearer=caller, data=whom)
+                assert gone.status == 204
+                confirmed += 1
             found = [
                 crowd.submit(site.ask, one, page, cookie)
                 for _ in range(12)
@@ -79,7 +93,10 @@ def test_a_log_out_is_refused_by_all_services_at_once(site: Site, tell: Tell) ->
             asked += len(statuses)
             accepted += statuses.count(200)
             assert set(statuses) <= {401, 503}, statuses
-    tell("log-outs at a site, answers behind them", asked=asked, accepted=accepted)
+    tell(
+        "log-outs at a site, asked of three services behind two proxies",
+        log_outs=ROUNDS, confirmed=confirmed, asked=asked, accepted=accepted,
+    )  # fmt: skip
     assert accepted == 0
 
 
@@ -145,6 +162,32 @@ def test_a_browser_is_sent_to_the_login_page_and_back(site: Site, proxy: str) ->
     assert unquote(there.partition("next=")[2]) == "/orders/?page=2&q=a%20b"
     assert site.ask(proxy, there, headers=browser).status == 200
     assert site.ask(proxy, "/orders/", headers=[("Sec-Fetch-Mode", "cors")]).status == 401
+
+
+@proxies
+def test_a_bound_login_needs_both_cookies(site: Site, proxy: str) -> None:
+    """At the app, at what the proxy guards, and where a service asks the gateway by itself: one
+    alone is a copy's. With both it is let in and logged out as any other."""
+    text, bound = site.bound_login(proxy)
+    _, others = site.bound_login(proxy, "bob")
+    both = f"{text}; {COOKIE}-bound={bound}"
+
+    assert site.statuses(proxy, both, PAGES + ASKED) == [200] * 5
+    assert {site.ask(proxy, page, both).json["subject"] for page in PAGES} == {"alice"}
+    for copied in (text, f"{text}; {COOKIE}-bound={others}", f"{text}; {COOKIE}-bound="):
+        assert site.statuses(proxy, copied, PAGES + ASKED) == [401] * 5
+
+    caller = site.api_token("introspect")
+    said = [
+        site.gateway.ask("POST", "/introspect", bearer=caller, form=form).json
+        for form in ({"token": text}, {"token": text, "bound_token": bound})
+    ]
+    assert said[0] == {"active": False}
+    assert (said[1]["active"], said[1]["bound"], said[1]["sub"]) == (True, True, "alice")
+
+    assert site.ask(proxy, "/logout", both, "POST", JSON).status < 400
+    for one in PROXIES:
+        assert site.statuses(one, both) == [401] * 3
 
 
 # -- from another site -----------------------------------------------------------------

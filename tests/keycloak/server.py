@@ -21,12 +21,21 @@ from tests.servers.zookeeper import cache_folder, fetching
 from tests.waiting import came_true
 
 #: Pinned: what the tests say was seen on this version.
-VERSION = "26.6.4"
+VERSION = "26.7.5"
 
 REALM_FILE = Path(__file__).with_name("realm.json")
 
 _ARTIFACT = f"org.keycloak:keycloak-quarkus-dist:{VERSION}:zip"
-_OPTIONS = ("--db=dev-mem", "--http-host=127.0.0.1", "--log-level=warn,io.quarkus:info")
+_OPTIONS = (
+    "--db=dev-mem",
+    "--http-host=127.0.0.1",
+    "--log-level=warn,io.quarkus:info",
+    # Shared signals: off in a realm until it is told. It pushes to no loopback address of itself,
+    # and every half minute; and may be asked for a verification once a minute.
+    "--features=ssf",
+    "--spi-ssf-transmitter--default--allow-insecure-push-targets=true",
+    "--spi-ssf-transmitter--default--outbox-drainer-interval=1s",
+)
 #: Seconds that it has to be ready: it is made of fifteen thousand classes.
 _READY = 600.0
 
@@ -285,6 +294,10 @@ class Keycloak(Running):
 
     def change_realm(self, **changes: Any) -> None:
         self.admin("PUT", "", changes)
+
+    def change_realm_attributes(self, changes: Mapping[str, str]) -> None:
+        there = self.admin("GET", "").json()["attributes"]
+        self.change_realm(attributes={**there, **changes})
 
     def sessions(self, name: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.admin(

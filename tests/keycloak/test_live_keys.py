@@ -145,7 +145,7 @@ def test_roles_follow_the_refreshed_token(server: Keycloak, app: tuple[Flask, st
 
 
 def test_several_sessions_of_one_person(server: Keycloak, app: tuple[Flask, str]) -> None:
-    """Keycloak 26.6.4 calls a client for one of a person's sessions only when an administrator
+    """Keycloak 26.7.5 calls a client for one of a person's sessions only when an administrator
     logs the person out (keycloak/keycloak#22914); the others end with their next refresh."""
     _, url = app
     people = [Person() for _ in range(3)]

@@ -10,7 +10,7 @@ from flask_clustertoken.providers import SharedSignals, stream
 from tests.providers.app import bare_app
 
 # (Whoever is killed holds up the others for no longer than the lease.)
-stream.LEASE, stream.LOOK_EVERY = 2.0, 0.5  # type: ignore[misc]
+stream.LEASE, stream.LOOK_EVERY = 1.0, 0.25  # type: ignore[misc]
 
 
 def main(store: str, issuer: str, access: str) -> None:

@@ -151,6 +151,33 @@ def test_events_that_will_not_be_told_are_named(
     assert "will not tell of: account-disabled" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("document", "stream", "said"),
+    [("NONE", ..., True), ("NONE", "ALL", False), ("ALL", "NONE", True), (..., ..., False)],
+)
+def test_a_stream_that_tells_of_nobody_is_named(
+    listen: Listen,
+    transmitter: TransmitterDouble,
+    clock: ManualClock,
+    caplog: pytest.LogCaptureFixture,
+    document: Any,
+    stream: Any,
+    said: bool,
+) -> None:
+    """It would be verified again and again, and tell of no log-out: Keycloak's are so unless
+    somebody sets them. Once, not with each look at it."""
+    transmitter.document = {"default_subjects": document}
+    transmitter.also = {} if stream is ... else {"default_subjects": stream}
+    node = listen()
+    with caplog.at_level(logging.WARNING):
+        node.settle()
+        for _ in range(100):
+            clock.advance(CHECK_EVERY / 60)
+            node.settle()
+    assert [one[:2] for one in transmitter.seen].count(("GET", "/ssf/stream")) > 1
+    assert caplog.text.count("tells only of people") == said
+
+
 @pytest.mark.parametrize("place", ["sse-configuration", "risc-configuration"])
 def test_where_the_document_was_before(
     listen: Listen, transmitter: TransmitterDouble, place: str

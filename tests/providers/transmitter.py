@@ -6,7 +6,8 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from joserfc.jwk import KeySet
@@ -29,10 +30,7 @@ class TransmitterDouble(Issuer):
         super().__init__()
         if port:
             self._server.server_close()
-            self._server = make_server("127.0.0.1", port, self._app, threaded=True)
-            self._thread = threading.Thread(
-                target=self._server.serve_forever, args=(0.01,), daemon=True
-            )
+            self._listen_at(port)
         self.lock = threading.RLock()
         self.access = "let me in"
         self.stream: dict[str, Any] | None = None
@@ -50,11 +48,39 @@ class TransmitterDouble(Issuer):
         self.instead: Callable[[Request], Response | None] = lambda request: None
         #: What the document says besides, or else.
         self.document: dict[str, Any] = {}
+        #: What a new stream's configuration says besides.
+        self.also: dict[str, Any] = {}
         #: Where it is, below /.well-known/.
         self.place = "ssf-configuration"
         self.audience: Any = ["app"]
         self.seen: list[tuple[str, str, Any]] = []
         self.now: Callable[[], float] = time.time
+
+    def _listen_at(self, port: int) -> None:
+        self._server = make_server("127.0.0.1", port, self._app, threaded=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.01,), daemon=True
+        )
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Restarted: meanwhile nobody listens at its address, and it knows what it knew."""
+        port = self._server.server_port
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self._listen_at(port)
+            self.__enter__()
+
+    @contextmanager
+    def out_of_order(self) -> Iterator[None]:
+        """Every answer is a 503 meanwhile."""
+        before, self.instead = self.instead, lambda _: Response("not now", 503)
+        try:
+            yield
+        finally:
+            self.instead = before
 
     @property
     def issuer(self) -> str:
@@ -157,6 +183,7 @@ class TransmitterDouble(Issuer):
             "events_supported": list(body["events_requested"]),
             "events_delivered": list(body["events_requested"]),
             "min_verification_interval": 10,
+            **self.also,
         }
         return self._changed(body, 201)
 

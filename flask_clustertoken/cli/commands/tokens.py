@@ -81,7 +81,10 @@ def list_command(
     heads = ("ID", "KIND", "SUBJECT", "NAME", "ISSUED", "EXPIRES")
     may_be_cut = ("SUBJECT", "NAME")
     rows = (
-        (one.id, kind_of(one), one.subject, one.name, moment(one.issued_at), moment(one.expires_at))
+        (
+            *(one.id, kind_of(one), one.subject, one.name or one.device),
+            *(moment(one.issued_at), moment(one.expires_at)),
+        )
         for one in tokens
     )
     table(heads, rows, "No tokens.", may_be_cut)

@@ -94,7 +94,14 @@ def test_a_rotation_from_start_to_end_by_its_buttons(
     assert steps(desk)[old] == []
     assert steps(desk)[new] == []
     events = [line.event for line in lines(desk) if line.by == "console"]
-    assert events[::-1] == ["key_staged", "key_signing", "key_api", "key_dropped", "revoked_token"]
+    assert events[::-1] == [
+        "key_staged",
+        "key_verifying",
+        "key_signing",
+        "key_api",
+        "key_dropped",
+        "revoked_token",
+    ]
 
 
 def lines(desk: Desk) -> list[AuditLine]:
