@@ -176,6 +176,14 @@ class Selecting:
                 return _page(found, found[-1][0])
         return _page(found, walk.ended_at)
 
+    def every(self, wanted: TokenFilter) -> Iterator[Token]:
+        """All of the tokens, read as they are asked for: for whoever needs the last one, too."""
+        after, more = "", True
+        while more:
+            page = self.page(wanted, after, most=PAGE)
+            yield from page.tokens
+            after, more = page.after, bool(page.after)
+
     def _ticked(self, wanted: TokenFilter, ids: tuple[str, ...]) -> TokenPage:
         """What is left of those that were ticked: an id says where its record lies."""
         self.catch_up()

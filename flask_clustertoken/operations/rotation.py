@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..authority import TokenAuthority
+from ..authority import TokenAuthority, TokenFilter
 from ..clock import SKEW
 from ..cluster import Node, present
 from ..errors import ConfigurationError, Conflict
@@ -141,12 +141,12 @@ class Rotation:
 
     def api_tokens(self, key_id: str) -> list[str]:
         """The ids of the live API tokens whose records name this key."""
-        return [
-            one.id for one in self._authority.tokens() if one.kind == "api" and one.key_id == key_id
-        ]
+        wanted = TokenFilter(kinds=("api",), key_id=key_id)
+        return [one.id for one in self._authority.selecting.every(wanted)]
 
     def _api_counts(self) -> Counter[str]:
-        return Counter(one.key_id for one in self._authority.tokens() if one.kind == "api")
+        programs = self._authority.selecting.every(TokenFilter(kinds=("api",)))
+        return Counter(one.key_id for one in programs)
 
     def _read(self) -> Ring:
         self._authority.follower()

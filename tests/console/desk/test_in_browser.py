@@ -14,17 +14,24 @@ from typing import Any
 
 import pytest
 
+from flask_clustertoken.audit import keeping
 from flask_clustertoken.authority import TokenAuthority
+from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.settings import Settings
+from tests.clients.site import serving
 from tests.console import axe
 from tests.example.browser import Browser, find_browser
+from tests.extension.parts import MakeApp
 from tests.gunicorn.server import GunicornServer
+from tests.servers.ports import spare_ports
 from tests.servers.running import CannotRun
 from tests.waiting import wait_until
 
-from .parts import fill_database
+from .parts import Desk, fill_database, make_desk
 
 pytestmark = [pytest.mark.browser]
+
+TAB, ENTER = "\ue004", "\ue007"
 
 #: So many people there are besides; fewer where the same is done once more.
 PEOPLE, FEWER = 100_000, 5_000
@@ -179,7 +186,7 @@ def test_an_administrator_ends_one_login_among_a_hundred_thousand(
         admin.clicks("form[role=search] button", "q=person")
         found: set[str] = set()
         for _ in range(60):
-            wait_until(lambda: browser.count("#people li") or not browser.count("meta[http-equiv]"))
+            wait_until(lambda: browser.count("#people li") or not browser.count("[data-ct-again]"))
             if browser.count("#people"):
                 found |= set(re.findall(r"person-\d{6}", browser.text("#people")))
             if not browser.count("a[rel=next]"):
@@ -201,6 +208,128 @@ def test_an_administrator_ends_one_login_among_a_hundred_thousand(
         assert "tokens, by their ids" in browser.text("#revocations")
         if scripts:
             admin.looks("console-revocations")
+
+
+@pytest.fixture
+def desk(clock: ManualClock, make_app: MakeApp) -> Desk:
+    """A console in the library's own frame, with something on each of its pages."""
+    made = make_desk(make_app, clock, AUDIT="store", COOKIE_SECURE=False, KEEP_ADDRESS=True)
+
+    @made.app.get("/enter")
+    def enter() -> str:
+        return "<!doctype html><title>Log in</title><form method=post><button>Log in</button>"
+
+    @made.app.post("/enter")
+    def entered() -> str:
+        made.tokens.login("admin")
+        return "<p id=in>in"
+
+    authority = made.authority
+    for name in ("bob", "<b>bold</b>", "x" * 300, "שלום"):
+        authority.issue_login(name, labels=["sso:1"], device="Kitchen")
+        authority.issue_api_token(name, "nightly build", ["read"])
+    authority.files("fonts").put("corporate.woff2", b"x")
+    authority.revoke_subject("carol")
+    clock.advance(keeping.COLLECT)
+    for _ in range(3):
+        authority.follower().step()
+    return made
+
+
+PAGES = [
+    *("/", "/people", "/people?q=bob", "/tokens", "/tokens?subject=admin", "/tokens/end"),
+    *(
+        "/tokens/end?subject=bob",
+        "/tokens/new",
+        "/api-tokens",
+        "/keys",
+        "/audit",
+        "/audit?follow=1",
+    ),
+    *("/revocations", "/files", "/files/delete?name=fonts&key=corporate.woff2", "/work?work=x"),
+]
+
+
+def test_every_page_in_german_in_the_dark_on_a_telephone(
+    desk: Desk, programs: tuple[str, str]
+) -> None:
+    """And in the library's own frame: axe finds nothing, and nothing is wider than the window."""
+    (port,) = spare_ports(1)
+    with serving(desk.app, port), Browser(*programs) as browser:
+        browser.open(f"http://127.0.0.1:{port}/enter")
+        browser.click("button")
+        wait_until(lambda: browser.count("#in"))
+        dark = {"name": "prefers-color-scheme", "value": "dark"}
+        browser.command("Emulation.setEmulatedMedia", features=[dark])
+        browser.command("Network.enable")
+        browser.command("Network.setExtraHTTPHeaders", headers={"Accept-Language": "de"})
+        size = {"width": 320, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        browser.command("Emulation.setDeviceMetricsOverride", **size)
+        for page in PAGES:
+            browser.open(f"http://127.0.0.1:{port}/console{page}")
+            assert "Konsole" in browser.text("title") or browser.count("html[lang=de]"), page
+            assert axe.findings(browser) == [], page
+            assert browser.fits(), page
+
+
+def test_what_comes_is_put_into_place_and_the_focus_stays(
+    desk: Desk, programs: tuple[str, str]
+) -> None:
+    """Where scripts run the page is not loaded anew; who listens to it hears nothing twice."""
+    (port,) = spare_ports(1)
+    with serving(desk.app, port), Browser(*programs) as browser:
+        browser.open(f"http://127.0.0.1:{port}/enter")
+        browser.click("button")
+        wait_until(lambda: browser.count("#in"))
+        browser.open(f"http://127.0.0.1:{port}/console/revocations?follow=1")
+        before = browser.count("#revocations tbody tr")
+        while browser.focused() != "Stand still":
+            browser.press(TAB)
+        browser.run("window.here = true; arguments[0]()")
+        desk.authority.revoke_subject("meanwhile")
+        wait_until(lambda: browser.count("#revocations tbody tr") == before + 1)
+        assert browser.run("arguments[0](window.here)") is True
+        assert browser.focused() == "Stand still"
+
+
+def test_a_login_is_ended_by_keyboard_alone(desk: Desk, programs: tuple[str, str]) -> None:
+    """Tab, Space and Enter: search, tick, ask, end."""
+    (port,) = spare_ports(1)
+    with serving(desk.app, port), Browser(*programs) as browser:
+        browser.open(f"http://127.0.0.1:{port}/enter")
+        browser.press(TAB, ENTER)
+        wait_until(lambda: browser.count("#in"))
+
+        def tabs_to(name: str) -> None:
+            met = []
+            for _ in range(40):
+                browser.press(TAB)
+                met.append(browser.focused())
+                if met[-1].startswith(name):
+                    return
+            raise AssertionError(f"{name!r} cannot be reached by Tab, but {met}")
+
+        def arrives(part: str) -> None:
+            wait_until(lambda: part in browser.url)
+
+        browser.open(f"http://127.0.0.1:{port}/console/people")
+        tabs_to("Name, or how it begins")
+        browser.press(*"bob", ENTER)
+        arrives("q=bob")
+        tabs_to("bob")
+        browser.press(ENTER)
+        arrives("subject=bob")
+        tabs_to("Kitchen")
+        browser.press(" ")
+        tabs_to("End what is ticked")
+        browser.press(ENTER)
+        arrives("/tokens/end")
+        assert "1 recorded token will end" in browser.text("main")
+        tabs_to("End them")
+        browser.press(ENTER)
+        arrives("/work")
+        wait_until(lambda: browser.count("#in-force"))
+        assert [one.kind for one in desk.authority.tokens_of("bob")] == ["api"]
 
 
 def key_row(person: Person, state: str) -> str:
