@@ -187,15 +187,18 @@ class DirectoryStore(ClusterStore):
     def scan(self, prefix: str, after: str = "", limit: int = PAGE) -> list[tuple[str, Record]]:
         # The keys that begin with "a/" lie from "a/" on and before "a0", its successor.
         end = prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else None
+        # One lower bound and not two: SQLite seeks by one of them, and if that were the prefix,
+        # each page would read through all pages before it.
+        start = max(prefix, after)
         # (The length of a value is known without reading it: what is too much stays on the disk.)
         rows = self._files.query(
             "SELECT key, value, expires_at FROM (SELECT key, value, expires_at,"
             " sum(length(value)) OVER (ORDER BY key) - length(value) AS before FROM"
-            " (SELECT key, value, expires_at FROM records WHERE key >= ?1 AND key > ?2"
+            " (SELECT key, value, expires_at FROM records WHERE key >= ?1 AND key <> ?2"
             + (" AND key < ?3" if end else " AND ?3 IS NULL")
             + " AND (expires_at IS NULL OR expires_at > ?4) ORDER BY key LIMIT ?5))"
             " WHERE before < ?6 ORDER BY key",
-            (prefix, after, end, self.clock.time(), limit, rules.PAGE_BYTES),
+            (start, after, end, self.clock.time(), limit, rules.PAGE_BYTES),
         )
         return [(key, Record(value, expires_at)) for key, value, expires_at in rows]
 

@@ -169,7 +169,8 @@ def fill(authority: TokenAuthority, subjects: Iterator[str], count: int) -> list
 def fill_database(authority: TokenAuthority, path: Path, subjects: Iterator[str]) -> None:
     """A login of each of *subjects* in the directory store's database, whatever else is in it.
 
-    (By SQL in one transaction: a hundred thousand take seconds.)
+    (By SQL, a few thousand in a transaction: a hundred thousand take seconds, and the nodes have
+    their turn in between.)
     """
     model = authority.issue_login("model").token
     record = authority.listing.token(model.id)
@@ -184,8 +185,11 @@ def fill_database(authority: TokenAuthority, path: Path, subjects: Iterator[str]
             said = value.replace(model.id, token_id).replace('"model"', json.dumps(subject))
             yield record_key(token_id), said.encode(), end
 
-    with closing(sqlite3.connect(path, timeout=30)) as database, database:
-        database.executemany(
-            "INSERT INTO records (key, value, expires_at) VALUES (?, ?, ?)", rows()
-        )
+    made = rows()
+    with closing(sqlite3.connect(path, timeout=30)) as database:
+        while some := list(islice(made, 4000)):
+            with database:
+                database.executemany(
+                    "INSERT INTO records (key, value, expires_at) VALUES (?, ?, ?)", some
+                )
     authority.revoke_ids([model.id])

@@ -137,6 +137,7 @@ def test_an_administrator_ends_one_login_among_a_hundred_thousand(
 ) -> None:
     """Found by name at once; ended; in force on each worker; and that browser has to log in."""
     crowd(server, PEOPLE if scripts else FEWER)
+    server.wait_fresh()
     kept = server.login("bob")
     with (
         person(programs, server, scripts=scripts) as bob,
