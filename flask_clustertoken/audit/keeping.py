@@ -17,7 +17,7 @@ from datetime import datetime, timedelta, timezone
 
 from ..clock import Clock
 from ..errors import ClusterTokenError
-from ..stores.base import ClusterStore
+from ..stores.base import ClusterStore, Record
 from .line import AuditLine
 
 logger = logging.getLogger("flask_clustertoken")
@@ -37,6 +37,9 @@ COLLECT = 5.0
 BATCH_BYTES = 48 * 1024
 WAITING_MOST = 10_000
 
+
+#: Seconds of a day whose batches are read first.
+FIRST_LOOK = 600.0
 
 #: Lines that one page of a search looks at.
 LOOKED_AT = 5_000
@@ -120,8 +123,7 @@ class KeptAudit:
         Raises :class:`~flask_clustertoken.errors.StoreError`.
         """
         for day in self._days():
-            batches = sorted(self._store.walk(f"{PREFIX}{day}/"), reverse=True)
-            for _, record in batches:
+            for _, record in self._batches(day):
                 for line in reversed(_lines(record.value)):
                     if wanted is None or wanted(line):
                         yield line
@@ -143,10 +145,7 @@ class KeptAudit:
         for day in self._days():
             if end and day > end[:10]:
                 continue
-            for key, record in sorted(self._store.walk(f"{PREFIX}{day}/"), reverse=True):
-                name = key.removeprefix(PREFIX)
-                if end and name > end:
-                    continue
+            for name, record in self._batches(day, end):
                 lines = _lines(record.value)
                 count = int(left) if name == end else len(lines)
                 for number in reversed(range(min(count, len(lines)))):
@@ -156,6 +155,36 @@ class KeptAudit:
                     if wanted is None or wanted(lines[number]):
                         found.append(lines[number])
         return AuditPage(tuple(found), "", "")
+
+    def _batches(self, day: str, end: str = "") -> Iterator[tuple[str, Record]]:
+        """Those of *day* up to the one called *end*, the newest first, as they are asked for.
+
+        Keys are read in their order alone, and it is the last that are wanted: so they are read
+        from behind, some minutes at first, and more of the day each time.
+        """
+        area = f"{PREFIX}{day}/"
+        if not self._store.scan(area, limit=1):
+            return
+        begins = _day_begins(day)
+        # (By a clock that is ahead it may be later already: of the first part that is no end.)
+        until = min(_time_of(end, begins), max(begins, self._clock.time())) + FIRST_LOOK
+        upper, width = end or f"{day}/~", 2 * FIRST_LOOK
+        while until > begins:
+            since = max(begins, until - width)
+            lower = f"{day}/{since * 1e6:017.0f}" if since > begins else f"{day}/"
+            found = []
+            for key, record in self._between(PREFIX + lower):
+                name = key.removeprefix(PREFIX)
+                if name > upper:
+                    break
+                found.append((name, record))
+            yield from reversed(found)
+            upper, until, width = lower, since, width * 6
+
+    def _between(self, after: str) -> Iterator[tuple[str, Record]]:
+        area = after[: len(PREFIX) + 11]
+        for page in self._store.pages(area, after, limit=20):
+            yield from page
 
     def _days(self) -> Iterator[str]:
         now = self._clock.time()
@@ -184,6 +213,20 @@ def _day(seconds: float) -> str:
     return (datetime.fromtimestamp(0, timezone.utc) + timedelta(seconds=seconds)).strftime(
         "%Y-%m-%d"
     )
+
+
+def _day_begins(day: str) -> float:
+    return datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp()
+
+
+def _time_of(name: str, begins: float) -> float:
+    """When the batch *name* was written, and a moment; ``""``: behind the end of its day."""
+    if not name:
+        return begins + 86_400
+    try:
+        return min(int(name[11:].split("-")[0]) / 1e6 + 1, begins + 86_400)
+    except ValueError:
+        return begins + 86_400
 
 
 def _count(key: str) -> int:

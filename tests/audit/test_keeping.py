@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from random import Random
+from typing import Any
 
 import pytest
 
-from flask_clustertoken.audit import AuditTrail, KeptAudit, keeping
+from flask_clustertoken.audit import AuditLine, AuditTrail, KeptAudit, keeping
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import StoreUnavailable
@@ -204,3 +206,40 @@ def test_a_search_through_the_trail_stops_in_time(
         before = page.before
     assert [one.event for one in page.lines] == ["wanted"]
     assert steps == 3
+
+
+def test_a_day_is_read_from_behind_and_each_batch_once(
+    node: KeptTrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever in the day they were written, by whatever clock; few are read for a few lines."""
+    random = Random(7)
+    begins = node.clock.time() // DAY * DAY
+    node.clock.advance(begins + 0.7 * DAY - node.clock.time())
+    moments = [begins, begins + 0.5, node.clock.time() + 3000, begins + DAY - 1e-6]
+    moments += [begins + random.random() * 0.7 * DAY for _ in range(300)]
+    moments += [node.clock.time() - random.random() * 20 for _ in range(40)]
+    for number, moment in enumerate(moments):
+        line = AuditLine("t", f"act{number}", "done", "default", "default", "here").as_json()
+        day = keeping._day(moment)
+        name = f"{moment * 1e6:017.0f}-1-{number:08x}"
+        node.store.add(f"{keeping.PREFIX}{day}/{name}", f"[{line}]".encode(), moment + DAY * 90)
+    expected = [f"act{number}" for number in sorted(range(len(moments)), key=moments.__getitem__)]
+    assert node.events() == expected[::-1]
+    read, scan = [0], node.store.scan
+
+    def counted(*args: Any, **more: Any) -> Any:
+        answer = scan(*args, **more)
+        read[0] += len(answer)
+        return answer
+
+    monkeypatch.setattr(node.store, "scan", counted)
+    assert len(node.kept.page(most=30).lines) == 30
+    assert read[0] < 60
+    found, before = [], ""
+    while True:
+        page = node.kept.page(before=before, most=9)
+        found += [one.event for one in page.lines]
+        before = page.before
+        if not before:
+            break
+    assert found == expected[::-1]
