@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from flask_wtf.csrf import CSRFProtect
 
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.console import Console
 from flask_clustertoken.errors import ConfigurationError
-from tests.extension.parts import MakeApp
+from tests.extension.parts import MakeApp, WatchedStore
 
 from .parts import HTML, Desk, inline_in, make_desk
 
@@ -227,3 +228,51 @@ def test_what_is_not_there_is_a_page_that_says_so(memory: Desk) -> None:
     assert memory.get("/work", work="x").status_code == 404
     assert memory.get("/files/get", name="a", key="b").status_code == 404
     assert memory.get("/files/delete", name="", key="").status_code == 404
+
+
+def test_each_form_has_the_field_of_the_apps_own_protection(memory: Desk) -> None:
+    """With Flask-WTF's CSRFProtect a form without it is refused, and each of ours has it."""
+    memory.app.secret_key = "of these tests"
+    CSRFProtect(memory.app)
+    memory.authority.files("a").put("b", b"x")
+    memory.browser("bob")
+    for path, args in (
+        ("/tokens/end", {"subject": "bob"}),
+        ("/tokens/new", {}),
+        ("/keys/step", {"step": "stage"}),
+        ("/files/delete", {"name": "a", "key": "b"}),
+    ):
+        page = memory.get(path, **args).text
+        field = re.search(r'name="csrf_token" value="([^"]+)"', page)
+        assert field, path
+        assert memory.post(path, **args).status_code == 400
+    shown = memory.admin.post(
+        "/console/tokens/end",
+        data={"subject": "bob", "csrf_token": field[1]},
+        headers={**HTML, "Referer": "https://localhost/console/"},
+        base_url="https://localhost",
+    )
+    assert shown.status_code == 303
+
+
+def test_a_store_in_trouble_is_said_and_not_an_empty_list(
+    make_app: MakeApp, clock: ManualClock
+) -> None:
+    """503 for who cannot be judged, and never "nobody has a token"."""
+    desk = make_desk(make_app, clock, watched=True)
+    store = desk.authority.runtime.store
+    assert isinstance(store, WatchedStore)
+    store.cut_off()
+    for path in (
+        "/",
+        "/people",
+        "/tokens",
+        "/api-tokens",
+        "/keys",
+        "/audit",
+        "/revocations",
+        "/files",
+    ):
+        answer = desk.get(path)
+        assert answer.status_code == 503, path
+        assert "Nobody has a token" not in answer.text
