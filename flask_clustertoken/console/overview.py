@@ -64,7 +64,7 @@ def show() -> Response:
         deployment=authority.settings.deployment,
         live=sum(host.live for host in hosts),
         signing=_signing(authority),
-        locks=len(authority.locking.locks()) if not trouble else 0,
+        locks=[] if trouble else authority.locking.locks(),
         recorded=authority.records_logins,
     )
 

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from werkzeug.datastructures import MultiDict
 
 from flask_clustertoken.audit import Actor, AuditLine, KeptAudit, keeping
 from flask_clustertoken.authority import TokenAuthority, TokenFilter
 from flask_clustertoken.clock import SKEW, ManualClock
 from flask_clustertoken.console import work
+from flask_clustertoken.console.filters import filter_in
 from flask_clustertoken.console.work import SHARED, Work, Works
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.settings import STALENESS_LIMIT
+from flask_clustertoken.tokens import Token
 from tests.doubles import Cluster
 from tests.extension.parts import MakeApp
 from tests.waiting import wait_until
@@ -263,6 +266,71 @@ def test_the_overview_has_the_same_findings_as_doctor(desk: Desk) -> None:
         assert "alive on 1 host" in shown
     else:
         assert "each process has its own logins" in shown
+
+
+def test_locks_are_listed_where_there_are_some(memory: Desk) -> None:
+    """What, since when, until when, and what whoever is locked out is told."""
+    assert "Locks in force" not in memory.get("/").text
+    with memory.app.app_context():
+        memory.tokens.lock(subject="<mallory>", message="Please call the office.")
+        memory.tokens.lock(label="sso:9", until=memory.clock.time() + 3600)
+    page = memory.get("/").text
+    assert "<bdi>&lt;mallory&gt;</bdi>" in page
+    assert "Please call the office." in page
+    assert "<bdi>sso:9</bdi>" in page
+
+
+def test_ones_own_login_is_spared_whichever_key_signed_it(memory: Desk) -> None:
+    """A filter by a key, too: the record names the key of its issue, the cookie the last one."""
+    memory.authority.issue_login("bob")
+    (key,) = memory.authority.keys.held
+    with memory.app.test_request_context():
+        mine = filter_in(MultiDict({"key": key}), replace(a_token(memory), key_id="another"))
+        other = filter_in(MultiDict({"key": key, "subject": "bob"}), a_token(memory))
+    assert mine.spared == a_token(memory).id
+    assert other.spared == ""
+
+
+def a_token(desk: Desk) -> Token:
+    (found,) = desk.authority.tokens_of("admin")
+    return found
+
+
+STATES: list[tuple[dict[str, Any], str]] = [
+    ({"state": "ending", "wanted": {}, "share": 0.25, "count": 7}, 'value="25"'),
+    ({"state": "doing", "act": "key_sign"}, "It is being done"),
+    ({"state": "confirming", "seq": 5}, "Waiting for every node"),
+    ({"state": "done", "seq": 5, "answered": ["a:1", "b:2"]}, "In force on all 2 nodes"),
+    ({"state": "done", "seq": 5}, "No node is running"),
+    ({"state": "done", "seq": 5, "silent": [("a:1", 3.25)]}, "accepts it no more in 3.2 s"),
+    ({"state": "done", "seq": 5, "silent": [("a:1", None)]}, "is never certain"),
+    ({"state": "done", "seq": 5, "gone": ["a:1"], "missing": ["web9"]}, "web9"),
+    ({"state": "done", "seq": 5, "reservation": "a fail-over may lose it"}, "may lose it"),
+    ({"state": "done"}, "Nothing was left to end"),
+    ({"state": "stopped", "trouble": "<b>the line was cut"}, "&lt;b&gt;the line was cut"),
+    ({"state": "ending", "at": -1e6, "wanted": {"x": 1}}, "Go on with it"),
+    ({"state": "doing", "at": -1e6, "act": "key_drop"}, "the process ended"),
+]
+
+
+@pytest.mark.parametrize(("stand", "said"), STATES)
+def test_what_came_of_it_is_said_in_every_state(
+    memory: Desk, stand: dict[str, Any], said: str
+) -> None:
+    """And while it goes on, the page asks again."""
+    now = memory.clock.time()
+    kept = asdict(Work("w", **{"act": "end", "by": "admin", **stand}))
+    kept["at"] = now + stand.get("at", 0.0)
+    memory.authority.shared(SHARED).set("w", {**kept, "of_a_later_version": 1}, 60)
+    page = memory.get("/work", work="w")
+    assert page.status_code == 200
+    assert said in page.text
+    waits = stand["state"] in ("ending", "doing", "confirming") and "at" not in stand
+    assert ("http-equiv" in page.text) is waits
+    assert ("Go on with it" in page.text) == (said == "Go on with it")
+    assert ("In force" in page.text) is (
+        stand["state"] == "done" and bool(stand.get("seq") and not stand.get("silent"))
+    )
 
 
 # -- work that takes its time ----------------------------------------------------------
