@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import pytest
 from flask import Flask
-from werkzeug.serving import make_server
 
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.providers import (
@@ -19,9 +17,7 @@ from flask_clustertoken.providers import (
     security_event,
     stream_parts,
 )
-from tests.keycloak.app import Make, create_app
 from tests.keycloak.ends import Ends
-from tests.keycloak.person import Person
 from tests.keycloak.server import Keycloak
 from tests.keycloak.visitor import Visitor
 from tests.providers.site import Site
@@ -36,23 +32,6 @@ CLIENT = "signals"
 PROFILES = {"today": "SSF_1_0", "legacy": "SSE_CAEP"}
 
 
-def make_client(
-    server: Keycloak, name: str, attributes: Mapping[str, str] | None = None, **settings: Any
-) -> None:
-    """One that may make its stream, of which everybody is a subject."""
-    server.make_client(
-        name,
-        serviceAccountsEnabled=True,
-        optionalClientScopes=["ssf.read", "ssf.manage"],
-        attributes={
-            "ssf.enabled": "true",
-            "ssf.defaultSubjects": "ALL",
-            **(attributes or {}),
-        },
-        **settings,
-    )
-
-
 class Listening:
     """A site whose log-outs come as signals alone: its client has no address for logout tokens."""
 
@@ -62,10 +41,16 @@ class Listening:
         self.server, self.site, self.by, self.profile = server, site, by, profile
         #: What the app was told of that ends nothing, by whichever node.
         self.told: list[SecurityEvent] = []
-        make_client(
-            server,
+        server.make_client(
             CLIENT,
-            {"ssf.profile": PROFILES[profile], "ssf.validPushUrls": f"{site.url}/*"},
+            serviceAccountsEnabled=True,
+            optionalClientScopes=["ssf.read", "ssf.manage"],
+            attributes={
+                "ssf.enabled": "true",
+                "ssf.profile": PROFILES[profile],
+                "ssf.defaultSubjects": "ALL",
+                "ssf.validPushUrls": f"{site.url}/*",
+            },
         )
         push = {"push_url": f"{site.url}/signals/events", "push_authorization": "Bearer a-secret"}
         for node in site.nodes:
@@ -165,8 +150,7 @@ def test_the_stream_is_made_and_verified(listening: Listening) -> None:
 
 
 def test_an_administrator_logs_a_person_out(listening: Listening) -> None:
-    """All sessions of that person, in one event, which a logout token does not do; and what comes
-    behind it stands."""
+    """All sessions of that person end by one event; and what comes behind it stands."""
     alice, elsewhere, bob = (listening.visitor(name) for name in ("alice", "alice", "bob"))
     before = listening.revocations()
 
@@ -251,54 +235,3 @@ def test_a_stream_that_was_deleted_there_is_made_again(listening: Listening) -> 
     wait_until(lambda: listening.ids not in ([], [gone]), 60)
     listening.server.log_out("alice")
     wait_until(lambda: not alice.stands, 60)
-
-
-# -- beside the adapter ------------------------------------------------------------------
-
-
-@pytest.fixture
-def adapter(transmitter: Keycloak, config: Make) -> Iterator[str]:
-    """The adapter's app, at an address that Keycloak can call, which hears signals as well."""
-    made = create_app(config(transmitter.url, "adapter"))
-
-    def find_subject(subject: Mapping[str, Any]) -> str | None:
-        ours = subject.get("format") == "iss_sub" and subject.get("iss") == transmitter.issuer
-        return str(subject["sub"]) if ours else None
-
-    SharedSignals(
-        made,
-        transmitter=transmitter.issuer,
-        credentials=ClientCredentials("adapter", "secret"),
-        find_subject=find_subject,
-        poll_every=1.0,
-    )
-    listening = make_server("127.0.0.1", 0, made, threaded=True)
-    thread = threading.Thread(target=listening.serve_forever, args=(0.05,))
-    thread.start()
-    url = f"http://127.0.0.1:{listening.server_port}"
-    make_client(transmitter, "adapter", adminUrl=f"{url}/keycloak")
-    yield url
-    listening.shutdown()
-    thread.join(10)
-    listening.server_close()
-    state_of(made).authority.close()
-    transmitter.remove_client("adapter")
-
-
-def test_all_sessions_of_a_person_end_with_the_adapter_too(
-    transmitter: Keycloak, adapter: str
-) -> None:
-    """When an administrator logs a person out the adapter is called for one session only; the
-    event is of all of them."""
-    people, bob = [Person() for _ in range(3)], Person()
-    for person in people:
-        assert person.log_in(adapter, "alice").status_code == 200
-    assert bob.log_in(adapter, "bob").status_code == 200
-
-    transmitter.log_out("alice")
-
-    def standing() -> list[int]:
-        json = {"Accept": "application/json"}
-        return [person.get(f"{adapter}/me", headers=json).status_code for person in (*people, bob)]
-
-    wait_until(lambda: standing() == [401, 401, 401, 200])
