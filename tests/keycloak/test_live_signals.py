@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -32,37 +33,41 @@ CLIENT = "signals"
 PROFILES = {"today": "SSF_1_0", "legacy": "SSE_CAEP"}
 
 
+def make_client(server: Keycloak, name: str, profile: str = "today", push_to: str = "") -> None:
+    """One that may make its stream. (It has no address for logout tokens.)"""
+    server.make_client(
+        name,
+        serviceAccountsEnabled=True,
+        optionalClientScopes=["ssf.read", "ssf.manage"],
+        attributes={
+            "ssf.enabled": "true",
+            "ssf.profile": PROFILES[profile],
+            "ssf.defaultSubjects": "ALL",
+            "ssf.validPushUrls": push_to,
+        },
+    )
+
+
 class Listening:
-    """A site whose log-outs come as signals alone: its client has no address for logout tokens."""
+    """A site whose log-outs come as signals alone, for *client*."""
 
     def __init__(
-        self, server: Keycloak, site: Site, by: Literal["poll", "push"], profile: str
+        self, server: Keycloak, site: Site, client: str, by: Literal["poll", "push"] = "poll"
     ) -> None:
-        self.server, self.site, self.by, self.profile = server, site, by, profile
+        self.server, self.site, self.by = server, site, by
         #: What the app was told of that ends nothing, by whichever node.
         self.told: list[SecurityEvent] = []
-        server.make_client(
-            CLIENT,
-            serviceAccountsEnabled=True,
-            optionalClientScopes=["ssf.read", "ssf.manage"],
-            attributes={
-                "ssf.enabled": "true",
-                "ssf.profile": PROFILES[profile],
-                "ssf.defaultSubjects": "ALL",
-                "ssf.validPushUrls": f"{site.url}/*",
-            },
-        )
         push = {"push_url": f"{site.url}/signals/events", "push_authorization": "Bearer a-secret"}
         for node in site.nodes:
             SharedSignals(
                 node,
                 transmitter=server.issuer,
-                credentials=ClientCredentials(CLIENT, "secret"),
+                credentials=ClientCredentials(client, "secret"),
                 delivery=by,
                 poll_every=1.0,
                 **(push if by == "push" else {}),
             )
-        site.trust(server.issuer, {"login": CLIENT})
+        site.trust(server.issuer, {"login": client})
         for node in site.nodes:
             state_of(node).authority.follower()
 
@@ -128,7 +133,8 @@ def listening(
     by, profile, token_store = request.param
     site = Site(f"directory://{tmp_path_factory.mktemp('signals')}/shared", token_store)
     try:
-        made = Listening(transmitter, site, by, profile)
+        make_client(transmitter, CLIENT, profile, f"{site.url}/*")
+        made = Listening(transmitter, site, CLIENT, by)
         with security_event.connected_to(made.hear):
             wait_until(lambda: made.is_heard, 60)
             yield made
@@ -197,7 +203,8 @@ def test_what_ends_nothing_is_told_to_the_app(listening: Listening) -> None:
     assert event.short_type == "credential-change"
     assert event.payload["credential_type"] == "password"
     # (Before the final specification the subject stood in the event.)
-    assert ("subject" in event.payload) is (listening.profile == "legacy")
+    profile = listening.server.client(CLIENT)["attributes"]["ssf.profile"]
+    assert ("subject" in event.payload) is (profile == PROFILES["legacy"])
     assert not event.ended
     assert bob.stands
 
@@ -235,3 +242,29 @@ def test_a_stream_that_was_deleted_there_is_made_again(listening: Listening) -> 
     wait_until(lambda: listening.ids not in ([], [gone]), 60)
     listening.server.log_out("alice")
     wait_until(lambda: not alice.stands, 60)
+
+
+def test_what_happened_while_nothing_ran_is_heard_later(
+    transmitter: Keycloak, tmp_path: Path
+) -> None:
+    """A log-out between the last node's end and the next one's start: kept there until then."""
+    place, client = f"directory://{tmp_path}/shared", "again"
+    make_client(transmitter, client)
+    before, after = Site(place, "session"), None
+    try:
+        listening = Listening(transmitter, before, client)
+        wait_until(lambda: listening.is_heard, 60)
+        alice, bob = listening.visitor("alice"), listening.visitor("bob")
+        before.close()
+
+        transmitter.log_out("alice")
+
+        after = Site(place, "session")
+        Listening(transmitter, after, client)
+        for visitor in (alice, bob):
+            visitor.site = after
+        wait_until(lambda: not alice.stands, 60)
+        assert bob.stands
+    finally:
+        (after or before).close()
+        transmitter.remove_client(client)
