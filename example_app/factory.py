@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Flask
 
+from flask_clustertoken.console import Devices
 from flask_clustertoken.metrics import Metrics
 
 from . import answers, api, environment, health, pages, sessions, site, times
@@ -38,6 +39,15 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         app.config.update(config or {})
         tokens.init_app(app)
         Metrics(app)  # (of this host's programs: with no proxy's headers, on a loopback address)
+        # Each user's own devices and API tokens, in the frame of this site's other pages.
+        Devices(
+            app,
+            url_prefix="/devices",
+            tokens_prefix="/tokens",
+            base="base.html",
+            language="en",
+            after="/?said=logged-out",
+        )
     answers.init_app(app)
     times.init_app(app)
     for part in (sessions, pages, site, api, health):

@@ -18,7 +18,7 @@ def describe(token: Token) -> dict[str, Any]:
         "id": token.id,
         "kind": token.kind,
         "subject": token.subject,
-        "name": token.name or str(token.claims.get("device", "")),
+        "name": token.name or token.device,
         "scopes": list(token.scopes),
         "created_by": token.created_by or token.subject,
         "issued_at": token.issued_at,

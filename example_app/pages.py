@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, abort, make_response, render_template, request, url_for
+from flask import Blueprint, abort, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from flask_clustertoken import current_token, require_token, token_required
@@ -20,9 +20,6 @@ blueprint = Blueprint("pages", __name__)
 NOTES = {
     "logged-out": "You are logged out.",
     "out": "You are logged out on every device.",
-    "others-out": "All other devices are logged out. This one stays.",
-    "ended": "That login has ended, on every server.",
-    "token-ended": "That API token has ended, on every server.",
     "person-out": "That person is logged out on every device.",
 }
 
@@ -50,58 +47,6 @@ def article(slug: str) -> ResponseReturnValue:
         abort(404)
     note_view(require_token().subject, slug)
     return render_template("article.html", article=ARTICLES[slug])
-
-
-@blueprint.get("/devices")
-@token_required(kind="login")
-def devices() -> ResponseReturnValue:
-    found, recorded = listing.list_of(require_token().subject)
-    logins = [one for one in found if one["kind"] == "login"]
-    logins.sort(key=lambda one: not one["current"])
-    return render_template("devices.html", logins=logins, recorded=recorded)
-
-
-@blueprint.post("/devices/<token_id>/end")
-@token_required(kind="login")
-def end_device(token_id: str) -> ResponseReturnValue:
-    if token_id == current_token.id:
-        # This device: its cookie goes too.
-        tokens.logout()
-        return done(url_for(".home", said="logged-out"))
-    listing.end(token_id)
-    return done(url_for(".devices", said="ended"))
-
-
-@blueprint.get("/tokens")
-@token_required(kind="login")
-def api_tokens() -> ResponseReturnValue:
-    return _tokens_page()
-
-
-@blueprint.post("/tokens")
-@token_required(kind="login")
-def make_api_token() -> ResponseReturnValue:
-    name, scopes = listing.name_and_scopes(
-        request.form.get("name"), request.form.get("scopes", "").replace(",", " ").split()
-    )
-    issued = tokens.issue_api_token(require_token().subject, name, scopes)
-    # No redirect: this answer is the only place where the text ever stands.
-    page = make_response(_tokens_page(new=issued.token.name, text=issued.text), 201)
-    page.headers["Cache-Control"] = "no-store"
-    return page
-
-
-def _tokens_page(**more: str) -> str:
-    found, _ = listing.list_of(require_token().subject)
-    mine = [one for one in found if one["kind"] == "api"]
-    return render_template("tokens.html", api_tokens=mine, **more)
-
-
-@blueprint.post("/tokens/<token_id>/end")
-@token_required(kind="login")
-def end_api_token(token_id: str) -> ResponseReturnValue:
-    listing.end(token_id)
-    return done(url_for(".api_tokens", said="token-ended"))
 
 
 @blueprint.get("/people")

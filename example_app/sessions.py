@@ -11,7 +11,6 @@ from flask_clustertoken.extension import safe_target
 
 from .accounts import check_password
 from .answers import done, sent_json
-from .browsers import browser_of
 from .tokens import tokens
 
 blueprint = Blueprint("sessions", __name__)
@@ -42,7 +41,6 @@ def login() -> ResponseReturnValue:
     try:
         token = tokens.login(
             account.name,
-            claims={"device": browser_of(request.user_agent.string)},
             since=since,
             remember="forget" not in given,
         )
@@ -85,7 +83,9 @@ def logout_everywhere() -> ResponseReturnValue:
     revocation = tokens.logout_everywhere(keep_current=keep)
     assert revocation is not None
     return done(
-        url_for("pages.devices", said="others-out") if keep else url_for("pages.home", said="out"),
+        url_for("clustertoken_devices.logins", said="others-ended")
+        if keep
+        else url_for("pages.home", said="out"),
         subject=subject,
         seq=revocation.seq,
         confirmed=bool(revocation.confirm(CONFIRM)),

@@ -37,9 +37,11 @@ class RevocationEntry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TokenIssued:
-    """A login or API token was handed out by this process."""
+    """A login or API token was handed out by this process; a login *instead_of* the one that its
+    browser had, where it had one."""
 
     token: Token
+    instead_of: Token | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,14 @@ class TokenRevoked:
     """This process asked for a revocation, and the store has acknowledged it as *seq*.
 
     *named* are the ids, labels or subjects that it names, as whoever asked wrote them: the entry
-    itself has only their digests.
+    itself has only their digests. *logins* are those of the ids that stood for a login until now,
+    as far as that is known.
     """
 
     seq: int
     notice: RevocationEntry
     named: tuple[str, ...] = ()
+    logins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,9 @@ DRIVERS = {
     "oidc": ["joserfc", "cryptography", "requests"],
     "keycloak": ["authlib", "joserfc", "cryptography", "requests"],
     "binding": ["joserfc", "cryptography"],
+    "console": ["ua_parser"],
     "metrics": ["prometheus_client"],
+    "otel": ["opentelemetry"],
     "async": ["asgiref"],
 }
 
@@ -122,6 +124,27 @@ from flask_clustertoken import ClusterTokenMiddleware
 from flask_clustertoken.binding import proof
 ClusterTokenMiddleware(lambda environ, start: [], store="memory:", device_bound="offer")
 """,
+    "console": """
+from flask import Flask
+from flask_clustertoken import ClusterToken
+from flask_clustertoken.console import Devices
+from flask_clustertoken.wsgi import device_of
+agent = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:130.0) Gecko/20100101 Firefox/130.0"
+assert device_of({"HTTP_USER_AGENT": agent}) == "Firefox on Windows"
+app = Flask(__name__)
+app.config["CLUSTERTOKEN_STORE"] = "memory:"
+tokens = ClusterToken(app)
+Devices(app)
+app.add_url_rule("/in", "in", lambda: tokens.login("alice").id, methods=["POST"])
+client = app.test_client()
+client.post("/in", base_url="https://localhost")
+for words, language in (("Your devices", "en"), ("Ihre Ger\u00e4te", "de")):
+    headers = {"Accept-Language": language}
+    page = client.get("/account/devices", base_url="https://localhost", headers=headers)
+    assert words in page.text, page.text
+style = client.get("/account/devices/static/clustertoken.css")
+assert style.status_code == 200, style
+""",
     "metrics": """
 from flask import Flask
 from flask_clustertoken import ClusterToken
@@ -131,6 +154,15 @@ app.config["CLUSTERTOKEN_STORE"] = "memory:"
 ClusterToken(app)
 Metrics(app)
 assert app.test_client().get("/metrics").status_code == 200
+""",
+    "otel": """
+from flask import Flask
+from flask_clustertoken import ClusterToken
+from flask_clustertoken.tracing import Tracing
+app = Flask(__name__)
+app.config["CLUSTERTOKEN_STORE"] = "memory:"
+ClusterToken(app)
+Tracing(app, sessions=True)
 """,
     "async": """
 from flask import Flask

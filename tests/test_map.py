@@ -43,7 +43,17 @@ CORE = [
 
 #: The rooms that know Flask or a command line. An adapter imports no other one.
 EXTENSION = "extension"
-ADAPTERS = ["cli", "keycloak", "console", "metrics", "gateway", "providers", "binding", "testing"]
+ADAPTERS = [
+    "cli",
+    "keycloak",
+    "console",
+    "metrics",
+    "tracing",
+    "gateway",
+    "providers",
+    "binding",
+    "testing",
+]
 
 #: The floors of a room that has packages in it, from the bottom up: late imports count as well.
 FLOORS = {
@@ -94,9 +104,13 @@ EVERYWHERE = {"itsdangerous", "werkzeug.http"}
 
 #: What only some modules may import, and whether at first use only (an optional driver).
 FOREIGN: dict[str, tuple[str, bool]] = {
-    "flask": ("extension.* cli.* keycloak.* console.* metrics.* providers.* testing.*", False),
+    "flask": (
+        "extension.* cli.* keycloak.* console.* metrics.* tracing.* providers.* testing.*",
+        False,
+    ),
     "werkzeug": ("oidc.* extension.* cli.* keycloak.* console.* providers.* testing.*", False),
     "prometheus_client": ("metrics.*", True),
+    "opentelemetry": ("tracing.*", True),
     "blinker": ("extension.* providers.*", False),
     "click": ("extension.* cli.* keycloak.* providers.*", False),
     "pytest": ("testing.*", False),
@@ -108,6 +122,8 @@ FOREIGN: dict[str, tuple[str, bool]] = {
     "authlib": ("keycloak.*", True),
     "joserfc": ("oidc.* keycloak.* binding.*", True),
     "urllib3": ("oidc.*", True),
+    "flask_babel": ("console.texts", True),
+    "ua_parser": ("wsgi.device", True),
     "cryptography": ("keycloak.* binding.*", True),
     "requests": ("oidc.* keycloak.*", True),
 }

@@ -52,7 +52,7 @@ def test_dependencies_have_lower_bounds_only() -> None:
 def test_lowest_versions_are_the_lower_bounds() -> None:
     """``requirements/lowest.txt`` pins what setup.cfg promises to work with."""
     bounds = lower_bounds(setup_cfg()["options"]["install_requires"])
-    for extra in ("zookeeper", "redis", "postgresql", "metrics"):
+    for extra in ("zookeeper", "redis", "postgresql", "metrics", "console", "otel"):
         bounds |= lower_bounds(setup_cfg()["options.extras_require"][extra])
     lowest = exact_versions("lowest.txt")
 
@@ -103,6 +103,16 @@ def test_statements_for_postgresql_are_shipped(folder: str) -> None:
 
     assert f"{folder}/*.sql" in shipped.split()
     assert list((ROOT / "flask_clustertoken/stores/postgresql" / folder).glob("*.sql"))
+
+
+def test_the_pages_files_are_shipped() -> None:
+    """Templates, style, script and catalogs: every file of the room that is no Python."""
+    shipped = setup_cfg()["options.package_data"]["flask_clustertoken.console"].split()
+    room = ROOT / "flask_clustertoken" / "console"
+    found = {path for path in room.rglob("*") if path.is_file() and path.suffix[:3] != ".py"}
+
+    assert found == {path for pattern in shipped for path in room.glob(pattern)}
+    assert {path.suffix for path in found} == {".html", ".css", ".js", ".po", ".mo"}
 
 
 def test_licence_is_named_and_there() -> None:

@@ -49,6 +49,9 @@ class AuditLine:
     seq: int = 0
     #: What else there is to know: a key's fingerprint, a token's name, where a store moved to.
     detail: str = ""
+    #: In which trace it was done, where OpenTelemetry knows that.
+    trace_id: str = ""
+    span_id: str = ""
 
     def as_json(self) -> str:
         """One line of JSON in ASCII; what is empty is left out."""

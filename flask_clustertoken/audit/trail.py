@@ -75,6 +75,8 @@ class AuditTrail:
         self._runtime = authority.runtime
         #: Who acts, where no context says so: a web framework's current request.
         self.ask: Callable[[], Actor | None] = lambda: None
+        #: In which trace we are, and in which span of it; whoever traces sets it.
+        self.trace_ids: Callable[[], tuple[str, str]] = lambda: ("", "")
         self._kept = self._settings.audit == "store"
         self._collected = Collected(self._clock)
         _trails.add(self)
@@ -111,6 +113,7 @@ class AuditTrail:
         settings = self._settings
         actor = current_actor() or self.ask() or NOBODY
         named = max(len(subjects), len(token_ids), len(labels))
+        trace_id, span_id = self.trace_ids()
         line = AuditLine(
             time=spelled_time(self._clock.time()),
             event=event,
@@ -130,11 +133,18 @@ class AuditTrail:
             kinds=tuple(kinds),
             seq=seq,
             detail=shortened(detail),
+            trace_id=trace_id,
+            span_id=span_id,
         )
         text = line.as_json()
         audit_log.info("%s", text)
         if self._kept:
             self._collected.add(text)
+
+    def settle(self) -> None:
+        """What the store is to keep it has from here on, as far as it can be reached: for whoever
+        takes no steps. Never raises for a store."""
+        self._write()
 
     def forget(self) -> None:
         """In a fork's child: what the parent did it writes down itself."""

@@ -148,6 +148,9 @@ class Authentication:
                     return refusal
             if not seen.succeeded:
                 proving.used(seen)
+            if seen.copies is not None:
+                # (Not before: a copy without its proof is one that nobody uses.)
+                self._reuse.used(token, seen.copies, request)
         return token
 
     def judge_foreign(self, token: Token) -> Token | Refusal:
@@ -261,7 +264,8 @@ class Authentication:
         self, seen: Verified, follower: Follower, strict: bool, request: Any
     ) -> Refusal | None:
         """Look for the record of *seen* in the store; remember a yes, never a no."""
-        runtime, token, copies = self._runtime, seen.token, seen.copies
+        runtime, token = self._runtime, seen.token
+        copies = None if token.bound_key else seen.copies
         generation = follower.view.generation
         doubts = self.remembered.doubts
         asked_at = runtime.clock.monotonic()

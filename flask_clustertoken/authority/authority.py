@@ -148,6 +148,7 @@ class TokenAuthority:
     tokens_of = Offered("listing", Listing.tokens_of)
     tokens = Offered("listing", Listing.tokens)
     token = Offered("listing", Listing.token)
+    last_uses = Offered("usage", Usage.last_uses)
     last_used = Offered("usage", Usage.last_used)
 
     follower = Offered("runtime", NodeRuntime.follower)

@@ -42,6 +42,8 @@ class Wish:
     authenticated_at: float | None
     first_issued_at: int | None
     bound_key: str = ""
+    device: str = ""
+    network: str = ""
 
 
 class Issuing:
@@ -78,6 +80,8 @@ class Issuing:
         persistent: bool = True,
         labels: Sequence[str] = (),
         authenticated_at: float | datetime | None = None,
+        device: str = "",
+        network: str = "",
         replaces: Token | None = None,
         carries_on: Token | None = None,
         on: Token | None = None,
@@ -90,8 +94,8 @@ class Issuing:
         *on* is the token on whose strength this is asked for: it stands in the very step that
         issues, or nothing is issued.
         *authenticated_at* is seconds since 1970, or a datetime with its zone (:class:`ValueError`
-        for one without). *check* may raise before anything is written (the text does not fit into
-        a cookie).
+        for one without). *device* and *network* are kept with its record, for lists. *check* may
+        raise before anything is written (the text does not fit into a cookie).
         Raises :class:`RevokedMeanwhile` if a revocation appended after *since* covers it, or any
         covers *on*; :class:`TokenLimitReached`, or a :class:`StoreError`. Nothing was handed out
         then.
@@ -104,6 +108,8 @@ class Issuing:
             authenticated_at=self._past(authenticated_at),
             first_issued_at=carries_on.began_at if carries_on is not None else None,
             bound_key=carries_on.bound_key if carries_on is not None else "",
+            device=validation.device(device),
+            network=network,
         )
         if since is not None and (isinstance(since, bool) or not isinstance(since, int)):
             raise TypeError("since is what login_begins() returned")
@@ -115,9 +121,9 @@ class Issuing:
         issued = IssuedToken(token, self._runtime.wire.write(token))
         if check is not None:
             check(issued)
-        self._writing.write(lambda _: issued, self._lifetimes.spare, on, replaces)
+        self._writing.write(lambda _: issued, since, self._lifetimes.spare, on, replaces)
         self._keep_to_limit(token)
-        self._hand_out(issued, generation, TokenIssued(issued.token))
+        self._hand_out(issued, generation, TokenIssued(issued.token, carries_on or replaces))
         return issued
 
     def bind(
@@ -148,7 +154,7 @@ class Issuing:
             succeeds=login.id,
             made_at=made_at,
             key_id=runtime.keys.signing()[0],
-            expires_at=self._lifetimes.renewed_until(login),
+            expires_at=self._lifetimes.renewed_until(login.began_at),
         )
         generation = runtime.keys.generation
         issued = IssuedToken(token, runtime.wire.write(token))
@@ -156,7 +162,9 @@ class Issuing:
             check(issued)
         once = Add(_registration_key(login.id), b"1", made_at + CHALLENGE_LIFE + 2 * SKEW)
         try:
-            self._writing.write(lambda _: issued, self._lifetimes.spare, login, once=once)
+            self._writing.write(
+                lambda _: issued, token.since, self._lifetimes.spare, login, once=once
+            )
         except Conflict as error:
             raise AlreadyBound("another registration of this login was first") from error
         self._hand_out(issued, generation, TokenBound(token, login.id))
@@ -180,13 +188,14 @@ class Issuing:
         runtime = self._runtime
         made_at = runtime.clock.time()
         now, authenticated_at = int(made_at), wish.authenticated_at
-        token = Token(
+        began_at = now if wish.first_issued_at is None else wish.first_issued_at
+        return Token(
             id=new_id(wish.subject),
             subject=wish.subject,
             kind="login",
             issued_at=now,
             authenticated_at=now if authenticated_at is None else int(authenticated_at),
-            expires_at=now,
+            expires_at=self._lifetimes.renewed_until(began_at),
             claims=wish.claims,
             labels=wish.labels,
             since=since,
@@ -196,9 +205,10 @@ class Issuing:
             made_at=made_at,
             first_issued_at=wish.first_issued_at,
             bound_key=wish.bound_key,
+            device=wish.device,
+            network=wish.network,
             generation=0 if self._lifetimes.records_logins else None,
         )
-        return replace(token, expires_at=self._lifetimes.renewed_until(token))
 
     def issue_api_token(
         self,
@@ -246,7 +256,7 @@ class Issuing:
             numbered = replace(token, since=number)
             return IssuedToken(numbered, runtime.wire.write(numbered))
 
-        issued = self._writing.write(make, 0.0, on)
+        issued = self._writing.write(make, 0, 0.0, on)
         self._hand_out(issued, generation, TokenIssued(issued.token))
         return issued
 

@@ -12,7 +12,8 @@ class Lifetimes:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._clock = clock
-        self._lifetime = settings.lifetime
+        #: Seconds by which a renewal moves the expiry of a login on.
+        self.lifetime = settings.lifetime
         self._absolute = settings.absolute_lifetime
         #: Whether logins have a record at all; API tokens always have.
         self.records_logins = settings.token_store == "session"
@@ -28,10 +29,11 @@ class Lifetimes:
         if not settings.always_renew:
             self.left_when_due = settings.lifetime - settings.renew_after
 
-    def renewed_until(self, token: Token) -> int:
-        """The expiry of the login *token*, were it made or renewed now (seconds since 1970)."""
-        until = int(self._clock.time()) + self._lifetime
-        return until if self._absolute is None else min(until, token.began_at + self._absolute)
+    def renewed_until(self, began_at: int) -> int:
+        """The expiry of a token of the login that *began_at* then, were it made or renewed now
+        (seconds since 1970)."""
+        until = int(self._clock.time()) + self.lifetime
+        return until if self._absolute is None else min(until, began_at + self._absolute)
 
     def generation(self, token: Token, now: float) -> int | None:
         """Of a copy of *token* made *now*, by the store's clock; never before that of *token*.

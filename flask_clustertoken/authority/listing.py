@@ -24,6 +24,8 @@ class Listing:
 
         A login's ``expires_at`` is the last that the store was told: it lives at least until
         then, and up to a quarter of ``RENEW_AFTER`` longer where it was renewed since.
+        ``renewed_at`` says when that was, and so when it was last used, to about
+        ``RENEW_AFTER``: what is used more often is not noted more often.
         Raises :class:`TypeError` or :class:`ValueError` at once for what is no subject.
 
         With the token store ``cookie`` logins are not recorded: ``records_logins``.
@@ -42,6 +44,16 @@ class Listing:
         record = self._runtime.store.get(key)
         return self._listed(record) if record is not None else None
 
+    def has_one_on(self, token: Token) -> bool | None:
+        """Whether another live login of *token*'s subject is on a device of that name.
+
+        ``None`` where logins are not recorded.
+        """
+        if not self._lifetimes.records_logins:
+            return None
+        others = (one for one in self.tokens_of(token.subject) if one.kind == "login")
+        return any(one.device == token.device and one.id != token.id for one in others)
+
     def _walk(self, prefix: str) -> Iterator[Token]:
         self._runtime.follower().follow()
         for _, record in self._runtime.store.walk(prefix):
@@ -50,8 +62,9 @@ class Listing:
                 yield token
 
     def _listed(self, record: Record) -> Token | None:
+        lifetimes = self._lifetimes
         try:
-            token = from_list(record.value, record.expires_at, self._lifetimes.spare)
+            token = from_list(record.value, record.expires_at, lifetimes.spare, lifetimes.lifetime)
         except ValueError:
             return None
         return token if self._verdict.covered(token) is None else None

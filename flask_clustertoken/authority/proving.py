@@ -182,14 +182,15 @@ class Proving:
         if self._runtime.follower().view.covers_id(token_id, since):
             return
         recorded = self._lifetimes.records_logins
-        entry = self._revoking.entry_of_ids([token_id], recorded=recorded)
+        named = [token_id]
+        entry = self._revoking.entry_of_ids(named, recorded=recorded)
         if not recorded:
-            self._revoking.revoke(entry)
+            self._revoking.revoke(entry, named=named, logins=named)
             return
         key = record_key(token_id)
         if self._runtime.store.get(key) is None:
             return
         try:
-            self._revoking.revoke(entry, [Require(key), Delete(key)])
+            self._revoking.revoke(entry, [Require(key), Delete(key)], named=named, logins=named)
         except Conflict:
             logger.debug("another node has ended it meanwhile")

@@ -44,7 +44,7 @@ class Renewal:
             return False
         if self._clock.time() <= expires_at - self._left_when_due:
             return False
-        return self._lifetimes.renewed_until(token) > expires_at
+        return self._lifetimes.renewed_until(token.began_at) > expires_at
 
     def renew(
         self, text: str, token: Token, *, came_at: float | None = None, request: Any = None
@@ -69,7 +69,7 @@ class Renewal:
             return None
         renewed = replace(
             found,
-            expires_at=self._lifetimes.renewed_until(found),
+            expires_at=self._lifetimes.renewed_until(found.began_at),
             generation=self._lifetimes.generation(found, follower.clocks.store_time()),
         )
         generation = runtime.keys.generation

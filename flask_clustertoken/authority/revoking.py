@@ -12,8 +12,16 @@ from ..errors import Conflict
 from ..events import TokenRevoked
 from ..revocations import FeedEntry, Kind
 from ..stores import seq_at
-from ..stores.base import Change, Delete, Require
-from ..tokens import Token, TokenKind, digests, lives_until, record_key, validation
+from ..stores.base import Change, Delete, Record, Require
+from ..tokens import (
+    Token,
+    TokenKind,
+    digests,
+    from_record,
+    lives_until,
+    record_key,
+    validation,
+)
 from .lifetimes import Lifetimes
 from .standing import Standing
 from .verdict import Verdict
@@ -42,7 +50,17 @@ class Revoking:
         self._runtime.follower()
         found = self._runtime.store.get_many(list(keys.values()))
         feed_entry = self.entry_of_ids(token_ids, recorded=len(found) == len(keys))
-        return self.revoke(feed_entry, [Delete(key) for key in keys.values()], named=list(keys))
+        logins = [one for one, key in keys.items() if self._was_login(found.get(key))]
+        changes = [Delete(key) for key in keys.values()]
+        return self.revoke(feed_entry, changes, named=list(keys), logins=logins)
+
+    def _was_login(self, record: Record | None) -> bool:
+        if record is None:  # what has one is over without it
+            return not self._lifetimes.records_logins
+        try:
+            return from_record(record.value, None).kind == "login"
+        except ValueError:  # a newer version's
+            return False
 
     def end(self, token: Token) -> Revocation:
         """End *token*, which is at hand: entry, record and head in one step, and no look before.
@@ -51,12 +69,14 @@ class Revoking:
         for as long as a copy of it may live.
         """
         key, named = token.record_key, [token.id]
+        logins = named if token.kind == "login" else []
         if not self._lifetimes.keeps_record(token):
-            return self.revoke(self.entry_of_ids(named, recorded=False), named=named)
+            entry = self.entry_of_ids(named, recorded=False)
+            return self.revoke(entry, named=named, logins=logins)
         with suppress(Conflict):
             feed_entry = self.entry_of_ids(named, recorded=True)
             alive = Require(key, lives_until(token))
-            return self.revoke(feed_entry, [alive, Delete(key)], named=named)
+            return self.revoke(feed_entry, [alive, Delete(key)], named=named, logins=logins)
         return self.revoke(self.entry_of_ids(named, recorded=False), [Delete(key)], named=named)
 
     def entry_of_ids(self, token_ids: Sequence[str], *, recorded: bool) -> FeedEntry:
@@ -163,11 +183,14 @@ class Revoking:
         *,
         above: int = 0,
         named: Sequence[str] = (),
+        logins: Sequence[str] = (),
     ) -> Revocation:
         """Append *feed_entry*, which revokes, make *changes* in the same step, and tell of it.
 
-        *named*: the ids, labels or subjects that it says the digests of, for whoever is told.
+        *named*: the ids, labels or subjects that it says the digests of, for whoever is told;
+        *logins*: those that were one.
         """
         seq = self._publisher.append(feed_entry, changes, entry_id, above=above)
-        self._runtime.events.announce(TokenRevoked(seq, feed_entry, tuple(named)))
+        told = TokenRevoked(seq, feed_entry, tuple(named), tuple(logins))
+        self._runtime.events.announce(told)
         return Revocation(seq, self._publisher)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from ..cluster import NodeRuntime
 from ..stores.base import Record
@@ -26,6 +27,13 @@ class Usage:
         last = _read(store.get(key))
         if last is None or now - last > COARSE:
             store.put(key, json.dumps(int(now)).encode(), now + KEPT)
+
+    def last_uses(self, token_ids: Iterable[str]) -> dict[str, int]:
+        """:meth:`last_used` of many at once, without those of which it is not known."""
+        ids = {_key(one): one for one in token_ids}
+        found = self._runtime.store.get_many(list(ids)) if ids else {}
+        used = {ids[key]: _read(record) for key, record in found.items()}
+        return {one: when for one, when in used.items() if when is not None}
 
     def last_used(self, token_id: str) -> int | None:
         """When an API token was last used, to about an hour; ``None``: not known."""

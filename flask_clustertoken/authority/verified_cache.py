@@ -98,7 +98,11 @@ class Verified:
     def rest(self, until: float) -> None:
         """The record need not be asked for until *until*; a use may have to be noted before."""
         self.record_known_until = until
-        self.known_until = until if self.copies is None else min(until, self.copies.next_at)
+        if self.copies is None or self.token.bound_key:
+            # (Of a bound login a use is noted where it is proven, and not with the record.)
+            self.known_until = until
+        else:
+            self.known_until = min(until, self.copies.next_at)
 
 
 class VerifiedTokens:
@@ -176,7 +180,7 @@ class VerifiedTokens:
 
 def weigh(text: str, token: Token) -> int:
     """The bytes that remembering *text* with *token* takes, claims included."""
-    words = (token.id, token.subject, token.name, token.created_by, token.epoch)
+    words = (token.id, token.subject, token.name, token.created_by, token.device, token.epoch)
     return (
         _FRAME
         + getsizeof(text)
@@ -195,6 +199,8 @@ def _deep(values: Iterable[Any]) -> int:
             continue
         met.add(id(one))
         size += getsizeof(one)
+        if isinstance(one, str):
+            continue  # (as most are)
         if isinstance(one, Mapping):
             left += one.keys()
             left += one.values()

@@ -6,12 +6,12 @@ An issue ends like a validation: a revocation that arrives while a token is bein
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..cluster import NodeRuntime
 from ..errors import Conflict, HeadMoved, Locked, RevokedMeanwhile, StoreError, StoreUnavailable
 from ..stores.base import Add, Change, Delete, HeadIs
-from ..tokens import Token, record_end, to_record
+from ..tokens import Token, record_end, to_record, view_keys
 from .issued import IssuedToken
 from .lifetimes import Lifetimes
 from .revoking import Revoking
@@ -38,6 +38,7 @@ class Writing:
     def write(
         self,
         make: Callable[[int], IssuedToken],
+        since: int,
         spare: float,
         on: Token | None,
         replaces: Token | None = None,
@@ -45,6 +46,7 @@ class Writing:
     ) -> IssuedToken:
         """Issue what *make* makes at a number of the feed, where neither it nor *on* is ended.
 
+        The number is *since* at least, from which on what was appended covers it.
         What is written is written on condition that the feed's head is the place at which
         both were judged. If others append all the time, it is written first and then looked at:
         its text has not left yet, and it can be withdrawn.
@@ -55,17 +57,17 @@ class Writing:
         nothing is issued then.
         """
         verdict, standing = self._verdict, Standing(self._verdict, self._lifetimes, on)
-        since = make(0).token.since
         place = verdict.position(since)
         issued = make(place.seq)
-        if place.seq < since or verdict.ended(issued.token) is not None:
+        keys = view_keys(issued.token)
+        if place.seq < since or verdict.ended(issued.token, keys) is not None:
             # By a mark that this node set itself, perhaps: known before its place is reached.
             place = verdict.catch_up(since)
             issued = make(place.seq)
         recorded = self._lifetimes.keeps_record(issued.token)
         also = [] if once is None else [once]
         for _ in range(TRIES if recorded or also or replaces is not None else 0):
-            self.refuse_ended(issued.token, standing)
+            self.refuse_ended(issued.token, standing, keys)
             try:
                 self._add(issued.token, spare, replaces, standing, [HeadIs(*place), *also])
                 return issued
@@ -83,10 +85,15 @@ class Writing:
                 raise
         return issued
 
-    def refuse_ended(self, token: Token, standing: Standing) -> None:
-        """:class:`RevokedMeanwhile` where the view covers *token*, or what it stands on."""
+    def refuse_ended(
+        self, token: Token, standing: Standing, keys: Iterable[int] | None = None
+    ) -> None:
+        """:class:`RevokedMeanwhile` where the view covers *token*, or what it stands on.
+
+        *keys* are its :func:`~flask_clustertoken.tokens.view_keys`, if at hand.
+        """
         standing.refuse_ended()
-        refusal = self._verdict.ended(token)
+        refusal = self._verdict.ended(token, keys)
         if refusal is None:
             return
         if refusal.reason == "locked":
@@ -105,13 +112,15 @@ class Writing:
         recorded = self._lifetimes.keeps_record(token)
         changes = [*conditions, *standing.needed()]
         if recorded:
-            changes.append(Add(token.record_key, to_record(token, spare), record_end(token, spare)))
+            value = to_record(token, spare, self._lifetimes.lifetime)
+            changes.append(Add(token.record_key, value, record_end(token, spare)))
         try:
             if replaces is not None:
                 feed_entry = self._revoking.entry_of_ids([replaces.id], recorded=recorded)
                 if recorded:
                     changes.append(Delete(replaces.record_key))
-                self._revoking.revoke(feed_entry, changes)
+                named = [replaces.id]
+                self._revoking.revoke(feed_entry, changes, named=named, logins=named)
             elif changes:
                 self._runtime.store.append([], changes)
         except HeadMoved:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,10 +14,9 @@ from typing import Any
 
 import click
 
-from ..audit import Actor, AuditTrail, done_by
+from ..audit import AuditTrail, at_the_shell, done_by
 from ..authority import TokenAuthority
 from ..clock import Clock, SystemClock
-from ..cluster import this_host
 from ..errors import ClusterTokenError, ConfigurationError, StoreNotOpen
 from ..operations import Finding, diagnose
 from ..settings import PREFIX, Settings
@@ -69,7 +66,7 @@ class Door:
         """
         settings = self.settings
         if not keys:
-            settings = replace(settings, secret=(new_secret(),), secret_file="")
+            settings = _without_keys(settings)
         elif not settings.secret and not settings.key_path(self.instance_path):
             raise ConfigurationError(
                 PREFIX + "SECRET_FILE", "no key was named.", "Name the app's key file."
@@ -85,14 +82,35 @@ class Door:
                 store=store,
                 active=False,
             )
-            AuditTrail.of(authority)
+            trail = AuditTrail.of(authority)
             try:
-                with done_by(_operator):
+                with done_by(at_the_shell):
                     yield authority
             finally:
+                trail.settle()
                 authority.close()
         finally:
             store.close()
+
+    def note(self, store: ClusterStore, event: str, outcome: str, detail: str) -> None:
+        """Write down what was done to *store*, for a command that has no authority over it.
+
+        The store keeps it as well, where that is set, if it can be written now.
+        """
+        settings = _without_keys(self.settings)
+        if not _is_open(store):
+            settings = replace(settings, audit="log")
+        authority = TokenAuthority(
+            settings,
+            instance_path=self.instance_path,
+            clock=self.clock,
+            store=store,
+            active=False,
+        )
+        trail = AuditTrail.of(authority)
+        with done_by(at_the_shell):
+            trail.note(event, outcome=outcome, detail=detail)
+        trail.settle()
 
     def own_store(self) -> ClusterStore:
         """The settings' store, which need not be there."""
@@ -139,13 +157,16 @@ class Door:
             )
 
 
-def _operator() -> Actor:
-    """Who typed the command: the account of the system, at this host."""
+def _without_keys(settings: Settings) -> Settings:
+    """*settings* for what signs nothing: a key of the realm's need not be here."""
+    return replace(settings, secret=(new_secret(),), secret_file="")
+
+
+def _is_open(store: ClusterStore) -> bool:
     try:
-        account = getpass.getuser()
-    except (OSError, KeyError):  # an id without a name, as in a container
-        account = str(os.getuid())
-    return Actor(by="command", operator=f"{account}@{this_host()}")
+        return store.begun() and store.root().state == "open"
+    except ClusterTokenError:
+        return False
 
 
 def check_open(store: ClusterStore) -> None:

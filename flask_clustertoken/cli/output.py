@@ -144,6 +144,16 @@ def kind_of(token: Token) -> str:
     return f"{token.kind} (bound)" if token.bound else token.kind
 
 
+def login_lines(token: Token) -> list[tuple[str, object]]:
+    """What there is to say of a login alone, for :func:`facts`."""
+    return [
+        ("device", token.device or "not known"),
+        ("network", token.network or "not kept"),
+        ("last renewed", moment(token.renewed_at, "not known")),
+        ("claims", ", ".join(sorted(token.claims)) or "none"),
+    ]
+
+
 def token_facts(token: Token) -> dict[str, Any]:
     """A token as JSON. Its text is no part of it."""
     found: dict[str, Any] = {
@@ -156,7 +166,12 @@ def token_facts(token: Token) -> dict[str, Any]:
         "labels": list(token.labels),
     }
     if token.kind == "login":
-        found["bound"] = token.bound
+        found |= {
+            "bound": token.bound,
+            "device": token.device,
+            "network": token.network,
+            "renewed_at": token.renewed_at,
+        }
     if token.kind == "api":
         found |= {
             "name": token.name,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
 import click
 
+from ..audit import audit_log as trail_log
 from ..errors import ConfigurationError
 from ..settings import PREFIX, Settings
 from .commands import add_all
 from .commands.gateway import gateway_command
 from .context import Door, read_options
-from .exit_codes import Failure, failure_of
+from .exit_codes import CONFIGURATION, Failure, failure_of
 from .output import InOrder
 
 PROGRAM = "python -m flask_clustertoken …"
@@ -95,6 +97,12 @@ def named(ctx: click.Context, param: click.Parameter, value: str | None) -> str 
     show_default=True,
     help="As the nodes have it: whether the store keeps what this command does.",
 )
+@click.option(
+    "--audit-log",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Where a line is added for whatever this command does to tokens, keys or the store.",
+)
 @click.option("--expect", multiple=True, metavar="HOST", help="A host that should be present.")
 @click.option(
     "--instance-path",
@@ -114,6 +122,7 @@ def program(
     file_limit: int | None,
     files_total: int | None,
     audit: str,
+    audit_log: str | None,
     expect: tuple[str, ...],
     instance_path: str | None,
 ) -> None:
@@ -145,6 +154,8 @@ def program(
         given[PREFIX + "FILE_LIMIT"] = file_limit
     if files_total is not None:
         given[PREFIX + "FILES_TOTAL"] = files_total
+    if audit_log is not None:
+        _keep_lines_in(audit_log, ctx)
     door = Door(Settings(), instance_path or "", program=PROGRAM, options=OPTIONS)
     try:
         options = read_options(store_options)
@@ -154,6 +165,25 @@ def program(
     except ConfigurationError as error:
         failure = failure_of(error)
         raise Failure(door.words(failure.message), failure.exit_code) from error
+
+
+def _keep_lines_in(path: str, ctx: click.Context) -> None:
+    """Add the lines of the audit trail to the file *path*, as long as *ctx* lasts."""
+    try:
+        handler = logging.FileHandler(path, encoding="ascii")
+    except OSError as error:
+        why = f"--audit-log: {path} cannot be written to: {error.strerror}."
+        raise Failure(why, CONFIGURATION) from error
+    before = trail_log.level
+    trail_log.addHandler(handler)
+    trail_log.setLevel(logging.INFO)
+
+    def put_back() -> None:
+        trail_log.setLevel(before)
+        trail_log.removeHandler(handler)
+        handler.close()
+
+    ctx.call_on_close(put_back)
 
 
 add_all(program)

@@ -96,7 +96,7 @@ class ClusterToken:
         app.extensions[EXTENSION_KEY] = state
         app.jinja_env.globals["current_token"] = current_token
         answer_errors(app)
-        signals.connect(app, authority.events)
+        signals.connect(app, authority)
         _add_commands(app)
 
     @property
@@ -123,13 +123,16 @@ class ClusterToken:
         remember: bool | None = None,
         labels: Sequence[str] = (),
         authenticated_at: float | datetime | None = None,
+        device: str | None = None,
     ) -> Token:
         """Log *subject* in: issue a token, set the cookie, end the login that the request had.
 
         *remember* ``False``: the cookie ends with the browser. *labels* are the realm's to end
         (a provider's session id, with the provider's name in front). *authenticated_at*: when
         the password was checked, if not now; in seconds since 1970, or a datetime with its zone
-        (:class:`ValueError` for one without). Raises
+        (:class:`ValueError` for one without). *device* names what it is made on, for lists; left
+        out, it is what the ``User-Agent`` says, in words such as ``Firefox on Windows`` (with the
+        extra ``console``; else it is ``""``, not known). Raises
         :class:`~flask_clustertoken.errors.RevokedMeanwhile`,
         :class:`~flask_clustertoken.errors.TokenLimitReached`,
         :class:`~flask_clustertoken.errors.ValueTooLarge`,
@@ -143,6 +146,7 @@ class ClusterToken:
             remember=remember,
             labels=labels,
             authenticated_at=authenticated_at,
+            device=device,
         )
 
     def logout(self) -> Revocation | None:

@@ -87,6 +87,11 @@ class CurrentToken:
         return token.bound if isinstance(token := current(), Token) else False
 
     @property
+    def device(self) -> str | None:
+        """What the login was made on; ``""``: not known."""
+        return token.device if isinstance(token := current(), Token) else None
+
+    @property
     def claims(self) -> Mapping[str, Any]:
         return token.claims if isinstance(token := current(), Token) else {}
 

@@ -9,6 +9,7 @@ import click
 from flask import Flask
 from flask.cli import with_appcontext
 
+from ..audit import AuditTrail, at_the_shell, done_by
 from ..errors import ClusterTokenError
 from .options import bare_host
 from .state import KeycloakState, current_state
@@ -40,6 +41,13 @@ def _host(state: KeycloakState, host: str | None) -> str:
         raise click.ClickException(str(error)) from error
 
 
+def _note(state: KeycloakState, event: str, host: str) -> None:
+    trail = AuditTrail.of(state.authority)
+    with done_by(at_the_shell):
+        trail.note(event, detail=host)
+    trail.settle()
+
+
 @nodes_group.command("add")
 @click.argument("host", required=False)
 @with_appcontext
@@ -49,6 +57,7 @@ def add(host: str | None) -> None:
     name = _host(state, host)
     try:
         state.hosts.add(state.provider(), name)
+        _note(state, "keycloak_node_added", name)
     except ClusterTokenError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{name} is registered.")
@@ -64,6 +73,7 @@ def remove(host: str | None) -> None:
     try:
         workers = state.hosts.workers(name)
         state.hosts.remove(state.provider(), name)
+        _note(state, "keycloak_node_removed", name)
     except ClusterTokenError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{name} is not registered any more.")

@@ -261,6 +261,8 @@ class Rotation:
                 ring.mark(before, "verifying", now)
             ring.mark(key_id, "signing", now)
             self._write(ring)
+            if before:
+                self._tell(before, "verifying")
             self._tell(key_id, "signing")
         return before
 

@@ -285,9 +285,9 @@ class Follower:
             return
         found = self.follow()
         # (Taken before the head is asked for: other threads read on meanwhile.)
-        era, applied = self.reader.era, self.view.applied
-        if vouched.seq < applied and self.store.head() < applied:
-            self.reader.lost(applied, era)
+        era, known = self.reader.era, self.reader.known
+        if vouched.seq < known and self.store.head() < known:
+            self.reader.lost(known, era)
         elif not found:
             # (The lease that there is runs on.)
             raise StoreUnavailable("the feed was read where its end is not known yet")

@@ -70,6 +70,9 @@ class Reader:
         #: The number up to which listeners were told, and numbers beyond it that they know.
         self._told = 0
         self._ahead: set[int] = set()
+        #: Entries of our own that were acknowledged, beyond the place at which we stand: until they
+        #: were read there, nobody but us may know that a store which lacks them went back.
+        self._own: set[int] = set()
         #: Moves when our position was given up.
         self.era = 0
         #: Moves when what was told to the store is not in it: another one, or an older one.
@@ -84,6 +87,12 @@ class Reader:
     def rolled_back(self) -> bool:
         """The store has lost entries that were known, and nobody has said that it was restored."""
         return self._rolled_back > self.view.restored
+
+    @property
+    def known(self) -> int:
+        """The highest number that the store has shown or given us: its head is not below that."""
+        with self.view.lock:
+            return max(self.view.applied, *self._own) if self._own else self.view.applied
 
     def met(self, seq: int) -> None:
         """A token carries number *seq*: it may be ahead of this node."""
@@ -115,6 +124,7 @@ class Reader:
         with self.view.lock:
             # (A reading that is under way in another thread moves nothing any more.)
             self.era += 1
+            self._own.clear()
             self.view.begin_anew()
 
     def follow(self) -> bool:
@@ -147,7 +157,12 @@ class Reader:
                     self.view.locks.begin_anew()
                 self.take_snapshot()
                 return True
-            place = place.behind(batch)
+            after, place = place.seq, place.behind(batch)
+            missing = self._own_missing(after, place.seq, batch, era)
+            if missing:
+                self.lost(missing, era)
+                self.take_snapshot()
+                return True
             self.advance(place.seq, era, learnt, place.entry)
             if not batch.more:
                 break
@@ -166,6 +181,17 @@ class Reader:
             return False
         self.lost(place.seq, era)
         return True
+
+    def _own_missing(self, after: int, until: int, batch: Batch, era: int) -> int:
+        """The highest number of an entry of ours that should stand in *batch*, or 0."""
+        if not self._own:
+            return 0
+        shown = {entry.seq for entry in batch.entries}
+        with self.view.lock:
+            if era != self.era:
+                return 0
+            beyond = max(after, batch.floor, self.view.applied)
+            return max((one for one in self._own - shown if beyond < one <= until), default=0)
 
     def has_gap(self, after: int, batch: Batch, era: int) -> bool:
         """Whether something between *after* and this page is missing here."""
@@ -234,6 +260,7 @@ class Reader:
                 self.view.applied = max(self.view.applied, seq)
                 self._told = max(self._told, seq)
                 self._ahead = {one for one in self._ahead if one > self._told}
+                self._own = {one for one in self._own if one > self.view.applied}
             else:
                 self._ahead.update(one[0] for one in new)
         self.met(seq)
@@ -271,6 +298,9 @@ class Reader:
         # (Also where the position is past its number: that may be a lost entry's, see Place.)
         with self.view.lock:
             self.view.learn(entry, feed_entry)
+            self.seen = max(self.seen, entry.seq)
+            if entry.seq > self.view.applied:
+                self._own.add(entry.seq)
             new = entry.seq > self._told and entry.seq not in self._ahead
             if new:
                 self._ahead.add(entry.seq)
@@ -283,6 +313,7 @@ class Reader:
             if era != self.era:
                 return  # what lacks it is another store than the one it was read from
             known, self._rolled_back = self._rolled_back, max(self._rolled_back, seq)
+            self._own.clear()
             self._note_loss()
             self.view.locks.begin_anew()
         if seq > known:
@@ -325,10 +356,10 @@ class Reader:
         One call for the head and, mostly, one that reads the entry there.
         """
         # (Taken before the head is asked for: other threads read on meanwhile.)
-        era, applied = self.era, self.view.applied
+        era, known = self.era, self.known
         head = self.store.head()
-        if head < applied:
-            self.lost(applied, era)
+        if head < known:
+            self.lost(known, era)
             raise StoreUnavailable(ROLLED_BACK)
         # Also where the view stands at this very number: a look tells whether it is the entry
         # that was read there, or one of another history that has come to the number again.

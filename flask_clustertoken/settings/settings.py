@@ -105,7 +105,8 @@ class Settings:
     files_total: int | None = None
     #: Where the audit trail goes besides the log: ``store`` keeps it in the cluster store, too.
     audit: Literal["log", "store"] = "log"
-    #: Whether it says from which network (24 bits of an address, 48 of IPv6) somebody acted.
+    #: Whether it says from which network (24 bits of an address, 48 of IPv6) somebody acted, and
+    #: whether that is kept with a login's record.
     keep_address: bool = False
     #: Host names that should be present; ``confirm`` and ``nodes`` name those that are silent.
     expected_nodes: tuple[str, ...] = ()

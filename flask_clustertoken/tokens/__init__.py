@@ -47,6 +47,7 @@ from .token import record_key as record_key
 from .token import records_of as records_of
 from .token import subject_tag as subject_tag
 from .token import view_keys as view_keys
+from .validation import DEVICE_LIMIT as DEVICE_LIMIT
 from .validation import WrongArgument as WrongArgument
 from .wire import VERSION as VERSION
 from .wire import Wire as Wire

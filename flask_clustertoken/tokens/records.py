@@ -20,6 +20,9 @@ from .token import Claims, Token
 FORMAT = 1
 
 
+_spell = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
 class NewerForm(ValueError):
     """Written by a newer version of this library."""
 
@@ -47,8 +50,11 @@ def listed_expiry(end: float | None, spare: float) -> int | None:
     return None if end is None else round(end - spare - SKEW)
 
 
-def to_record(token: Token, spare: float) -> bytes:
-    """What the store keeps of *token*; its end, :func:`record_end`, lies beside it."""
+def to_record(token: Token, spare: float, lifetime: int | None = None) -> bytes:
+    """What the store keeps of *token*; its end, :func:`record_end`, lies beside it.
+
+    *lifetime*: the seconds by which a renewal moves a login's expiry on.
+    """
     body = {
         "format": FORMAT,
         "id": token.id,
@@ -70,7 +76,9 @@ def to_record(token: Token, spare: float) -> bytes:
         "bound_key": token.bound_key,
         "spare": spare,
     }
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    known = {"device": token.device, "network": token.network, "lifetime": lifetime}
+    body |= {name: value for name, value in known.items() if value}
+    return _spell(body).encode()
 
 
 def from_record(value: bytes, expires_at: int | None) -> Token:
@@ -78,15 +86,28 @@ def from_record(value: bytes, expires_at: int | None) -> Token:
     return _token(_body(value), expires_at)
 
 
-def from_list(value: bytes, end: float | None, usual_spare: float) -> Token:
+def from_list(
+    value: bytes, end: float | None, usual_spare: float, usual_lifetime: int | None = None
+) -> Token:
     """The token of a record, its value and its *end*, with its :func:`listed_expiry`.
 
     Raises as :func:`from_record`.
-    *usual_spare*: of records of before it was written down. The expiry is then right where their
-    writer had the reader's ``RENEW_AFTER``.
+    *usual_spare* and *usual_lifetime*: of records of before these were written down. The expiry,
+    and when it was last renewed, are then right where their writer had the reader's settings.
     """
     data = _body(value)
-    return _token(data, listed_expiry(end, _spare(data, usual_spare)))
+    token = _token(data, listed_expiry(end, _spare(data, usual_spare)))
+    return replace(token, renewed_at=_renewed_at(token, data.get("lifetime", usual_lifetime)))
+
+
+def _renewed_at(token: Token, lifetime: Any) -> int | None:
+    """What the expiry says of the renewal that set it.
+
+    Once the end of all renewals is reached, the one that reached it was the last.
+    """
+    if token.kind != "login" or token.expires_at is None or not isinstance(lifetime, int):
+        return None
+    return max(token.issued_at, token.expires_at - lifetime)
 
 
 def spare_of(value: bytes, usual: float) -> float:
@@ -134,6 +155,8 @@ def _token(data: dict[str, Any], expires_at: int | None) -> Token:
             made_at=data.get("made_at", 0.0),
             first_issued_at=data.get("first_issued_at"),
             bound_key=data.get("bound_key", ""),
+            device=str(data.get("device", "")),
+            network=str(data.get("network", "")),
         )
     except (KeyError, TypeError) as error:
         raise ValueError("not a token's record") from error
@@ -150,4 +173,6 @@ def with_record(wire: Token, record: Token) -> Token | None:
         scopes=record.scopes,
         name=record.name,
         created_by=record.created_by,
+        device=record.device,
+        network=record.network,
     )

@@ -68,7 +68,7 @@ class Token:
 
     *id* stays the same through every renewal, and so do *issued_at* and *authenticated_at*.
     *expires_at* is ``None`` for an API token without an end. *scopes*, *name* and
-    *created_by* are an API token's.
+    *created_by* are an API token's; *device* and *network* a login's, known from its record only.
     """
 
     id: str
@@ -82,6 +82,12 @@ class Token:
     scopes: tuple[str, ...] = ()
     name: str = ""
     created_by: str = ""
+    #: What the login was made on, in words (``Firefox on Windows``); ``""``: not known.
+    device: str = ""
+    #: From which network it was made (``203.0.113.0/24``), where ``KEEP_ADDRESS`` is on.
+    network: str = ""
+    #: When a login was last renewed, as far as the store was told. In lists only, else ``None``.
+    renewed_at: int | None = field(default=None, compare=False)
     #: The feed's head before the credentials were checked: what "issued before" goes by.
     since: int = field(default=0, repr=False)
     #: The store's epoch at issue: a token of another store's life is refused.

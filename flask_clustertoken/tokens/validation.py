@@ -21,8 +21,14 @@ from .token import Claims, TokenKind
 #: Characters of a subject, a label, the name of an API token or one of its scopes.
 TEXT_LIMIT = 1024
 
+#: Characters of what names a device.
+DEVICE_LIMIT = 100
+
 #: Bytes of the claims as JSON: with the rest of a token's record, what every store can hold.
 CLAIMS_LIMIT = VALUE_LIMIT - 32 * 1024
+
+
+_spell = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
 class WrongArgument(ValueError):
@@ -114,6 +120,11 @@ def scopes(values: Sequence[Any]) -> tuple[str, ...]:
     return found
 
 
+def device(value: Any) -> str:
+    """What a login is made on; ``""`` where nobody can say."""
+    return text(value, "a device", DEVICE_LIMIT) if value != "" else ""
+
+
 def labels(values: Iterable[Any]) -> tuple[str, ...]:
     """What a login can be ended by, later."""
     return texts(values, "labels", 'labels=["provider:session"]')
@@ -124,10 +135,11 @@ def claims(values: Mapping[str, Any] | None) -> Claims:
     if values is None:
         return Claims()
     try:
-        spelled = json.dumps(dict(values), allow_nan=False, ensure_ascii=False).encode()
+        spelled = _spell(dict(values))
+        size = len(spelled.encode())
     except (TypeError, ValueError) as error:
         raise TypeError(f"claims must be what JSON can hold: {error}") from error
-    if len(spelled) > CLAIMS_LIMIT:
+    if size > CLAIMS_LIMIT:
         # (The directory store would hold more, until the app moves to a cluster.)
-        raise ValueTooLarge("what is in the claims", len(spelled), CLAIMS_LIMIT)
+        raise ValueTooLarge("what is in the claims", size, CLAIMS_LIMIT)
     return Claims(json.loads(spelled))

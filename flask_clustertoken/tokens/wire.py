@@ -44,6 +44,13 @@ _WIRE = re.compile(
 )
 
 
+#: Keys that are kept ready to sign with: those of a realm, and of one that is being rotated.
+_READY = 32
+
+#: A payload as text. (Called by name it would be made anew each time.)
+_spell = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
 #: What is left of a token that something on the way has quoted, joined, wrapped or cut short.
 _REMNANT = re.compile(
     r"[1-9][0-9]{0,2}\.[0-9a-f]{12}|\A[1-9][0-9]{0,2}\.[0-9a-f]{0,11}\Z", re.ASCII | re.IGNORECASE
@@ -82,18 +89,26 @@ class Wire:
         self._realm = realm
         self._token_store = token_store
         self.api_prefix = api_prefix
+        self._signers: dict[tuple[bytes, TokenKind], Signer] = {}
 
     def sign(self, secret: bytes, kind: TokenKind, value: str) -> str:
         """The signature of *value*; kind, realm and token store go into it."""
+        signer = self._signers.get((secret, kind)) or self._signer(secret, kind)
+        return signer.get_signature(value).decode()
+
+    def _signer(self, secret: bytes, kind: TokenKind) -> Signer:
+        """What signs with the key that is derived of *secret*, once for many signatures."""
         # An API token always has a record, whatever the logins do.
         where = self._token_store if kind == "login" else "record"
-        signer = Signer(
-            secret,
-            salt=f"flask-clustertoken|{kind}|{self._realm}|{where}",
-            key_derivation="hmac",
-            digest_method=sha256,
-        )
-        return signer.get_signature(value).decode()
+        salt = f"flask-clustertoken|{kind}|{self._realm}|{where}"
+        derived = Signer(
+            secret, salt=salt, key_derivation="hmac", digest_method=sha256
+        ).derive_key()
+        signer = Signer(derived, key_derivation="none", digest_method=sha256)
+        if len(self._signers) >= _READY:
+            self._signers = {}
+        self._signers[secret, kind] = signer
+        return signer
 
     def write(self, token: Token) -> str:
         """The text of *token*, signed with the signing key."""
@@ -123,7 +138,7 @@ class Wire:
             payload["g"] = token.generation
         if token.kind == "login" and self._token_store == "cookie" and token.claims:
             payload["c"] = token.claims
-        raw = json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
+        raw = _spell(payload).encode()
         version = VERSION if token.bound_key else UNBOUND_VERSION
         value = f"{version}.{key_id}.{b64(raw)}"
         text = f"{value}.{self.sign(secret, token.kind, value)}"

@@ -57,6 +57,8 @@ def issue(
     remember: bool | None,
     labels: Sequence[str],
     authenticated_at: float | datetime | None,
+    device: str,
+    network: str,
 ) -> IssuedToken:
     """A new login, in place of *current*; on the strength of *asker*, if that is a token."""
     return gate.authority.issue_login(
@@ -66,6 +68,8 @@ def issue(
         persistent=remember is not False,
         labels=labels,
         authenticated_at=authenticated_at,
+        device=device,
+        network=network,
         replaces=current if isinstance(current, Token) else None,
         on=asker,
         check=lambda issued: _check_size(gate, issued),
@@ -108,6 +112,8 @@ def end_others(gate: Gate, current: Token, asker: Token | None) -> tuple[Revocat
         persistent=current.persistent,
         labels=current.labels,
         authenticated_at=current.authenticated_at,
+        device=current.device,
+        network=current.network,
         carries_on=current,
         on=None if asker is None else replace(asker, since=revocation.seq),
         check=lambda issued: _check_size(gate, issued),

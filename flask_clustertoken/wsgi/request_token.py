@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ..audit import Actor, done_by
+from ..audit import Actor, done_by, network_of
 from ..authority import AGAIN, IssuedToken
 from ..cluster import Revocation
 from ..errors import RevokedMeanwhile
@@ -21,6 +21,7 @@ from . import login, response
 from .actor import actor_of
 from .caching import Headers, for_one_reader
 from .credentials import judge_bearer, judge_cookies, unjudged
+from .device import device_of
 from .gate import Gate
 from .origin import SAFE_METHODS
 
@@ -222,10 +223,12 @@ class RequestToken:
         remember: bool | None = None,
         labels: Sequence[str] = (),
         authenticated_at: float | datetime | None = None,
+        device: str | None = None,
     ) -> Token:
         """Issue a login token, set the cookie, end the login token that came with the request.
 
-        *remember* ``False``: the cookie ends with the browser. Raises
+        *remember* ``False``: the cookie ends with the browser. *device* names what it is made on;
+        left out, it is what the request's ``User-Agent`` says (:func:`.device_of`). Raises
         :class:`~flask_clustertoken.errors.NotMade`, :class:`~flask_clustertoken.errors.NotAllowed`
         (an API token makes no tokens; :class:`~flask_clustertoken.errors.ForeignOrigin` where a
         page of another origin sent the request),
@@ -236,6 +239,9 @@ class RequestToken:
         if isinstance(labels, str):
             raise TypeError('labels is a list of texts: labels=["provider:session"]')
         current = self._before_a_change()
+        network = ""
+        if self._gate.authority.settings.keep_address:
+            network = network_of(self._environ.get("REMOTE_ADDR") or "")
         with self._done_by(current):
             login.end_unjudged(self._gate, current)
         with self._done_by(current), self.on_its_strength() as asker:
@@ -249,6 +255,8 @@ class RequestToken:
                 remember=remember,
                 labels=labels,
                 authenticated_at=authenticated_at,
+                device=device_of(self._environ) if device is None else device,
+                network=network,
             )
         self._send(issued)
         binder = self._gate.binder

@@ -105,6 +105,16 @@ def test_somebody_else_s_log_out_names_both(site: TrailSite) -> None:
     assert line["kinds"] == ["login"]
 
 
+def test_a_login_over_a_login_names_the_one_that_it_ended(site: TrailSite) -> None:
+    """By whom, too: whoever had it."""
+    client = site.app.test_client()
+    first = client.post("/login/alice").text
+    client.post("/login/bob")
+    ended = site.lines[1]
+    assert (ended["event"], ended["token_ids"]) == ("revoked_token", [first])
+    assert (ended["actor"], ended["actor_token"]) == ("alice", first)
+
+
 def test_each_kind_of_act_leaves_its_line(site: TrailSite) -> None:
     """Outside a request it is the node that acts."""
     tokens = site.tokens

@@ -173,6 +173,43 @@ def test_a_newer_login_begins_anew(cluster: Cluster, steps: bool) -> None:
     assert heard == []
 
 
+def test_a_copy_without_its_proof_is_used_by_nobody(cluster: Cluster, steps: bool) -> None:
+    """Whoever has only a copy of a bound login is refused: nor does what he tries make it end for
+    its owner, who has an older copy (his browser crashed, and lost the last one)."""
+    node = cluster.node(WHEN_REUSED="end")
+    heard = listen(node)
+    bound = node.bind(node.issue_login("alice").token, "A" * 44)
+
+    def proof() -> list[str]:
+        return [node.proving.proof(bound.token)[0]]
+
+    def owned(text: str) -> str:
+        token = node.authenticate(text, proofs=proof(), request="owner")
+        assert isinstance(token, Token)
+        renewed = node.renew(text, token, request="owner") if node.renewal_due(token) else None
+        return renewed.text if renewed else text
+
+    pass_time(cluster, 2 * DAY)
+    new = owned(bound.text)
+    assert new != bound.text
+    for _ in range(4):
+        assert reason(node.authenticate(new, request="thief")) == "unproven"
+        assert reason(node.authenticate(new, proofs=["forged"], request="thief")) == "unproven"
+        pass_time(cluster, GRACE)
+    assert note(cluster, new) is None
+    owned(bound.text)
+    cluster.step()
+    assert heard == []
+    # With its proof it is used like any other one.
+    for _ in range(2):
+        owned(new)
+        pass_time(cluster, GRACE + 1)
+    assert note(cluster, new).spent
+    owned(bound.text)
+    cluster.step()
+    assert [one.ended for one in heard] == [True]
+
+
 # -- what it costs -----------------------------------------------------------------------------
 
 
@@ -258,6 +295,36 @@ def test_a_note_that_another_node_wrote_meanwhile_is_not_overwritten(cluster: Cl
     assert isinstance(made, Token)
     assert (found.newest, found.first) == (made.generation, cluster.clock.time())
     assert found.spent == node.wire.read(new, "login").generation  # type: ignore[union-attr]
+
+
+def test_two_nodes_that_note_the_first_use_at_once_know_of_both(cluster: Cluster) -> None:
+    """There is no note yet that could have changed: of two that begin one, the later one goes by
+    the other's. Else the use that was noted first is forgotten, and a thief has a minute more."""
+    node, other = cluster.node(), cluster.node()
+    heard = listen(other)
+    old = node.issue_login("alice").text
+    pass_time(cluster, 2 * DAY)
+    one = use(node, old)
+    pass_time(cluster, 5)
+    two = use(other, old)  # another tab, whose answer comes last
+    pass_time(cluster, 5)
+    assert note(cluster, old) is None
+    used_at = cluster.clock.time()
+    store_of(node).before["append"] = lambda: bool(use(other, two)) and None
+    use(node, one)
+    store_of(node).before.clear()
+
+    first, second = (cluster.members[0].wire.read(text, "login") for text in (one, two))
+    assert isinstance(first, Token)
+    assert isinstance(second, Token)
+    found = note(cluster, old)
+    assert (found.newest, found.first) == (second.generation, used_at)
+    assert (found.older, found.older_first) == (first.generation, used_at)
+    pass_time(cluster, GRACE + 1)
+    use(other, two)
+    pass_time(cluster, 1)
+    use(other, old, "thief")
+    assert [one.asked.agent for one in heard] == ["thief"]
 
 
 def test_two_nodes_that_find_out_at_once_tell_once(cluster: Cluster) -> None:

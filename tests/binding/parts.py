@@ -20,7 +20,7 @@ from werkzeug.test import Client, TestResponse
 
 from flask_clustertoken import ClusterToken, current_token, token_policy, token_required
 from flask_clustertoken.binding.proof import read
-from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.clock import Clock, ManualClock
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.tokens import Token
 from tests.extension.parts import MakeApp
@@ -104,7 +104,7 @@ def parameter(header: str, name: str) -> str:
 class Browser:
     """One profile of a browser: cookies with their ends, at most one session, and its key."""
 
-    def __init__(self, app: Flask, clock: ManualClock) -> None:
+    def __init__(self, app: Flask, clock: Clock) -> None:
         self.app = app
         self.clock = clock
         self.cookies: dict[str, tuple[str, float]] = {}

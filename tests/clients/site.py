@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +13,11 @@ from flask import Flask, redirect, request, send_from_directory
 from werkzeug.serving import make_server
 
 from flask_clustertoken import ClusterToken, safe_target, token_required
+from tests.servers import npm
 
 HERE = Path(__file__).resolve().parent
 #: What npm has fetched stays until the versions change.
-MODULES = HERE.parent.parent / "build" / "npm"
+MODULES = npm.BUILD / "npm"
 
 SCRIPTS = {
     "plain": "",
@@ -59,15 +58,7 @@ _SIGN_IN = """<!doctype html>
 
 def fetch() -> None:
     """Let npm fetch the versions of ``package-lock.json``, unless they are there already."""
-    kept = MODULES / "package-lock.json"
-    wanted = (HERE / "package-lock.json").read_bytes()
-    if kept.exists() and kept.read_bytes() == wanted and (MODULES / "node_modules").exists():
-        return
-    MODULES.mkdir(parents=True, exist_ok=True)
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(HERE / name, MODULES / name)
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    subprocess.run(command, cwd=MODULES, check=True, timeout=90, stdin=subprocess.DEVNULL)
+    npm.fetch(HERE, MODULES.name)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pytest
 from tests.conftest import Tell
 from tests.rounds import rounds
 from tests.servers.zookeeper import Ensemble
+from tests.upgrade.bound import bind_beside_old_hosts
 from tests.upgrade.rolling import KINDS, Deployment, roll
 from tests.waiting import wait_until
 
@@ -84,3 +85,13 @@ def test_an_old_host_that_was_silent_comes_back_stale(
             deployment.check_locked(new)
         deployment.check_stale(old, standing)
         assert crowd.findings() == []
+
+
+@pytest.mark.gunicorn
+def test_an_old_host_lets_nobody_in_whose_login_is_bound(
+    ensemble: Ensemble, zk_root: str, tmp_path: Path
+) -> None:
+    """Also by what it hears over ZooKeeper."""
+    url = ensemble.url(zk_root)
+    with Deployment(tmp_path, url, workers=1, DEVICE_BOUND="offer") as deployment:
+        bind_beside_old_hosts(deployment)

@@ -188,6 +188,23 @@ class Browser:
         body = {"script": script, "args": []}
         return self._call("POST", f"{self._session}/execute/async", body)
 
+    def command(self, name: str, **parameters: Any) -> Any:
+        """Have the browser's own tools do something (the Chrome DevTools Protocol)."""
+        body = {"cmd": name, "params": parameters}
+        return self._call("POST", f"{self._session}/goog/cdp/execute", body)
+
+    def press(self, *keys: str) -> None:
+        """Press and let go of each of *keys*, in turn, wherever the focus is."""
+        steps = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        body = {"actions": [{"type": "key", "id": "keyboard", "actions": steps}]}
+        self._call("POST", f"{self._session}/actions", body)
+
+    def focused(self) -> str:
+        """What whoever uses a screen reader hears of the element that has the focus."""
+        found = self._call("GET", f"{self._session}/element/active")[_ELEMENT]
+        name: str = self._call("GET", f"{self._session}/element/{found}/computedlabel")
+        return name
+
     def cookies(self) -> dict[str, str]:
         """The cookies of the page that is open, those that no script sees included."""
         found = self._call("GET", f"{self._session}/cookie")

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import Tell
 from tests.rounds import rounds
+from tests.upgrade.bound import bind_beside_old_hosts
 from tests.upgrade.rolling import KINDS, Deployment, roll
 
 pytestmark = pytest.mark.gunicorn
@@ -22,3 +23,10 @@ def test_old_servers_are_replaced_one_by_one(tmp_path: Path, tell: Tell) -> None
     assert counted["renewals by the old"]
     assert counted["renewals by the new"]
     tell("a rolling upgrade (directory)", **counted)
+
+
+def test_an_old_server_lets_nobody_in_whose_login_is_bound(tmp_path: Path) -> None:
+    """It could not ask for the proof: so none is bound while it is there, and what was bound
+    before it came back is refused."""
+    with Deployment(tmp_path, DEVICE_BOUND="offer") as deployment:
+        bind_beside_old_hosts(deployment)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from flask_clustertoken.keycloak.nodes.registrar import Registrar
 from flask_clustertoken.keycloak.options import KeycloakOptions
 from flask_clustertoken.keycloak.sessions.labels import Keys
 from flask_clustertoken.settings import Settings
+from tests.keycloak.app import MakeApp
 
 
 class Server:
@@ -218,3 +221,25 @@ def test_what_nobody_thought_of_ends_no_thread(
     worker.step()
 
     assert cluster.server.nodes == {"one"}
+
+
+def test_who_registers_a_host_by_hand_is_written_down(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the audit trail, as what an operator did at a shell."""
+    caplog.set_level(logging.INFO, "flask_clustertoken.audit")
+    monkeypatch.setattr(Hosts, "add", lambda *_: None)
+    monkeypatch.setattr(Hosts, "remove", lambda *_: None)
+    runner = make_app().test_cli_runner()
+    for word in ("add", "remove"):
+        done = runner.invoke(args=["tokens", "keycloak", "nodes", word, "web1.example.org"])
+        assert done.exit_code == 0, done.output
+    lines = [
+        json.loads(one.getMessage())
+        for one in caplog.records
+        if one.name == "flask_clustertoken.audit"
+    ]
+    assert [(one["event"], one["detail"], one["by"]) for one in lines] == [
+        ("keycloak_node_added", "web1.example.org", "command"),
+        ("keycloak_node_removed", "web1.example.org", "command"),
+    ]

@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import fcntl
-import shutil
 import subprocess
 from pathlib import Path
 
 import requests
 
+from tests.servers import npm
 from tests.servers.ports import spare_ports
 from tests.servers.running import CannotRun, Running
 from tests.waiting import came_true
 
 HERE = Path(__file__).resolve().parent / "node"
 #: What npm has fetched stays until the versions change.
-FOLDER = HERE.parent.parent.parent / "build" / "npm-oidc"
+FOLDER = npm.BUILD / "npm-oidc"
 _READY = 60.0
 
 
 def fetch() -> None:
     """Let npm fetch the versions of ``package-lock.json``, unless they are there already."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            raise CannotRun(f"this test needs the program {program!r}, which is not here")
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / "lock").open("wb") as lock:
-        # (Tests run side by side, and half of what one fetches is of no use to another.)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        shutil.copy(HERE / "provider.mjs", FOLDER)
-        fetched = FOLDER / "fetched.json"
-        wanted = (HERE / "package-lock.json").read_bytes()
-        if fetched.exists() and fetched.read_bytes() == wanted:
-            return
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, FOLDER / name)
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        subprocess.run(command, cwd=FOLDER, check=True, timeout=180, stdin=subprocess.DEVNULL)
-        fetched.write_bytes(wanted)
+    npm.fetch(HERE, FOLDER.name, "provider.mjs")
 
 
 class NodeProvider(Running):

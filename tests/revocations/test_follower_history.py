@@ -62,6 +62,30 @@ def test_a_rollback_under_newer_entries_is_noticed(cluster: Cluster) -> None:
     assert node.follower().rolled_back
 
 
+@pytest.mark.parametrize("newer", [False, True], ids=["an older end", "newer entries behind it"])
+def test_a_store_that_lost_what_this_node_just_appended_is_noticed(
+    cluster: Cluster, newer: bool
+) -> None:
+    """Nobody had read it yet, this node neither: it was acknowledged, and that is enough."""
+    node, other = cluster.node(), cluster.node()
+    issued = node.issue_login("alice")
+    cluster.step()
+    kept = len(cluster.shelf.entries)
+    node.revoke_labels(["lost"])
+    roll_back(cluster, kept)
+    cluster.clock.advance(1)
+    if newer:
+        other.revoke_labels(["newer"])
+    cluster.clock.advance(3)
+    cluster.step()
+    assert [one.follower().rolled_back for one in (node, other)] == [True, False]
+    assert reason(node.authenticate(issued.text)) == "stale"
+    other.restored()
+    cluster.step()
+    assert node.follower().fresh
+    assert reason(node.authenticate(issued.text)) == "revoked"
+
+
 def test_numbers_that_come_again_are_another_history(cluster: Cluster) -> None:
     """After a clock had run ahead, a restored store gives the lost numbers to other entries."""
     node, other, issued, lost = restore_under(cluster, lambda one: one.revoke_labels(["lost"]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -77,3 +79,29 @@ def test_a_client_of_which_nothing_is_heard_is_replaced(
         assert line._put_up_with == 2.0
     finally:
         over.set()
+
+
+def test_sockets_are_waited_for_as_kazoo_does_it() -> None:
+    """Ready to read, to write, closed by the other end, closed here, and nothing in time."""
+    from kazoo.handlers.utils import selector_select
+
+    one, other = socket.socketpair()
+    third, gone = socket.socketpair()
+    gone.close()
+    waits = [handler._polled, selector_select]
+    assert [wait([one, third], [], [], 5) for wait in waits] == [([third], [], [])] * 2
+    assert [wait([one], [], [], 0.001) for wait in waits] == [([], [], [])] * 2
+    other.send(b"x")
+    assert [wait([one], [other], [], 5) for wait in waits] == [([one], [other], [])] * 2
+    assert [wait([one], [], [], None) for wait in waits] == [([one], [], [])] * 2
+    third.close()
+    for wait in waits:
+        with pytest.raises((TypeError, ValueError), match=r"(?i)descriptor"):
+            wait([third], [], [], 0)
+    number = os.dup(one.fileno())
+    os.close(number)
+    for wait in waits:
+        with pytest.raises(ValueError, match=r"descriptor|fd"):
+            wait([number], [], [], 0)
+    one.close()
+    other.close()

@@ -45,6 +45,16 @@ def test_a_login_waits_for_its_two_writes_alone(pair: tuple[TokenAuthority, Tree
     assert cost(line, lambda: node.issue_login("alice", since=node.begin())) == (2, 2)
 
 
+def test_the_number_before_the_credentials_is_one_request(
+    pair: tuple[TokenAuthority, TreeLine],
+) -> None:
+    """That the head still is the one that was seen is a condition of the write itself."""
+    node, line = pair
+    line.count = 0
+    assert cost(line, node.begin) == (1, 1)
+    assert line.count == 1
+
+
 def test_an_api_token_waits_for_its_write_alone(pair: tuple[TokenAuthority, TreeLine]) -> None:
     """Its number is that of the step itself."""
     node, line = pair
@@ -153,6 +163,82 @@ def test_a_record_that_is_gone_is_not_taken_for_deleted_here(realm: Realm) -> No
         node.end(late)
         entry = node.store.read(entry.seq).entries[-1]
         assert not FeedEntry.decode(entry.body).recorded
+
+
+def test_a_number_is_that_of_the_head_when_it_was_written_behind(realm: Realm) -> None:
+    """Of a head that moved unseen the servers tell, in one write that they refuse and one look."""
+    with realm.nodes(2) as ((node, line), (other, _)):
+        for one in (node, other):
+            one.follower()
+        node.begin()
+        theirs = other.revoke_subject("bob").seq
+        numbers: list[int] = []
+        assert cost(line, lambda: numbers.append(node.begin())) == (2, 1)
+        assert numbers == [theirs]
+        assert cost(line, node.begin) == (1, 1), "it was seen now"
+
+
+def test_a_login_that_finds_the_head_moved_goes_on_in_its_next_step(realm: Realm) -> None:
+    """One write is refused; what moved it is read, and the second one holds."""
+    with realm.nodes(2) as ((node, line), (other, _)):
+        for one in (node, other):
+            one.follower()
+            one.issue_login("alice", since=one.begin())
+        since = node.begin()
+        other.revoke_subject("bob")
+        assert cost(line, lambda: node.issue_login("alice", since=since)) == (5, 3)
+
+
+@pytest.mark.parametrize("unseen", [False, True], ids=["head known", "head moved unseen"])
+def test_whatever_comes_between_two_requests_of_a_login(realm: Realm, unseen: bool) -> None:
+    """A log-out everywhere before the number was asked for leaves the login alone, one after it
+    wins, and none that came before the record is outrun."""
+    refused = handed_out = 0
+    for moment in count(1):
+        realm.tree.__init__(time=realm.clock.time)  # type: ignore[misc]
+        with realm.nodes(3) as ((node, line), (other, _), (third, _)):
+            for one in (node, other, third):
+                one.follower()
+            node.issue_login("bob", since=node.begin())
+            if unseen:
+                other.revoke_subject("bob")
+            line.count = 0
+            came: list[tuple[int, int]] = []  # its number, and the records that there were
+
+            def between(
+                line: TreeLine = line,
+                moment: int = moment,
+                came: list[tuple[int, int]] = came,
+                other: TokenAuthority = other,
+            ) -> None:
+                if line.count == moment and not came:
+                    there = len(other.store.scan("token/"))
+                    came.append((other.revoke_subject("alice").seq, there))
+
+            line.between = between
+            since = node.begin()
+            try:
+                issued = node.issue_login("alice", since=since)
+            except RevokedMeanwhile:
+                line.between = None
+                assert came
+                assert came[0][0] > since, "it was over before the login began"
+                refused += 1
+            else:
+                line.between = None
+                third.follower().step()
+                found = third.authenticate(issued.text)
+                if came and since < came[0][0]:
+                    assert came[0][1] == 2, "it was acknowledged before the record was written"
+                    assert isinstance(found, Refusal)
+                else:
+                    assert isinstance(found, Token)
+                    handed_out += 1
+            if not came:
+                break
+            assert moment > 1 or since >= came[0][0], "the number is of after the log-out"
+    assert refused >= 1
+    assert handed_out >= 2
 
 
 Others = Callable[[Realm, TokenAuthority, Token], object]

@@ -26,6 +26,8 @@ app.config.update(
     CLUSTERTOKEN_RENEW_AFTER=1,
     CLUSTERTOKEN_MAX_STALENESS=int(os.environ["CLUSTERTOKEN_MAX_STALENESS"]),
 )
+if "CLUSTERTOKEN_DEVICE_BOUND" in os.environ:  # (Not in front of the version before.)
+    app.config["CLUSTERTOKEN_DEVICE_BOUND"] = os.environ["CLUSTERTOKEN_DEVICE_BOUND"]
 tokens = ClusterToken(app)
 
 

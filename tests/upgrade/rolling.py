@@ -31,9 +31,15 @@ KINDS = ("id", "subject", "label", "programs of one", "programs", "not before", 
 
 
 class Deployment:
-    """Hosts of both versions on one store; *store* left out: all in one folder, on one host."""
+    """Hosts of both versions on one store; *store* left out: all in one folder, on one host.
 
-    def __init__(self, folder: Path, store: str = "", *, workers: int = 2) -> None:
+    *of_the_new* are settings that the version before does not know.
+    """
+
+    def __init__(
+        self, folder: Path, store: str = "", *, workers: int = 2, **of_the_new: object
+    ) -> None:
+        self._of_the_new = of_the_new
         self._folder = folder
         self._settings: dict[str, object] = {"MAX_STALENESS": BOUND}
         if store:
@@ -58,7 +64,7 @@ class Deployment:
             *("--worker-class", "gthread", "--threads", "8"),
             workers=self._workers,
             app="node:app",
-            settings=self._settings,
+            settings=self._settings if old else {**self._settings, **self._of_the_new},
             hooks=False,
             cwd=HERE,
             package=BEFORE if old else None,

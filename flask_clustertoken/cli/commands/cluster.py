@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ...audit import AuditTrail
 from ...authority import TokenAuthority
 from ...clock import SKEW
 from ...cluster import Drift, ListedNode, Sweeper, drift
@@ -76,6 +77,7 @@ def _remove(authority: TokenAuthority, node: str, json_too: bool) -> None:
         )
     finally:
         line.end()
+    AuditTrail.of(authority).note("node_removed", detail=f"{gone.name} ({gone.id})")
     if json_too:
         as_json({"removed": gone.id, "name": gone.name})
     else:
@@ -183,13 +185,12 @@ def purge_command(door: Door, json_too: bool) -> None:
             )
         chores = Sweeper(store, authority.follower(), clock)
         records, entries = _all(chores.sweep_records), chores.sweep_feed()
+        deleted = f"{several(records, 'record')} and {several(entries, 'entry', 'entries')}"
+        AuditTrail.of(authority).note("purged", detail=f"{deleted} of the feed")
     if json_too:
         as_json({"records": records, "entries": entries})
     else:
-        click.echo(
-            f"Deleted {several(records, 'record')} and {several(entries, 'entry', 'entries')} "
-            "of the feed."
-        )
+        click.echo(f"Deleted {deleted} of the feed.")
 
 
 def _all(sweep: Callable[[], Purged]) -> int:
@@ -324,8 +325,17 @@ def migrate_command(
                 err=True,
             )
             be_sure("Move all the same?", yes)
-        with _bar(json_too) as progress:
-            done = migrate(old, new, progress, clock=door.clock, whatever_accepts=bool(accepting))
+        way = f"{old.url} to {new.url}"
+        try:
+            with _bar(json_too) as progress:
+                done = migrate(
+                    old, new, progress, clock=door.clock, whatever_accepts=bool(accepting)
+                )
+        except BaseException as error:
+            # (Also at Ctrl-C: it may have sealed the one and not opened the other.)
+            door.note(old, "migrated", "failed", f"{way}: {str(error) or type(error).__name__}")
+            raise
+        door.note(new, "migrated", "repeated" if done.repeated else "done", way)
     if json_too:
         as_json(_migration_facts(done))
         return

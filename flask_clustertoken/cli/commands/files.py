@@ -11,6 +11,7 @@ from typing import IO, Any, BinaryIO
 
 import click
 
+from ...audit import AuditTrail
 from ...shared import FileInfo, SharedFile, every_file
 from ..context import Door, explained, with_door
 from ..exit_codes import Failure
@@ -116,6 +117,7 @@ def files_put(
             )
         finally:
             line.end()
+        AuditTrail.of(authority).note("file_stored", detail=f"{name}: {key} ({info.sha256})")
     if json_too:
         as_json(file_facts(name, info))
     else:
@@ -220,6 +222,7 @@ def files_delete(door: Door, name: str, key: str, yes: bool, json_too: bool) -> 
     with door.authority() as authority:
         if not authority.files(name).delete(key):
             raise Failure(_absent(name, key))
+        AuditTrail.of(authority).note("file_deleted", detail=f"{name}: {key}")
     if json_too:
         as_json({"deleted": {"name": name, "key": key}})
     else:

@@ -70,6 +70,8 @@ def _given(above: click.Context) -> dict[str, str]:
     for name, value in above.params.items():
         if above.get_parameter_source(name) != click.core.ParameterSource.COMMANDLINE:
             continue
+        if name == "audit_log":
+            raise click.UsageError("--audit-log: the gateway's lines are gunicorn's to log.")
         if name == "store_options":
             found[PREFIX + "STORE_OPTIONS"] = Path(value).read_text(encoding="utf-8")
         elif name == "expect":

@@ -118,7 +118,9 @@ def _stage(door: Door) -> Staged:
     file = KeyFile(Path(path)) if path else None
     if file is not None and not file.read():
         with door.own_store() as store:
-            return first_key(store, file)
+            made = first_key(store, file)
+            door.note(store, "key_made", "done", made.key_id)
+            return made
     with door.authority(keys=True) as authority:
         return Rotation(authority).stage()
 

@@ -26,6 +26,7 @@ from ..output import (
     clean,
     facts,
     kind_of,
+    login_lines,
     moment,
     read_as_far_as_wanted,
     several,
@@ -80,7 +81,10 @@ def list_command(
     heads = ("ID", "KIND", "SUBJECT", "NAME", "ISSUED", "EXPIRES")
     may_be_cut = ("SUBJECT", "NAME")
     rows = (
-        (one.id, kind_of(one), one.subject, one.name, moment(one.issued_at), moment(one.expires_at))
+        (
+            *(one.id, kind_of(one), one.subject, one.name or one.device),
+            *(moment(one.issued_at), moment(one.expires_at)),
+        )
         for one in tokens
     )
     table(heads, rows, "No tokens.", may_be_cut)
@@ -137,7 +141,7 @@ def show_command(door: Door, token_id: str, json_too: bool) -> None:
             ("key", token.key_id),
         ]
     else:
-        lines.append(("claims", ", ".join(sorted(token.claims)) or "none"))
+        lines += login_lines(token)
     facts(lines)
 
 

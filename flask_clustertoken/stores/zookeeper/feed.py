@@ -20,7 +20,20 @@ from .. import rules
 from ..base import Batch, Entry, NewEntry
 from .codec import Head, pack_entries, pack_entry, pack_head, unpack_entries, unpack_head
 from .connection import WINDOW, CallDeadline, Op, Refused, Request
-from .site import Data, Names, Raced, Site, ZnodeStat, children, children_and_stat, get, gone, stat
+from .site import (
+    Beaten,
+    Data,
+    Names,
+    Raced,
+    Site,
+    ZnodeStat,
+    children,
+    children_and_stat,
+    get,
+    gone,
+    stat,
+    write,
+)
 
 #: The head carries up to so many of the newest entries, and so many bytes of them. Each
 #: append writes and each follower reads them all. (With 12 KB of them an append took 1.6 times as
@@ -137,6 +150,30 @@ class Feed:
         if isinstance(written, Refused):
             return written, None
         return written, (self.look(deadline) if answer is None else self._took(answer)).head
+
+    def number_now(self, deadline: CallDeadline) -> int:
+        """The feed's last number at the moment of a write of our own.
+
+        Where the head was seen, that it still is this one is a condition of the write: the
+        servers answer both at once. Where it is not, they have refused that together, and what
+        is read then is no older.
+        """
+        site, known = self._site, self._seen
+        if known is None:
+            _, head = self.after_write(deadline, write(site.scratch, b""))
+            if head is None:
+                raise gone(site.scratch)
+            return head.seq
+        unmoved = Op("check", site.head, version=known.version)
+        try:
+            site.commit(deadline, [Op("set", site.scratch), unmoved])
+        except Beaten:
+            return self.look(deadline).head.seq
+        except Raced as error:
+            raise gone(error.path) from error
+        if self._seen is known:
+            self._seen_at = time.monotonic()
+        return known.head.seq
 
     # -- appending ---------------------------------------------------------------------
 

@@ -178,6 +178,8 @@ class Records:
     def _taken(self, changes: Sequence[RecordChange]) -> frozenset[str]:
         now = self._site.clock.time()
         until = {one.key: one.until for one in changes if isinstance(one, Require)}
+        if not until:
+            return frozenset()
         written = {one.key for one in changes if not isinstance(one, Require | Delete)}
         lives = {key for key, end in until.items() if end is not None and now < end}
         return frozenset(lives - written)

@@ -274,10 +274,7 @@ class ZooKeeperStore(ClusterStore):
 
         def step(_sure: bool) -> int:
             opened.root(deadline)
-            _, head = opened.feed.after_write(deadline, write(opened.site.scratch, b""))
-            if head is None:
-                raise gone(opened.site.scratch)
-            return head.seq
+            return opened.feed.number_now(deadline)
 
         return opened.site.again(deadline, step)
 
