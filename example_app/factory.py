@@ -7,11 +7,11 @@ from typing import Any
 
 from flask import Flask
 
-from flask_clustertoken.console import Devices
+from flask_clustertoken.console import Console, Devices
 from flask_clustertoken.metrics import Metrics
 
 from . import answers, api, environment, health, pages, sessions, site, times
-from .accounts import Account, account_of
+from .accounts import Account, account_of, is_admin
 from .node import this_node
 from .tokens import tokens
 
@@ -48,6 +48,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
             language="en",
             after="/?said=logged-out",
         )
+        # Everybody's, for the administrators, and what else there is to see and to steer.
+        Console(app, may=lambda token: is_admin(token.subject), base="base.html", language="en")
     answers.init_app(app)
     times.init_app(app)
     for part in (sessions, pages, site, api, health):

@@ -127,7 +127,7 @@ ClusterTokenMiddleware(lambda environ, start: [], store="memory:", device_bound=
     "console": """
 from flask import Flask
 from flask_clustertoken import ClusterToken
-from flask_clustertoken.console import Devices
+from flask_clustertoken.console import Console, Devices
 from flask_clustertoken.wsgi import device_of
 agent = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:130.0) Gecko/20100101 Firefox/130.0"
 assert device_of({"HTTP_USER_AGENT": agent}) == "Firefox on Windows"
@@ -135,6 +135,7 @@ app = Flask(__name__)
 app.config["CLUSTERTOKEN_STORE"] = "memory:"
 tokens = ClusterToken(app)
 Devices(app)
+Console(app, may=lambda token: token.subject == "alice")
 app.add_url_rule("/in", "in", lambda: tokens.login("alice").id, methods=["POST"])
 client = app.test_client()
 client.post("/in", base_url="https://localhost")
@@ -142,6 +143,9 @@ for words, language in (("Your devices", "en"), ("Ihre Ger\u00e4te", "de")):
     headers = {"Accept-Language": language}
     page = client.get("/account/devices", base_url="https://localhost", headers=headers)
     assert words in page.text, page.text
+for page in ("/", "/people", "/tokens", "/api-tokens", "/keys", "/audit", "/revocations", "/files"):
+    shown = client.get(f"/console{page}", base_url="https://localhost")
+    assert shown.status_code == 200, page
 style = client.get("/account/devices/static/clustertoken.css")
 assert style.status_code == 200, style
 """,

@@ -11,6 +11,7 @@ from .actor import Actor as Actor
 from .actor import at_the_shell as at_the_shell
 from .actor import done_by as done_by
 from .actor import network_of as network_of
+from .keeping import AuditPage as AuditPage
 from .keeping import KeptAudit as KeptAudit
 from .line import AuditLine as AuditLine
 from .trail import AuditTrail as AuditTrail

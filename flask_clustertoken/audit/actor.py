@@ -26,9 +26,9 @@ class Actor:
     """Who acts, and by which way.
 
     *subject* and *token_id* are of the token that the request carried; *by* says how it came:
-    ``request``, ``command``, or ``node`` where nobody asked. *operator* is the account of the
-    system that typed a command (:func:`at_the_shell`). *network* is where the request came from,
-    shortened.
+    ``request``, ``console``, ``command``, or ``node`` where nobody asked. *operator* is the account
+    of the system that typed a command (:func:`at_the_shell`). *network* is where the request came
+    from, shortened.
     """
 
     by: str = "node"

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from ..clock import Clock
@@ -34,6 +36,25 @@ COLLECT = 5.0
 #: in the log all the same.
 BATCH_BYTES = 48 * 1024
 WAITING_MOST = 10_000
+
+
+#: Lines that one page of a search looks at.
+LOOKED_AT = 5_000
+
+#: A batch, and how many of its lines are still to come.
+_PLACE = re.compile(r"\d{4}-\d\d-\d\d/[0-9a-f-]{1,80}:\d{1,6}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Lines, the newest first. *before* is where the next page begins; ``""``: the end.
+
+    *day* is how far back the search has come.
+    """
+
+    lines: tuple[AuditLine, ...]
+    before: str
+    day: str
 
 
 class Collected:
@@ -104,6 +125,37 @@ class KeptAudit:
                 for line in reversed(_lines(record.value)):
                     if wanted is None or wanted(line):
                         yield line
+
+    def page(
+        self, wanted: Callable[[AuditLine], bool] | None = None, before: str = "", most: int = 50
+    ) -> AuditPage:
+        """Up to *most* of the lines, the newest first, from where another page ended.
+
+        Looks at :data:`LOOKED_AT` lines at most, and says where it is then: a page may be empty,
+        and not the last. Raises :class:`ValueError` for a *before* that no page gave, and
+        :class:`~flask_clustertoken.errors.StoreError`.
+        """
+        if before and not _PLACE.fullmatch(before):
+            raise ValueError("this is not where a page of the audit trail ended")
+        end, _, left = before.partition(":")
+        found: list[AuditLine] = []
+        looked = 0
+        for day in self._days():
+            if end and day > end[:10]:
+                continue
+            for key, record in sorted(self._store.walk(f"{PREFIX}{day}/"), reverse=True):
+                name = key.removeprefix(PREFIX)
+                if end and name > end:
+                    continue
+                lines = _lines(record.value)
+                count = int(left) if name == end else len(lines)
+                for number in reversed(range(min(count, len(lines)))):
+                    if len(found) == most or looked == LOOKED_AT:
+                        return AuditPage(tuple(found), f"{name}:{number + 1}", day)
+                    looked += 1
+                    if wanted is None or wanted(lines[number]):
+                        found.append(lines[number])
+        return AuditPage(tuple(found), "", "")
 
     def _days(self) -> Iterator[str]:
         now = self._clock.time()

@@ -31,7 +31,7 @@ class AuditLine:
     realm: str
     deployment: str
     node: str
-    #: How the act came: ``request``, ``command`` or ``node``.
+    #: How the act came: ``request``, ``console``, ``command`` or ``node``.
     by: str = "node"
     #: The subject of the token that the request carried, and its id.
     actor: str = ""

@@ -2,7 +2,8 @@
 
 What it does is done by its parts, each of which is given what it needs and can be read, made and
 tested alone: :mod:`.authentication`, :mod:`.proving`, :mod:`.issuing`, :mod:`.renewal`,
-:mod:`.revoking`, :mod:`.listing`, :mod:`.usage`. It knows no HTTP: texts come in, texts go out.
+:mod:`.revoking`, :mod:`.listing`, :mod:`.selecting`, :mod:`.usage`. It knows no HTTP: texts come
+in, texts go out.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..settings import Settings
 from ..shared import SharedData, SharedFiles, sweep_files
 from ..stores.base import ClusterStore
 from .authentication import Authentication
+from .history import History
 from .issuing import Issuing
 from .lifetimes import Lifetimes
 from .listing import Listing
@@ -27,6 +29,7 @@ from .proving import Proving
 from .renewal import Renewal
 from .reuse import Reuse
 from .revoking import Revoking
+from .selecting import Selecting
 from .usage import Usage
 from .verdict import Verdict
 from .verified_cache import VerifiedTokens
@@ -113,6 +116,8 @@ class TokenAuthority:
         self.usage = Usage(runtime)
         self.listing = Listing(runtime, verdict, lifetimes)
         self.revoking = revoking = Revoking(publisher, verdict, lifetimes)
+        self.history = History(runtime)
+        self.selecting = Selecting(runtime, self.listing, revoking)
         self.locking = Locking(runtime, publisher, lambda seq: Revocation(seq, publisher))
         self.proving = proving = Proving(runtime, revoking, lifetimes)
         self.reuse = reuse = Reuse(runtime, lambda token_id: revoking.revoke_ids([token_id]))

@@ -42,7 +42,7 @@ class Listing:
         key = record_key(token_id)
         self._runtime.follower().follow()
         record = self._runtime.store.get(key)
-        return self._listed(record) if record is not None else None
+        return self.listed(record) if record is not None else None
 
     def has_one_on(self, token: Token) -> bool | None:
         """Whether another live login of *token*'s subject is on a device of that name.
@@ -57,11 +57,12 @@ class Listing:
     def _walk(self, prefix: str) -> Iterator[Token]:
         self._runtime.follower().follow()
         for _, record in self._runtime.store.walk(prefix):
-            token = self._listed(record)
+            token = self.listed(record)
             if token is not None:
                 yield token
 
-    def _listed(self, record: Record) -> Token | None:
+    def listed(self, record: Record) -> Token | None:
+        """The live token of *record*; ``None`` for what was ended, or is none."""
         lifetimes = self._lifetimes
         try:
             token = from_list(record.value, record.expires_at, lifetimes.spare, lifetimes.lifetime)

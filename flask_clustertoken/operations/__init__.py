@@ -15,8 +15,9 @@ from .drain import never_certain as never_certain
 from .migration import Migration as Migration
 from .migration import migrate as migrate
 from .removal import remove_node as remove_node
-from .rotation import KeyStatus as KeyStatus
-from .rotation import Retired as Retired
 from .rotation import Rotation as Rotation
-from .rotation import Staged as Staged
 from .rotation import first_key as first_key
+from .stages import KeyStatus as KeyStatus
+from .stages import Retired as Retired
+from .stages import RotationRefused as RotationRefused
+from .stages import Staged as Staged

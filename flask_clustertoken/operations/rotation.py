@@ -8,14 +8,13 @@ tokens: ``drop`` ends them too. Each stage refuses, and says why, while it would
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
-from ..authority import TokenAuthority
+from ..authority import TokenAuthority, TokenFilter
 from ..clock import SKEW
 from ..cluster import Node, present
-from ..errors import ClusterTokenError, ConfigurationError, Conflict
+from ..errors import ConfigurationError, Conflict
 from ..events import KeyChanged
 from ..revocations import FeedEntry
 from ..settings import PREFIX, STALENESS_LIMIT
@@ -32,6 +31,16 @@ from ..tokens import (
     ring_since,
     ring_states,
 )
+from .stages import (
+    KeyStatus,
+    Retired,
+    Ring,
+    RotationRefused,
+    Staged,
+    not_to_drop,
+    not_to_retire,
+    not_to_sign,
+)
 
 #: Held by whoever is changing keys, for at most so many seconds.
 LEASE = "lease/keys"
@@ -42,66 +51,6 @@ CHANGE_KEPT = 86_400.0
 
 #: API tokens that end in one step.
 AT_ONCE = 100
-
-
-class RotationRefused(ClusterTokenError):
-    """The stage would log somebody out, or leave a node without the key; nothing was changed."""
-
-
-@dataclass(slots=True)
-class Ring:
-    """What the store says of the keys, and what is to be said next."""
-
-    states: dict[str, KeyState] = field(default_factory=dict)
-    #: Since when (wall clock) a key has had its state.
-    since: dict[str, float] = field(default_factory=dict)
-    change: int = 0
-
-    def mark(self, key_id: str, state: KeyState, now: float) -> None:
-        self.states[key_id] = state
-        self.since[key_id] = now
-
-    @property
-    def signing(self) -> str:
-        return next((one for one, state in self.states.items() if state == "signing"), "")
-
-
-@dataclass(frozen=True, slots=True)
-class KeyStatus:
-    """One key as ``keys list`` shows it. *state* is ``unmarked`` where the store says nothing."""
-
-    id: str
-    state: str
-    since: float | None
-    #: This host has it.
-    here: bool
-    #: Names of the live nodes that have it, and of those that do not.
-    on: tuple[str, ...]
-    lacking: tuple[str, ...]
-    #: Live API tokens whose records name it.
-    api_tokens: int
-    #: When the last login that it signed is over (wall clock); ``None``: it signs, or never did.
-    logins_over: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """A new key stands in *path*, to be copied to *hosts*. *first*: it signs from the start."""
-
-    key_id: str
-    path: str
-    hosts: tuple[str, ...]
-    first: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Retired:
-    """What became of a key: ``api`` or ``dropped``, and how many API tokens name it."""
-
-    key_id: str
-    state: KeyState
-    api_tokens: int
-    removed_here: bool
 
 
 def first_key(store: ClusterStore, file: KeyFile) -> Staged:
@@ -140,15 +89,23 @@ class Rotation:
 
     # -- looking -----------------------------------------------------------------------
 
-    def statuses(self) -> list[KeyStatus]:
-        """Every key that this host, a live node, the store or an API token names."""
+    def statuses(self, *, count: bool = True) -> list[KeyStatus]:
+        """Every key that this host, a live node, the store or an API token names.
+
+        *count* ``False``: API tokens are not counted, for which every record is read.
+        """
         ring = self._read()
         nodes = self.live_nodes()
-        counts = self._api_counts()
+        counts = self._api_counts() if count else Counter()
+        now = self._clock.time()
+        holds = ring
+        if not ring.signing and self._keys.held:
+            holds = self._implied(self._read(), self._keys.signing()[0])
         known = [*ring.states, *self._keys.held, *(key for node in nodes for key in node.keys)]
         found = []
         for key_id in dict.fromkeys([*known, *counts]):
             state = ring.states.get(key_id, "unmarked")
+            over = self._logins_over(holds, key_id)
             found.append(
                 KeyStatus(
                     id=key_id,
@@ -157,8 +114,11 @@ class Rotation:
                     here=key_id in self._keys.held,
                     on=tuple(node.name for node in nodes if key_id in node.keys),
                     lacking=tuple(node.name for node in nodes if key_id not in node.keys),
-                    api_tokens=counts[key_id],
-                    logins_over=self._logins_over(ring, key_id) if state == "verifying" else None,
+                    api_tokens=counts[key_id] if count else None,
+                    logins_over=over if state == "verifying" else None,
+                    not_sign=not_to_sign(holds, nodes, self._keys.held, key_id),
+                    not_retire=not_to_retire(holds, nodes, key_id, over, now),
+                    not_drop=not_to_drop(holds, nodes, key_id),
                 )
             )
         return found
@@ -181,12 +141,12 @@ class Rotation:
 
     def api_tokens(self, key_id: str) -> list[str]:
         """The ids of the live API tokens whose records name this key."""
-        return [
-            one.id for one in self._authority.tokens() if one.kind == "api" and one.key_id == key_id
-        ]
+        wanted = TokenFilter(kinds=("api",), key_id=key_id)
+        return [one.id for one in self._authority.selecting.every(wanted)]
 
     def _api_counts(self) -> Counter[str]:
-        return Counter(one.key_id for one in self._authority.tokens() if one.kind == "api")
+        programs = self._authority.selecting.every(TokenFilter(kinds=("api",)))
+        return Counter(one.key_id for one in programs)
 
     def _read(self) -> Ring:
         self._authority.follower()
@@ -242,19 +202,7 @@ class Rotation:
         key_id = self.find(text)
         with self._alone():
             ring = self._begun()
-            state = ring.states.get(key_id)
-            if state == "signing":
-                raise RotationRefused(f"key {key_id} is signing already")
-            if state in ("api", "dropped"):
-                raise RotationRefused(f"key {key_id} is retired ({state}); stage a new one")
-            nodes = self.live_nodes()
-            lacking = [node.name for node in nodes if key_id not in node.keys]
-            if lacking or (not nodes and key_id not in self._keys.held):
-                where = _named(lacking) or "this host, and no node is running"
-                raise RotationRefused(
-                    f"key {key_id} is not on {where}; copy the key file there first "
-                    "(nodes look at it every few seconds)"
-                )
+            _require(not_to_sign(ring, self.live_nodes(), self._keys.held, key_id))
             now = self._clock.time()
             before = ring.signing
             if before:
@@ -275,19 +223,8 @@ class Rotation:
         key_id = self.find(text)
         with self._alone():
             ring = self._begun()
-            self._not_signing(ring, key_id)
-            state = ring.states.get(key_id)
-            if state == "dropped":
-                raise RotationRefused(f"key {key_id} was dropped already")
-            over = self._logins_over(ring, key_id)
-            now = self._clock.time()
-            may_live = state in (None, "verifying") and now < over
-            if may_live and not force_logout:
-                raise RotationRefused(
-                    f"logins signed with key {key_id} may be alive for another "
-                    f"{(over - now) / 3600:.1f} hours; wait, or end them with --force-logout"
-                )
-            self._no_node_signs(key_id)
+            over, now = self._logins_over(ring, key_id), self._clock.time()
+            _require(not_to_retire(ring, self.live_nodes(), key_id, over, now, force=force_logout))
             count = len(self.api_tokens(key_id))
             new: KeyState = "api" if count or api_only else "dropped"
             ring.mark(key_id, new, now)
@@ -305,8 +242,7 @@ class Rotation:
         key_id = self.find(text)
         with self._alone():
             ring = self._begun()
-            self._not_signing(ring, key_id)
-            self._no_node_signs(key_id)
+            _require(not_to_drop(ring, self.live_nodes(), key_id))
             doomed = self.api_tokens(key_id)
             if ring.states.get(key_id) != "dropped":
                 ring.mark(key_id, "dropped", self._clock.time())
@@ -318,19 +254,6 @@ class Rotation:
         return Retired(key_id, "dropped", len(doomed), removed)
 
     # -- parts -------------------------------------------------------------------------
-
-    def _not_signing(self, ring: Ring, key_id: str) -> None:
-        if ring.signing == key_id:
-            raise RotationRefused(
-                f"key {key_id} is signing; first let another one sign: flask tokens keys sign"
-            )
-
-    def _no_node_signs(self, key_id: str) -> None:
-        still = [node.name for node in self.live_nodes() if node.signing == key_id]
-        if still:
-            raise RotationRefused(
-                f"{_named(still)} still signs with key {key_id}; wait until it has seen the change"
-            )
 
     def _begun(self) -> Ring:
         """The ring, begun where there is none: the key that signs now is the signing one."""
@@ -344,12 +267,16 @@ class Rotation:
                 f"this host would sign with key {mine}, but {other[0].name} signs with "
                 f"{other[0].signing}; make the keys agree first"
             )
+        return self._implied(ring, mine)
+
+    def _implied(self, ring: Ring, signing: str) -> Ring:
+        """What holds where the store says nothing yet: *signing* signs, and others verify."""
         now = self._clock.time()
         for key_id in self._keys.held:
             if key_id not in ring.states:
                 # When an older one stopped signing nobody knows: count from now.
                 ring.mark(key_id, "verifying", now)
-        ring.mark(mine, "signing", now)
+        ring.mark(signing, "signing", now)
         return ring
 
     def _write(self, ring: Ring) -> None:
@@ -385,6 +312,6 @@ class Rotation:
             self._lease.give()
 
 
-def _named(names: Sequence[str], most: int = 5) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+def _require(hindrance: str) -> None:
+    if hindrance:
+        raise RotationRefused(hindrance)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from . import entry as entry
 from .entry import OLDEST_FORMAT as OLDEST_FORMAT
+from .entry import REVOKING as REVOKING
 from .entry import FeedEntry as FeedEntry
 from .entry import Kind as Kind
 from .follower import Follower as Follower

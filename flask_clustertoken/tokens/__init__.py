@@ -31,8 +31,10 @@ from .notes import SignedNote as SignedNote
 from .records import NewerForm as NewerForm
 from .records import from_list as from_list
 from .records import from_record as from_record
+from .records import has_signs as has_signs
 from .records import lives_until as lives_until
 from .records import record_end as record_end
+from .records import signs_of as signs_of
 from .records import spare_of as spare_of
 from .records import to_record as to_record
 from .records import with_record as with_record

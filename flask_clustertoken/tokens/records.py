@@ -81,6 +81,33 @@ def to_record(token: Token, spare: float, lifetime: int | None = None) -> bytes:
     return _spell(body).encode()
 
 
+def signs_of(
+    *, prefix: str = "", kind: str = "", label: str = ""
+) -> tuple[tuple[bytes, bytes], ...]:
+    """What has to stand in a record's bytes if its subject begins with *prefix*, and so on.
+
+    For whoever walks through all of them: to look for it costs a hundredth of reading one.
+    """
+    found = []
+    if prefix:
+        found.append((b'"subject":"', b'"subject":' + _spelled(prefix)[:-1]))
+    if kind:
+        found.append((b'"kind":"', b'"kind":' + _spelled(kind)))
+    if label:
+        found.append((b'"labels":[', _spelled(label)))
+    return tuple(found)
+
+
+def has_signs(value: bytes, signs: tuple[tuple[bytes, bytes], ...]) -> bool:
+    """``False``: it is certain that this record is none of those. (What is spelled otherwise than
+    here may be.)"""
+    return all(sign in value or field not in value for field, sign in signs)
+
+
+def _spelled(text: str) -> bytes:
+    return json.dumps(text, ensure_ascii=False).encode()
+
+
 def from_record(value: bytes, expires_at: int | None) -> Token:
     """Raises :class:`NewerForm` or :class:`ValueError` for what this version cannot read."""
     return _token(_body(value), expires_at)

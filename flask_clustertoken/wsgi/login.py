@@ -100,12 +100,18 @@ def end_everywhere(gate: Gate, current: Token | Refusal) -> Revocation | None:
 
 def end_others(gate: Gate, current: Token, asker: Token | None) -> tuple[Revocation, IssuedToken]:
     """End every login of this subject, and the new one that *current* goes on as."""
-    authority = gate.authority
-    revocation = authority.revoke_subject(current.subject, on=asker)
+    revocation = gate.authority.revoke_subject(current.subject, on=asker)
+    return revocation, carry_on(gate, current, asker, revocation)
+
+
+def carry_on(
+    gate: Gate, current: Token, asker: Token | None, revocation: Revocation
+) -> IssuedToken:
+    """The new login that *current* goes on as, behind the mark *revocation* that covers it."""
     # The mark covers who asked for it, like all others. It was there when the mark was
     # set, and counts here as one that was issued at the mark: by that one alone it is
     # not covered.
-    issued = authority.issue_login(
+    return gate.authority.issue_login(
         current.subject,
         current.claims,
         since=revocation.seq,
@@ -118,7 +124,6 @@ def end_others(gate: Gate, current: Token, asker: Token | None) -> tuple[Revocat
         on=None if asker is None else replace(asker, since=revocation.seq),
         check=lambda issued: _check_size(gate, issued),
     )
-    return revocation, issued
 
 
 def _not_ended(current: Refusal) -> NoReturn:

@@ -294,6 +294,19 @@ class RequestToken:
         with self._done_by(current):
             return login.end_everywhere(self._gate, current)
 
+    def carry_on(self, end: Callable[[], Revocation]) -> Revocation:
+        """Let *end* set a mark that covers this request's login too, which goes on as a new one.
+
+        For whoever ends everybody's logins but his own, and says who acts. *end* is not undone
+        where the new login cannot be made; then the errors of :meth:`login` are raised.
+        """
+        current = self._before_a_change()
+        with self.on_its_strength() as asker:
+            revocation = end()
+            if isinstance(current, Token):
+                self._send(login.carry_on(self._gate, current, asker, revocation))
+        return revocation
+
     def actor(self) -> Actor:
         """Who sent the request, by what was found out of it until now."""
         return actor_of(self._found, self._environ)

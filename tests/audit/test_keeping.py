@@ -154,3 +154,53 @@ def test_the_log_alone_is_the_default() -> None:
     authority.follower()
     authority.close()
     assert settings.audit == "log"
+
+
+def test_the_trail_is_read_in_pages_that_go_on_where_the_last_one_ended(node: KeptTrail) -> None:
+    """Over batches and days; what is written meanwhile shifts nothing, and a batch may vanish."""
+    for day in range(3):
+        for number in range(25):
+            node.trail.note(f"act{day}-{number}")
+        node.step()
+        node.clock.advance(DAY)
+    expected = node.events()
+    found, before = [], ""
+    while True:
+        page = node.kept.page(before=before, most=7)
+        found += [one.event for one in page.lines]
+        assert len(page.lines) <= 7
+        before = page.before
+        if not before:
+            break
+        node.trail.note("meanwhile")
+        node.step()
+    assert found == expected
+    first = node.kept.page(lambda line: line.event == "act0-3")
+    assert [one.event for one in first.lines] == ["act0-3"]
+    place = node.kept.page(lambda line: line.event != "meanwhile", most=30).before
+    for key, _ in list(node.store.walk(keeping.PREFIX)):
+        node.store.delete(key)
+    assert node.kept.page(before=place).lines == ()
+    for wrong in ("x", "../2026", "2026-01-01/..:1", "2026-01-01/1-1-a:" + "9" * 40):
+        with pytest.raises(ValueError, match="not where a page"):
+            node.kept.page(before=wrong)
+
+
+def test_a_search_through_the_trail_stops_in_time(
+    node: KeptTrail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that has looked at enough lines is empty, and says where the search goes on."""
+    monkeypatch.setattr(keeping, "LOOKED_AT", 10)
+    node.trail.note("wanted")
+    for number in range(24):
+        node.trail.note(f"act{number}")
+    node.step()
+    steps, before = 0, ""
+    while True:
+        page = node.kept.page(lambda line: line.event == "wanted", before)
+        steps += 1
+        if page.lines or not page.before:
+            break
+        before = page.before
+    assert [one.event for one in page.lines] == ["wanted"]
+    assert steps == 3

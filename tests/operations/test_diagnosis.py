@@ -350,3 +350,14 @@ def test_a_slow_store(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
     assert "800.0 ms" in found.what
+
+
+def test_a_store_that_is_open_already_is_looked_at_and_left_open(line: Line) -> None:
+    """The same findings, by the app's own handle."""
+    authority = line.authority
+    authority.follower()
+    found = list(
+        diagnose(authority.settings, clock=authority.clock, opened=authority.store, production=True)
+    )
+    assert {one.about for one in found} >= {"store", "nodes"}
+    assert authority.store.head() >= 0

@@ -11,8 +11,8 @@ import pytest
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import SKEW, ManualClock
 from flask_clustertoken.errors import ConfigurationError
-from flask_clustertoken.operations import Rotation
-from flask_clustertoken.operations.rotation import LEASE, RotationRefused
+from flask_clustertoken.operations import Rotation, RotationRefused
+from flask_clustertoken.operations.rotation import LEASE
 from flask_clustertoken.settings import STALENESS_LIMIT, Settings
 from flask_clustertoken.stores.memory import Shelf
 from flask_clustertoken.tokens import RING_KEY, fingerprint, ring_bytes, ring_since, ring_states
@@ -372,3 +372,37 @@ def test_staging_with_keys_in_the_settings_is_a_setting(make_line: MakeLine) -> 
     line.authority.follower()
 
     assert "By hand" in line("keys", "stage", code=4).stderr
+
+
+def test_what_is_in_the_way_of_a_step_is_what_the_step_says(site: Site) -> None:
+    """Through a whole rotation: a step that nothing hinders is done, any other one is refused."""
+    old = site.nodes["a"].keys.signing()[0]
+
+    def refused(key_id: str) -> dict[str, str]:
+        """What is said to be in the way of each step; every one that is, is tried."""
+        (status,) = [one for one in site.rotation().statuses(count=False) if one.id == key_id]
+        assert status.api_tokens is None
+        steps = {"sign": status.not_sign, "retire": status.not_retire, "drop": status.not_drop}
+        for name, why in steps.items():
+            if why:
+                with pytest.raises(RotationRefused) as told:
+                    getattr(site.rotation(), name)(key_id)
+                assert str(told.value) == why
+        return steps
+
+    new = site.rotation().stage().key_id
+    site.step()
+    assert refused(new)["sign"]  # it is on one node of two
+    site.copy()
+    site.step()
+    assert refused(new) == {"sign": "", "retire": "", "drop": ""}
+    assert all(refused(old).values())
+    site.rotation().sign(new)
+    # (It may sign again at once; nothing else before each node has seen the change.)
+    assert [name for name, why in refused(old).items() if why] == ["retire", "drop"]
+    site.step()
+    assert refused(old)["retire"]
+    assert not refused(old)["drop"]
+    site.pass_time(WEEK + STALENESS_LIMIT + SKEW)
+    assert not refused(old)["retire"]
+    assert site.rotation().retire(old).state == "dropped"

@@ -1,5 +1,6 @@
 // The pages work without this. It adds: a button that copies, a question before what cannot be
-// undone, and times in the reader's own zone. Nothing of it is asked of anybody else.
+// undone, times in the reader's own zone, and what goes on without the page being loaded anew.
+// Nothing of it is asked of anybody else.
 "use strict";
 
 (() => {
@@ -44,8 +45,44 @@
   // <time datetime="…" data-ct-time>: in the reader's language and zone.
   const language = document.querySelector(".ct")?.lang || undefined;
   const format = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
-  for (const time of document.querySelectorAll("time[data-ct-time]")) {
-    const moment = new Date(time.dateTime);
-    if (!isNaN(moment)) time.textContent = format.format(moment);
-  }
+  const tell = () => {
+    for (const time of document.querySelectorAll("time[data-ct-time]")) {
+      const moment = new Date(time.dateTime);
+      if (!isNaN(moment)) time.textContent = format.format(moment);
+    }
+  };
+  tell();
+
+  // <div data-ct-again="SECONDS;url=URL">: what is there then takes this page's place, and
+  // whatever has the focus keeps it. Not while somebody fills in a form.
+  const place = (element) => {
+    if (!element?.closest(".ct")) return null;
+    if (element.id) return `#${CSS.escape(element.id)}`;
+    const link = element.getAttribute("href");
+    return link && `[href="${CSS.escape(link)}"]`;
+  };
+  const again = async () => {
+    const wanted = document.querySelector("[data-ct-again]")?.dataset.ctAgain;
+    if (!wanted) return;
+    const [seconds, url] = wanted.split(";url=");
+    await new Promise((done) => { setTimeout(done, seconds * 1000); });
+    if (!document.activeElement?.matches("input, select, textarea")) {
+      try {
+        const answer = await fetch(url, { headers: { Accept: "text/html" } });
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        const content = page.querySelector(".ct");
+        if (!answer.ok || !content) { location.assign(url); return; }
+        const focus = place(document.activeElement);
+        document.querySelector(".ct").replaceWith(content);
+        document.title = page.title;
+        history.replaceState(null, "", answer.url);
+        if (focus) document.querySelector(focus)?.focus({ preventScroll: true });
+        tell();
+      } catch {
+        // (The server is not there just now: asked again like everything else.)
+      }
+    }
+    again();
+  };
+  again();
 })();

@@ -22,9 +22,12 @@ SLOW = 0.5
 
 
 def look_at_store(
-    store: ClusterStore, settings: Settings, clock: Clock, held: list[str]
+    store: ClusterStore, settings: Settings, clock: Clock, held: list[str], read: int = 0
 ) -> Iterator[Finding]:
-    """The store, and what is known through it; *held*: the fingerprints of this host's keys."""
+    """The store, and what is known through it; *held*: the fingerprints of this host's keys.
+
+    *read*: up to which number the feed is known to be readable.
+    """
     folder = store.host_folder
     if folder and not os.path.isdir(folder):
         yield Finding("warning", "store", f"{folder} is not there yet: the first start makes it")
@@ -36,7 +39,7 @@ def look_at_store(
             level: Level = "warning" if remark.severity == "warning" else "ok"
             yield Finding(level, "store", remark.said, remark.remedy)
         if store.begun():
-            yield from _look_into(store, settings, clock, held)
+            yield from _look_into(store, settings, clock, held, read)
             return
         yield Finding(
             "warning",
@@ -61,7 +64,7 @@ def look_at_store(
 
 
 def _look_into(
-    store: ClusterStore, settings: Settings, clock: Clock, held: list[str]
+    store: ClusterStore, settings: Settings, clock: Clock, held: list[str], read: int
 ) -> Iterator[Finding]:
     """What a store that is begun shows. Raises what its calls raise."""
     start = clock.monotonic()
@@ -87,7 +90,7 @@ def _look_into(
     yield from _state(root.state, root.moved_to)
     yield from _clocks(store, clock)
     yield from look_at_ring(store, held)
-    yield from _feed(store)
+    yield from _feed(store, read)
     yield from look_at_files(store, settings, clock)
     yield from look_at_sources(store, clock)
     found = present(store)
@@ -145,9 +148,9 @@ def _clocks(store: ClusterStore, clock: Clock) -> Iterator[Finding]:
         yield Finding("ok", "clock", "it agrees with the store's")
 
 
-def _feed(store: ClusterStore) -> Iterator[Finding]:
+def _feed(store: ClusterStore, read: int) -> Iterator[Finding]:
     """Can this version read every entry? A node that cannot is stale for as long as it stands."""
-    after, more, first, count = 0, True, "", 0
+    after, more, first, count = read, True, "", 0
     while more:
         batch = store.read(after)
         after, more = batch.seq, batch.more

@@ -1,0 +1,362 @@
+"""What the console does besides ending logins: keys, API tokens, files; and what it says of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flask_clustertoken.audit import Actor, AuditLine, KeptAudit, keeping
+from flask_clustertoken.authority import TokenAuthority, TokenFilter
+from flask_clustertoken.clock import SKEW, ManualClock
+from flask_clustertoken.console import work
+from flask_clustertoken.console.work import SHARED, Work, Works
+from flask_clustertoken.errors import StoreUnavailable
+from flask_clustertoken.settings import STALENESS_LIMIT
+from tests.doubles import Cluster
+from tests.extension.parts import MakeApp
+from tests.waiting import wait_until
+
+from .parts import Desk, fill, make_desk, next_in
+
+WEEK = 7 * 86_400.0
+
+
+def steps(desk: Desk) -> dict[str, list[str]]:
+    """The buttons that the page of keys offers for each key."""
+    page = desk.get("/keys").text
+    found = {}
+    for part in page.split('<li id="k-')[1:]:
+        key_id = part.partition('"')[0]
+        found[key_id] = re.findall(r'data-step="(\w+)"', part.partition("</li>")[0])
+    return found
+
+
+def take(desk: Desk, step: str, key: str = "") -> str:
+    asked = desk.get("/keys/step", step=step, key=key)
+    assert asked.status_code == 200, asked.text
+    return desk.outcome(desk.post("/keys/step", step=step, key=key))
+
+
+def settle(desk: Desk) -> None:
+    """Let the node say what it knows."""
+    for _ in range(3):
+        desk.clock.advance(2)
+        desk.authority.follower().step()
+
+
+def log_in_again(desk: Desk) -> None:
+    desk.admin = desk.browser("admin")
+
+
+def test_a_rotation_from_start_to_end_by_its_buttons(
+    make_app: MakeApp, clock: ManualClock, tmp_path: Path
+) -> None:
+    """Each step is there when it is safe and not before; nobody is logged out."""
+    app_settings = {"STORE": f"directory://{tmp_path}/shared", "AUDIT": "store"}
+    file = tmp_path / "keys"
+    file.write_text("a key of these tests that is long enough\n")
+    file.chmod(0o600)
+    desk = make_desk(make_app, clock, SECRET=(), SECRET_FILE=str(file), **app_settings)
+    (old,) = desk.authority.keys.held
+    program = desk.authority.issue_api_token("bob", "ci").text
+    assert steps(desk) == {old: []}
+    shown = take(desk, "stage")
+    assert str(file) in shown
+    # (A node says what keys it has with its next contact.)
+    settle(desk)
+    (new,) = set(steps(desk)) - {old}
+    assert "sign" in steps(desk)[new]
+    assert 'id="stage"' not in desk.get("/keys").text
+    shown = take(desk, "sign", new)
+    assert f"<code>{new}</code> signs from now on" in shown
+    settle(desk)
+    # It is one's own login that it signed: not that one, then.
+    assert set(steps(desk)[old]) == {"sign"}
+    log_in_again(desk)
+    assert set(steps(desk)[old]) == {"sign", "end"}
+    clock.advance(WEEK + STALENESS_LIMIT + SKEW + 1)
+    settle(desk)
+    log_in_again(desk)
+    assert set(steps(desk)[old]) == {"sign", "retire"}
+    asked = desk.get("/keys/step", step="retire", key=old).text
+    assert "1 live API token was signed with it" in asked
+    assert "verifies API tokens only" in take(desk, "retire", old)
+    assert desk.authority.authenticate(program, "api")
+    assert steps(desk)[old] == ["drop"]
+    shown = take(desk, "drop", old)
+    assert "1 API token ended with it" in shown
+    assert not desk.authority.authenticate(program, "api")
+    assert steps(desk)[old] == []
+    assert steps(desk)[new] == []
+    events = [line.event for line in lines(desk) if line.by == "console"]
+    assert events[::-1] == [
+        "key_staged",
+        "key_verifying",
+        "key_signing",
+        "key_api",
+        "key_dropped",
+        "revoked_token",
+    ]
+
+
+def lines(desk: Desk) -> list[AuditLine]:
+    """The audit trail, the newest first."""
+    desk.clock.advance(keeping.COLLECT)
+    for _ in range(3):
+        desk.authority.follower().step()
+    return list(KeptAudit(desk.authority.store, desk.clock).newest())
+
+
+def test_a_step_that_is_not_safe_is_refused_whoever_writes_its_address(memory: Desk) -> None:
+    """Neither asked nor done; the page says what is in the way."""
+    (key,) = memory.authority.keys.held
+    for step in ("sign", "retire", "end", "drop"):
+        for answer in (
+            memory.get("/keys/step", step=step, key=key),
+            memory.post("/keys/step", step=step, key=key),
+            memory.post("/keys/step", step=step, key="nonsense"),
+        ):
+            assert answer.status_code == 409, (step, answer.text)
+            assert 'role="alert"' in answer.text
+    assert memory.authority.keys.held == [key]
+
+
+def test_keys_in_the_settings_are_not_staged_here(memory: Desk) -> None:
+    """The page says how it is done by hand, and the step says so, too."""
+    page = memory.get("/keys").text
+    assert 'id="stage"' not in page
+    assert "append it there on every host" in page
+    shown = memory.outcome(memory.post("/keys/step", step="stage"))
+    assert "It was not done" in shown
+    assert "SECRET" in shown
+
+
+def test_an_api_token_is_made_and_its_text_is_shown_once(memory: Desk) -> None:
+    """By whom, for whom and for how long stands in the list; the text nowhere any more."""
+    answer = memory.post("/tokens/new", subject="ci", name="nightly", scopes="read", days="30")
+    assert answer.status_code == 201
+    text = re.search(r'id="text">([^<]+)<', answer.text)
+    assert text
+    token = memory.authority.authenticate(text[1], "api")
+    assert token
+    assert (token.subject, token.scopes) == ("ci", ("read",))
+    assert token.expires_at == int(memory.clock.time()) + 30 * 86_400
+    page = memory.get("/api-tokens").text
+    assert "nightly" in page
+    assert "by <bdi>admin</bdi>" in page
+    for path in ("/api-tokens", "/tokens?subject=ci", "/audit", "/work?work=x"):
+        assert text[1] not in memory.get(path).text
+    for wrong in (
+        {"subject": "", "name": "x", "days": "30"},
+        {"subject": "a", "name": "", "days": "30"},
+        {"subject": "a", "name": "x", "days": "31"},
+        {"subject": "a", "name": "x", "days": "30", "scopes": 'a"b'},
+        {"subject": "a" * 2000, "name": "x", "days": "0"},
+    ):
+        refused = memory.post("/tokens/new", **wrong)
+        assert refused.status_code == 400
+        assert 'role="alert"' in refused.text
+    assert len([one for one in memory.authority.tokens() if one.kind == "api"]) == 1
+
+
+def test_when_an_api_token_was_last_used_is_shown(memory: Desk) -> None:
+    issued = memory.authority.issue_api_token("bob", "ci")
+    assert "last use not known" in memory.get("/api-tokens").text
+    memory.authority.usage.note(issued.token.id)
+    assert "last used just now" in memory.get("/api-tokens").text
+
+
+def test_every_act_is_in_the_audit_trail_and_says_whose_it_was(memory: Desk) -> None:
+    """Who did it, by the console; each with its outcome."""
+    bob = memory.browser("bob")
+    (one,) = [one.id for one in memory.authority.tokens_of("bob")]
+    memory.outcome(memory.post("/tokens/end", id=one, ticked="1"))
+    memory.outcome(memory.post("/tokens/end", subject="carol"))
+    memory.outcome(memory.post("/tokens/end", prefix="b"))
+    memory.post("/tokens/end")
+    memory.post("/tokens/new", subject="bob", name="ci", days="30")
+    memory.authority.files("fonts").put("a", b"x")
+    memory.post("/files/delete", name="fonts", key="a")
+    assert not memory.is_in(bob)
+    found = [(line.event, line.actor) for line in lines(memory) if line.by == "console"]
+    assert found[::-1] == [
+        ("revoked_token", "admin"),
+        ("tokens_ended", "admin"),
+        ("revoked_subject", "admin"),
+        ("tokens_ended", "admin"),
+        ("revoked_everybody", "admin"),
+        ("login", "admin"),
+        ("api_token_made", "admin"),
+        ("file_deleted", "admin"),
+    ]
+    by_prefix, ticked = (one for one in lines(memory) if one.event == "tokens_ended")
+    assert ticked.subjects == ("bob",)
+    assert by_prefix.detail.startswith('0 by {"prefix": "b"')
+    page = memory.get("/audit", subject="carol").text
+    assert "revoked_subject" in page
+    assert "file_deleted" not in page
+    assert "file_deleted" in memory.get("/audit", event="file_deleted").text
+
+
+def test_it_is_said_where_the_store_keeps_no_trail(make_app: MakeApp, clock: ManualClock) -> None:
+    desk = make_desk(make_app, clock)
+    page = desk.get("/audit").text
+    assert "flask_clustertoken.audit" in page
+    assert "Nothing is kept" in page
+
+
+def test_audit_trail_and_revocations_come_in_pages(memory: Desk) -> None:
+    """The newest first; each once; what comes meanwhile shifts nothing."""
+    with memory.app.test_request_context():
+        for number in range(120):
+            memory.authority.revoke_subject(f"s{number}")
+            memory.clock.advance(0.1)
+    lines(memory)
+    for path, cell in (("/revocations", r"data-ct-head=\"Number\">(\d+)"), ("/audit", "")):
+        pattern = cell or r"<bdi>(s\d+)</bdi>"
+        page = memory.get(path)
+        found = re.findall(pattern, page.text)
+        while more := next_in(page.text):
+            memory.authority.revoke_subject("meanwhile")
+            page = memory.get(more)
+            found += re.findall(pattern, page.text)
+        assert len(found) == 120
+        assert len(set(found)) == 120
+        numbers = [int(one.strip("s")) for one in found]
+        assert numbers == sorted(numbers, reverse=True)
+
+
+def test_files_are_listed_fetched_and_deleted(desk: Desk) -> None:
+    """Whatever they are called; what is fetched is saved and never shown as a page."""
+    files = desk.authority.files("a/b")
+    key = '../<script>alert(1)</script> "x".html'
+    files.put(key, BytesIO(b"<script>alert(2)</script>"), "text/html")
+    for number in range(60):
+        desk.authority.files("many").put(f"{number:03}", b"x")
+    page = desk.get("/files").text
+    assert "<script>alert" not in page
+    shown = re.findall(r'href="/console(/files/get[^"]*)"', page)
+    page = desk.get(next_in(page)).text
+    shown += re.findall(r'href="/console(/files/get[^"]*)"', page)
+    assert len(shown) == 61
+    got = desk.get("/files/get", name="a/b", key=key)
+    assert got.data == b"<script>alert(2)</script>"
+    assert got.headers["Content-Disposition"].startswith("attachment")
+    assert "Delete this file?" in desk.get("/files/delete", name="a/b", key=key).text
+    assert desk.post("/files/delete", name="a/b", key=key).status_code == 303
+    assert files.stat(key) is None
+    assert desk.post("/files/delete", name="a/b", key=key).status_code == 404
+
+
+def test_the_overview_has_the_same_findings_as_doctor(desk: Desk) -> None:
+    """Whatever is wrong, with its remedy; the nodes by host."""
+    page = desk.get("/").text
+    assert "This node" in page
+    assert "fresh" in page
+    shown = page.partition('id="findings-list"')[2]
+    if desk.authority.store.shared:
+        assert "alive on 1 host" in shown
+    else:
+        assert "each process has its own logins" in shown
+
+
+# -- work that takes its time ----------------------------------------------------------
+
+
+ACTOR = Actor(by="console", subject="admin")
+
+
+def test_work_whose_process_died_is_gone_on_with_by_another(host: Cluster) -> None:
+    """It says that it stands still; what was ended is not ended again, and nothing is left out."""
+    first, second = host.node(), host.node()
+    made = fill(first, (f"x{number}" for number in range(1000)), 450)
+    wanted = TokenFilter(prefix="x")
+    dying = Works(first)
+    begun = Work("w", "end", "admin", state="ending", wanted=asdict(wanted), share=0.0)
+    after_two = None
+    for number, stand in enumerate(dying.steps(dying._note(begun))):
+        after_two = dying._note(stand)
+        if number == 1:
+            break  # the process is killed here
+    assert after_two is not None
+    assert after_two.count == 200
+    found = Works(second).find("w")
+    assert found is not None
+    now = host.clock.time()
+    assert not found.stands_still(now)
+    assert found.stands_still(now + work.GIVEN_UP + 1)
+    Works(second).go_on(found, ACTOR)
+    wait_until(lambda: (Works(second).find("w") or found).over)
+    done = Works(first).find("w")
+    assert done is not None
+    assert (done.state, done.count) == ("done", 450)
+    assert not {one.id for one in first.tokens()} & {one.id for one in made}
+
+
+def test_trouble_is_said_and_can_be_gone_on_with(
+    make_app: MakeApp, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store fails in the middle: the page says with what, and a button goes on."""
+    desk = make_desk(make_app, clock)
+    fill(desk.authority, (f"x{number}" for number in range(1000)), 150)
+    selecting = desk.authority.selecting
+    end, calls = selecting.end, [0]
+
+    def failing(wanted: TokenFilter, after: str = "") -> Any:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise StoreUnavailable("the line was cut")
+        return end(wanted, after)
+
+    monkeypatch.setattr(selecting, "end", failing)
+    answer = desk.post("/tokens/end", prefix="x")
+    shown = desk.outcome(answer)
+    assert "the line was cut" in shown
+    assert "100 tokens ended" in shown
+    work_id = answer.headers["Location"].partition("work=")[2]
+    again = desk.outcome(desk.post("/work", work=work_id))
+    assert "150 tokens ended" in again
+    assert "In force" in again
+
+
+def test_a_node_that_does_not_answer_is_named_with_its_time(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never a false "everywhere": who has not answered is told, and when it is certain."""
+    asked, silent = cluster.node(), cluster.node()
+    cluster.step(asked, silent)
+    monkeypatch.setattr(work, "CONFIRM", 0.0)
+    works = Works(asked)
+    begun = Work("w", "end_all", "admin", seq=asked.revoke_subject("bob").seq)
+    *_, told = works.steps(begun)
+    assert told.state == "done"
+    assert not told.in_force
+    assert len(told.silent) >= 1
+    assert all(certain is not None and certain > 0 for _, certain in told.silent)
+    kept = works.find("w")
+    assert kept is not None
+    assert not kept.in_force
+
+
+def test_what_is_kept_of_work_has_room_whatever_the_number_of_nodes(host: Cluster) -> None:
+    """Names of as many nodes as are named, and a filter as long as one can be."""
+    node: TokenAuthority = host.node()
+    wanted = TokenFilter(
+        subject="ä" * 1024,
+        prefix="ä" * 1024,
+        label="ä" * 1024,
+        ids=tuple("A" * 24 for _ in range(100)),
+    )
+    names = [f"a-host-with-a-long-name-{number}.example.com:12345" for number in range(work.NAMED)]
+    made = Work("w", "end", "ä" * 1024, said={"subject": "ä" * 1024}, wanted=asdict(wanted))
+    made = replace(made, answered=names, silent=[(one, 1.25) for one in names])
+    Works(node)._note(made)
+    found = Works(node).find("w")
+    assert found is not None
+    assert found.answered == names
+    assert node.shared(SHARED).get("w")

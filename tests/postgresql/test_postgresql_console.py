@@ -1,0 +1,16 @@
+"""The console over PostgreSQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.console.desk.over_servers import an_administrator_at_work
+
+pytestmark = pytest.mark.postgresql
+
+
+def test_the_console_of_two_hosts(url: str, realm: str, tmp_path: Path) -> None:
+    """Lists, ends, confirms, follows and rotates."""
+    an_administrator_at_work(url, tmp_path, REALM=realm)
