@@ -75,13 +75,7 @@ class Door:
         try:
             self.check_begun(store)
             check_open(store)
-            authority = TokenAuthority(
-                settings,
-                instance_path=self.instance_path,
-                clock=self.clock,
-                store=store,
-                active=False,
-            )
+            authority = self._passive(settings, store)
             trail = AuditTrail.of(authority)
             try:
                 with done_by(at_the_shell):
@@ -100,17 +94,20 @@ class Door:
         settings = _without_keys(self.settings)
         if not _is_open(store):
             settings = replace(settings, audit="log")
-        authority = TokenAuthority(
+        trail = AuditTrail.of(self._passive(settings, store))
+        with done_by(at_the_shell):
+            trail.note(event, outcome=outcome, detail=detail)
+        trail.settle()
+
+    def _passive(self, settings: Settings, store: ClusterStore) -> TokenAuthority:
+        """One that is no node of the cluster; the *store* stays its maker's to close."""
+        return TokenAuthority(
             settings,
             instance_path=self.instance_path,
             clock=self.clock,
             store=store,
             active=False,
         )
-        trail = AuditTrail.of(authority)
-        with done_by(at_the_shell):
-            trail.note(event, outcome=outcome, detail=detail)
-        trail.settle()
 
     def own_store(self) -> ClusterStore:
         """The settings' store, which need not be there."""

@@ -41,11 +41,11 @@ class RequestToken:
     __slots__ = (
         "_also",
         "_bound",
+        "_due_at",
         "_environ",
         "_found",
         "_gate",
         "_gone",
-        "_looked_at",
         "_set_cookie",
         "_shared_cache",
         "_since",
@@ -62,8 +62,8 @@ class RequestToken:
         self._found: Token | Refusal | None = None
         #: The cookie's text that was accepted.
         self._text: str | None = None
-        #: When it was, by the monotonic clock.
-        self._looked_at: float | None = None
+        #: When it was, by the monotonic clock, where it was due to be renewed; else ``None``.
+        self._due_at: float | None = None
         #: The feed's number that a login of this request carries. Whatever may log in by asking
         #: for a password is taken down as it comes, before anybody can have checked one.
         self._since: int | None = None
@@ -184,9 +184,9 @@ class RequestToken:
                 # (A second look, a strict one, is at the one that was accepted.)
                 values = gate.cookie.values(environ) if self._text is None else [self._text]
                 found, accepted = judge_cookies(gate, values, environ, self._strict)
-                if accepted is not None:
-                    if self._text is None:
-                        self._looked_at = authority.clock.monotonic()
+                if isinstance(found, Token):
+                    if self._text is None and authority.renewal_due(found):
+                        self._due_at = authority.clock.monotonic()
                     self._text = accepted
             if self._since is None:
                 # (Where a token was just judged, an embedded store's position was compared.)
@@ -362,14 +362,12 @@ class RequestToken:
         self._environ = NOTHING if text is not None else response.asked_of(whole)
         if found is not None:
             if self._set_cookie is None and (
-                text is None
-                or not isinstance(found, Token)
-                or self._gate.authority.renewal_due(found)
+                text is None or self._due_at is not None or not isinstance(found, Token)
             ):
                 # Kept: start_response may be called again, with an error. (Most requests end
                 # here: their login is not due yet.)
                 self._set_cookie = response.cookie_to_set(
-                    self._gate, found, text, self._slide, whole, self._looked_at
+                    self._gate, found, text, self._slide, whole, self._due_at
                 )
             # (What refuses somebody is for nobody else, whatever the view meant of its answer.)
             demanded = self.demanded and not (self._shared_cache and found)

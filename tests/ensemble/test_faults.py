@@ -19,7 +19,7 @@ from tests.rounds import rounds
 from tests.servers.zookeeper import Ensemble
 from tests.waiting import came_true, holds_for, wait_until
 
-from .harness import MAX_STALENESS, Fleet, Process
+from .harness import MAX_STALENESS, Fleet, Process, Verdict
 
 pytestmark = pytest.mark.zookeeper
 
@@ -285,8 +285,23 @@ def test_clocks_that_differ(ensemble: Ensemble, zk_root: str, tmp_path: Path, ju
 def test_a_broken_node_is_caught(
     ensemble: Ensemble, zk_root: str, tmp_path: Path, mutation: str, promise: str
 ) -> None:
-    """Where the code breaks a promise on purpose the checker says which; else it says nothing."""
-    with Fleet(ensemble, zk_root, tmp_path, mutation=mutation) as fleet:
+    """Where the code breaks a promise on purpose the checker says which; else it says nothing.
+
+    Somebody has to be told that all is in force, and then the broken node has to be asked, within
+    a lease of three seconds: on a busy machine that may take a second try.
+    """
+    for attempt in range(3 if promise else 1):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        verdict = _with_a_broken_node(ensemble, zk_root, folder, mutation)
+        broken = {one.promise[0] for one in verdict.violations}
+        if promise in broken:
+            return
+    assert (promise, broken) == ("", set()), verdict
+
+
+def _with_a_broken_node(ensemble: Ensemble, zk_root: str, folder: Path, mutation: str) -> Verdict:
+    with Fleet(ensemble, zk_root, folder, mutation=mutation) as fleet:
         cut = fleet.behind_the_network
         made = fleet.logins(3)
         for one in made:
@@ -306,7 +321,4 @@ def test_a_broken_node_is_caught(
         for worker in fleet.workers:
             seen = worker.ask("ready")["count"] + 20 * len(made)
             wait_until(lambda worker=worker, seen=seen: worker.ask("ready")["count"] > seen)
-        verdict = fleet.verdict()
-
-    broken = {one.promise[0] for one in verdict.violations}
-    assert promise in broken if promise else broken == set(), verdict
+        return fleet.verdict()

@@ -90,6 +90,5 @@ class Ends:
         self.server.change_realm(notBefore=int(time.time()))
         answer = self.server.push()
         assert len(answer.get("successRequests", ())) >= self._hosts, answer
-        # The session goes on at Keycloak. A later logout of this person would then be told to
-        # us for one of the two sessions only: see test_several_sessions_of_one_person.
+        # (The session goes on at Keycloak.)
         self.after = lambda: self.by_deleting_the_session(person, name)

@@ -44,7 +44,7 @@ def site(
 
 @pytest.fixture(autouse=True)
 def nobody_is_in(server: Keycloak) -> None:
-    """Keycloak tells of one session only where an administrator ends several at once."""
+    """Whom the test before has left logged in there is not told of in this one."""
     server.change_realm(notBefore=0)
     for name in ("alice", "bob"):
         server.log_out(name)
@@ -87,6 +87,17 @@ def test_another_session_of_the_same_person(server: Keycloak, site: Site, client
     late = Visitor(site, client, "alice")
     assert late.stands
     assert elsewhere.stands is (client == "session")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_an_administrator_ends_every_session(server: Keycloak, site: Site, client: str) -> None:
+    """Of one person, by one log-out there: Keycloak sends a logout token for each."""
+    alices, bob = [Visitor(site, client, "alice") for _ in range(3)], Visitor(site, client, "bob")
+
+    Ends(server).by_the_administrator(alices[0], "alice")
+
+    assert [one.stands for one in alices] == [False] * 3
+    assert bob.stands
 
 
 @pytest.mark.parametrize("how", ALL)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from flask import Flask
-from werkzeug.serving import make_server
 
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.providers import (
@@ -19,9 +18,7 @@ from flask_clustertoken.providers import (
     security_event,
     stream_parts,
 )
-from tests.keycloak.app import Make, create_app
 from tests.keycloak.ends import Ends
-from tests.keycloak.person import Person
 from tests.keycloak.server import Keycloak
 from tests.keycloak.visitor import Visitor
 from tests.providers.site import Site
@@ -36,48 +33,41 @@ CLIENT = "signals"
 PROFILES = {"today": "SSF_1_0", "legacy": "SSE_CAEP"}
 
 
-def make_client(
-    server: Keycloak, name: str, attributes: Mapping[str, str] | None = None, **settings: Any
-) -> None:
-    """One that may make its stream, of which everybody is a subject."""
+def make_client(server: Keycloak, name: str, profile: str = "today", push_to: str = "") -> None:
+    """One that may make its stream. (It has no address for logout tokens.)"""
     server.make_client(
         name,
         serviceAccountsEnabled=True,
         optionalClientScopes=["ssf.read", "ssf.manage"],
         attributes={
             "ssf.enabled": "true",
+            "ssf.profile": PROFILES[profile],
             "ssf.defaultSubjects": "ALL",
-            **(attributes or {}),
+            "ssf.validPushUrls": push_to,
         },
-        **settings,
     )
 
 
 class Listening:
-    """A site whose log-outs come as signals alone: its client has no address for logout tokens."""
+    """A site whose log-outs come as signals alone, for *client*."""
 
     def __init__(
-        self, server: Keycloak, site: Site, by: Literal["poll", "push"], profile: str
+        self, server: Keycloak, site: Site, client: str, by: Literal["poll", "push"] = "poll"
     ) -> None:
-        self.server, self.site, self.by, self.profile = server, site, by, profile
+        self.server, self.site, self.by = server, site, by
         #: What the app was told of that ends nothing, by whichever node.
         self.told: list[SecurityEvent] = []
-        make_client(
-            server,
-            CLIENT,
-            {"ssf.profile": PROFILES[profile], "ssf.validPushUrls": f"{site.url}/*"},
-        )
         push = {"push_url": f"{site.url}/signals/events", "push_authorization": "Bearer a-secret"}
         for node in site.nodes:
             SharedSignals(
                 node,
                 transmitter=server.issuer,
-                credentials=ClientCredentials(CLIENT, "secret"),
+                credentials=ClientCredentials(client, "secret"),
                 delivery=by,
                 poll_every=1.0,
                 **(push if by == "push" else {}),
             )
-        site.trust(server.issuer, {"login": CLIENT})
+        site.trust(server.issuer, {"login": client})
         for node in site.nodes:
             state_of(node).authority.follower()
 
@@ -143,7 +133,8 @@ def listening(
     by, profile, token_store = request.param
     site = Site(f"directory://{tmp_path_factory.mktemp('signals')}/shared", token_store)
     try:
-        made = Listening(transmitter, site, by, profile)
+        make_client(transmitter, CLIENT, profile, f"{site.url}/*")
+        made = Listening(transmitter, site, CLIENT, by)
         with security_event.connected_to(made.hear):
             wait_until(lambda: made.is_heard, 60)
             yield made
@@ -165,8 +156,7 @@ def test_the_stream_is_made_and_verified(listening: Listening) -> None:
 
 
 def test_an_administrator_logs_a_person_out(listening: Listening) -> None:
-    """All sessions of that person, in one event, which a logout token does not do; and what comes
-    behind it stands."""
+    """All sessions of that person end by one event; and what comes behind it stands."""
     alice, elsewhere, bob = (listening.visitor(name) for name in ("alice", "alice", "bob"))
     before = listening.revocations()
 
@@ -213,7 +203,8 @@ def test_what_ends_nothing_is_told_to_the_app(listening: Listening) -> None:
     assert event.short_type == "credential-change"
     assert event.payload["credential_type"] == "password"
     # (Before the final specification the subject stood in the event.)
-    assert ("subject" in event.payload) is (listening.profile == "legacy")
+    profile = listening.server.client(CLIENT)["attributes"]["ssf.profile"]
+    assert ("subject" in event.payload) is (profile == PROFILES["legacy"])
     assert not event.ended
     assert bob.stands
 
@@ -253,52 +244,27 @@ def test_a_stream_that_was_deleted_there_is_made_again(listening: Listening) -> 
     wait_until(lambda: not alice.stands, 60)
 
 
-# -- beside the adapter ------------------------------------------------------------------
-
-
-@pytest.fixture
-def adapter(transmitter: Keycloak, config: Make) -> Iterator[str]:
-    """The adapter's app, at an address that Keycloak can call, which hears signals as well."""
-    made = create_app(config(transmitter.url, "adapter"))
-
-    def find_subject(subject: Mapping[str, Any]) -> str | None:
-        ours = subject.get("format") == "iss_sub" and subject.get("iss") == transmitter.issuer
-        return str(subject["sub"]) if ours else None
-
-    SharedSignals(
-        made,
-        transmitter=transmitter.issuer,
-        credentials=ClientCredentials("adapter", "secret"),
-        find_subject=find_subject,
-        poll_every=1.0,
-    )
-    listening = make_server("127.0.0.1", 0, made, threaded=True)
-    thread = threading.Thread(target=listening.serve_forever, args=(0.05,))
-    thread.start()
-    url = f"http://127.0.0.1:{listening.server_port}"
-    make_client(transmitter, "adapter", adminUrl=f"{url}/keycloak")
-    yield url
-    listening.shutdown()
-    thread.join(10)
-    listening.server_close()
-    state_of(made).authority.close()
-    transmitter.remove_client("adapter")
-
-
-def test_all_sessions_of_a_person_end_with_the_adapter_too(
-    transmitter: Keycloak, adapter: str
+def test_what_happened_while_nothing_ran_is_heard_later(
+    transmitter: Keycloak, tmp_path: Path
 ) -> None:
-    """When an administrator logs a person out the adapter is called for one session only; the
-    event is of all of them."""
-    people, bob = [Person() for _ in range(3)], Person()
-    for person in people:
-        assert person.log_in(adapter, "alice").status_code == 200
-    assert bob.log_in(adapter, "bob").status_code == 200
+    """A log-out between the last node's end and the next one's start: kept there until then."""
+    place, client = f"directory://{tmp_path}/shared", "again"
+    make_client(transmitter, client)
+    before, after = Site(place, "session"), None
+    try:
+        listening = Listening(transmitter, before, client)
+        wait_until(lambda: listening.is_heard, 60)
+        alice, bob = listening.visitor("alice"), listening.visitor("bob")
+        before.close()
 
-    transmitter.log_out("alice")
+        transmitter.log_out("alice")
 
-    def standing() -> list[int]:
-        json = {"Accept": "application/json"}
-        return [person.get(f"{adapter}/me", headers=json).status_code for person in (*people, bob)]
-
-    wait_until(lambda: standing() == [401, 401, 401, 200])
+        after = Site(place, "session")
+        Listening(transmitter, after, client)
+        for visitor in (alice, bob):
+            visitor.site = after
+        wait_until(lambda: not alice.stands, 60)
+        assert bob.stands
+    finally:
+        (after or before).close()
+        transmitter.remove_client(client)

@@ -14,16 +14,16 @@ class Visitor(Person):
 
     def __init__(self, site: Site, client: str, name: str) -> None:
         super().__init__()
-        self._site = site
+        self.site = site
         self.come(client, name)
 
     def come(self, client: str, name: str) -> None:
-        page = self.log_in(self._site.url, name, f"/login/{client}")
-        assert page.url == f"{self._site.url}/me", page.text[:500]
+        page = self.log_in(self.site.url, name, f"/login/{client}")
+        assert page.url == f"{self.site.url}/me", page.text[:500]
 
     @property
     def text(self) -> str:
-        return self.cookies["127.0.0.1", "/", state_of(self._site.app).settings.cookie.name]
+        return self.cookies["127.0.0.1", "/", state_of(self.site.app).settings.cookie.name]
 
     @property
     def stands(self) -> bool:
@@ -36,7 +36,7 @@ class Visitor(Person):
     def _said(self) -> set[bool | None]:
         """What the nodes say; ``None``: one is stale for a moment, on a busy machine."""
         found: set[bool | None] = set()
-        for node in self._site.nodes:
+        for node in self.site.nodes:
             answer = state_of(node).authority.authenticate(self.text)
             if isinstance(answer, Token):
                 found.add(True)
