@@ -87,7 +87,7 @@ def connect(app: Flask, authority: TokenAuthority) -> None:
     def look_at_device(event: events.TokenIssued) -> None:
         # (Only where somebody wants to know: it reads the store.)
         token = event.token
-        if token.kind != "login" or not login_on_new_device.receivers:
+        if token.kind != "login" or not login_on_new_device.has_receivers_for(app):
             return
         if _is_on_new_device(authority, token, event.instead_of):
             _tell(login_on_new_device, app, {"token": token})
