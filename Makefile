@@ -2,7 +2,7 @@
 
 PYTHON_OF_VENV = $${VENV:-.venv}/bin/python
 
-.PHONY: help demo test quick cluster keycloak soak style format types docs package bench ci
+.PHONY: help demo test quick inner cluster keycloak soak style format types docs package bench ci
 
 help:
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
@@ -15,6 +15,9 @@ test: ## every stage of the tests
 
 quick: ## the tests without servers
 	@sh scripts/run-tests --quick
+
+inner: ## of those the core's, without the long ones: under a minute
+	@sh scripts/run-tests --inner
 
 cluster: ## the example as a cluster on this machine
 	@sh scripts/run-cluster

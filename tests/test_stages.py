@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import sys
 import threading
@@ -263,9 +264,12 @@ def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_each_says_comes_whole_and_says_meanwhile_how_far_it_is(
-    reports: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    reports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not a line of one stands among those of another."""
+    # (Not by capfd: what is said while that is read and emptied is lost.)
+    said = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", said)
     monkeypatch.setattr(lanes, "SAID_EVERY", 0.01)
     both, go_on = threading.Barrier(2, timeout=60), threading.Event()
 
@@ -281,16 +285,10 @@ def test_what_each_says_comes_whole_and_says_meanwhile_how_far_it_is(
     lanes_of_both = lanes.Lanes([BUSY, WAITS], Way(apart=True), 2, run=run)
     ending = threading.Thread(target=lanes_of_both.go)
     ending.start()
-    said: list[str] = []
-
-    def told() -> bool:
-        said.append(capfd.readouterr().out)
-        return "busy 50 %, waits 50 %" in "".join(said)
-
-    wait_until(told)
+    wait_until(lambda: "busy 50 %, waits 50 %" in said.getvalue())
     go_on.set()
     ending.join(60)
-    text = "".join(said) + capfd.readouterr().out
+    text = said.getvalue()
 
     for name in ("busy", "waits"):
         whole = f"=== {name}: passed, 0 s\n{name} 10 ...... [ 10%]\n{name} 50 ...... [ 50%]\n"

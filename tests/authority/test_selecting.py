@@ -118,6 +118,7 @@ def test_a_walk_is_made_of_small_steps_that_say_how_far_they_are(host: Cluster) 
     assert shares[-1] == 1.0
 
 
+@pytest.mark.long
 def test_people_are_counted_once_whatever_the_size_of_a_step(host: Cluster) -> None:
     """With pages of two people and steps of one call, each stands in one page, with all it has."""
     node = host.node()

@@ -308,6 +308,7 @@ def test_nothing_is_asked_for_a_connection_or_a_piece(cluster: Cluster) -> None:
     assert store_of(node).calls == calls
 
 
+@pytest.mark.long
 def test_ten_thousand_that_came_and_went_leave_nothing_behind(cluster: Cluster) -> None:
     """Memory is flat, whether or not what was streamed was ever asked for."""
     node = cluster.node()

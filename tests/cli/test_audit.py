@@ -115,6 +115,7 @@ def test_housekeeping_by_hand_leaves_its_lines(kept: Line, tmp_path: Path) -> No
     assert details[4].startswith("fonts: f.woff2 (")
 
 
+@pytest.mark.long
 def test_each_step_of_a_rotation_leaves_a_line(kept: Line) -> None:
     """Also for the key that only verifies from then on."""
     first = kept.json("keys")["keys"][0]["id"]

@@ -233,6 +233,7 @@ def test_after_a_loss_an_unlock_counts_only_if_it_is_met_again(view: View) -> No
     assert refused(view, token) == "locked"
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_locks_are_learnt_and_asked(view: View) -> None:
     """Each is found, and nobody else is held up by them."""
     for number in range(100_000):

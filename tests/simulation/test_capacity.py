@@ -97,6 +97,7 @@ def with_too_little(patch: pytest.MonkeyPatch, need: tuple[float, float]) -> lis
     return wrong
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("times", [2.0, pytest.param(5.0, marks=[pytest.mark.processes])])
 def test_all_come_back_where_there_is_twice_what_they_need(
     need: tuple[float, float], times: float, monkeypatch: pytest.MonkeyPatch
@@ -105,6 +106,7 @@ def test_all_come_back_where_there_is_twice_what_they_need(
     assert with_enough(monkeypatch, need, times) == []
 
 
+@pytest.mark.long
 def test_with_too_little_the_promises_hold_and_the_load_stays_bounded(
     need: tuple[float, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,6 +69,7 @@ def test_parallel_tabs_are_one_holder(way: str, seed: int) -> None:
     assert site.renewals > 12
 
 
+@pytest.mark.long
 @every_way
 @pytest.mark.parametrize("seed", range(1))
 def test_tabs_that_poll_for_hours_are_one_holder(way: str, seed: int) -> None:
@@ -320,6 +321,7 @@ def test_no_honest_life_is_reported(seeds: range) -> None:
     assert renewals > 10 * len(seeds)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", BATCHES, ids=str)
 def test_a_thief_is_reported_with_the_first_copy_that_is_too_old(seeds: range) -> None:
     """At the latest, whichever of the two it is, once the other's was in use for the grace."""
@@ -446,6 +448,7 @@ BREAKS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Callable[[str, int
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", BREAKS)
 def test_each_rule_is_needed(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it an honest browser is reported, in one of the ways above."""

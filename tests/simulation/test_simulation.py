@@ -41,6 +41,7 @@ def test_no_schedule_breaks_a_promise(batch: int) -> None:
         assert not found, f"python -m tests.simulation {seed}\n" + "\n".join(found[:3])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", RESTORES, ids=str)
 def test_no_restored_backup_hides_what_is_revoked_afterwards(
     seeds: range, monkeypatch: pytest.MonkeyPatch
@@ -61,6 +62,7 @@ LOCKS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("restores", [False, True], ids=["quiet", "restores"])
 @pytest.mark.parametrize("seeds", LOCKS, ids=str)
 def test_nobody_who_is_locked_out_is_let_in(
@@ -86,6 +88,7 @@ ASKS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", ASKS, ids=str)
 def test_nothing_is_made_of_a_token_that_is_revoked(
     seeds: range, monkeypatch: pytest.MonkeyPatch

@@ -45,6 +45,7 @@ def test_rounds_through_the_servers_become_rarer(
     assert bounds[:7] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0])
 
 
+@pytest.mark.long
 def test_a_client_that_waits_for_servers_is_kept(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ def fill(store: ZooKeeperStore) -> tuple[set[int], list[int]]:
     return live, [one.seq for one in entries if one.keep_until == OVER]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("limit", [3, 1000])
 @pytest.mark.parametrize("step", [1, 5, 1000])
 def test_no_snapshot_misses_what_a_sweep_moves(
