@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
-from tests.example.browser import Browser
+import pytest
+
+from tests.example.browser import Browser, find_browser
 from tests.servers import npm
+from tests.servers.running import CannotRun
 
 HERE = Path(__file__).resolve().parent / "node"
 
@@ -29,6 +33,20 @@ def source() -> str:
     """axe-core itself, fetched by npm. Raises :class:`CannotRun` where that is not installed."""
     folder = npm.fetch(HERE, "npm-pages")
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+def browser_programs() -> tuple[str, str]:
+    """The browser and its driver, and axe at hand: promised by the run they must be there."""
+    found = find_browser()
+    try:
+        if found is None:
+            raise CannotRun("chromium and chromedriver are not installed")
+        source()
+    except CannotRun as error:
+        if os.environ.get("CLUSTERTOKEN_TEST_SERVERS") == "required":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    return found
 
 
 def findings(browser: Browser) -> list[str]:

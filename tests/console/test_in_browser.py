@@ -13,9 +13,8 @@ import pytest
 
 from flask_clustertoken.clock import ManualClock
 from tests.clients.site import serving
-from tests.example.browser import Browser, find_browser
+from tests.example.browser import Browser
 from tests.servers.ports import spare_ports
-from tests.servers.running import CannotRun
 from tests.waiting import wait_until
 
 from . import axe
@@ -38,17 +37,7 @@ WAYS = {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    programs = find_browser()
-    try:
-        if programs is None:
-            raise CannotRun("chromium and chromedriver are not installed")
-        axe.source()
-    except CannotRun as error:
-        if os.environ.get("CLUSTERTOKEN_TEST_SERVERS") == "required":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    assert programs is not None
-    with Browser(*programs) as running:
+    with Browser(*axe.browser_programs()) as running:
         yield running
 
 

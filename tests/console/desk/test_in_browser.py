@@ -20,11 +20,10 @@ from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.settings import Settings
 from tests.clients.site import serving
 from tests.console import axe
-from tests.example.browser import Browser, find_browser
+from tests.example.browser import Browser
 from tests.extension.parts import MakeApp
 from tests.gunicorn.server import GunicornServer
 from tests.servers.ports import spare_ports
-from tests.servers.running import CannotRun
 from tests.waiting import wait_until
 
 from .parts import Desk, fill_database, make_desk
@@ -39,17 +38,7 @@ PEOPLE, FEWER = 100_000, 5_000
 
 @pytest.fixture(scope="module")
 def programs() -> tuple[str, str]:
-    found = find_browser()
-    try:
-        if found is None:
-            raise CannotRun("chromium and chromedriver are not installed")
-        axe.source()
-    except CannotRun as error:
-        if os.environ.get("CLUSTERTOKEN_TEST_SERVERS") == "required":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    assert found is not None
-    return found
+    return axe.browser_programs()
 
 
 @pytest.fixture
