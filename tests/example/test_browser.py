@@ -11,7 +11,7 @@ import pytest
 from tests.gunicorn.server import GunicornServer
 from tests.waiting import wait_until
 
-from .browser import Browser, find_browser
+from .browser import Browser, find_browser, log_in
 
 pytestmark = pytest.mark.browser
 
@@ -54,12 +54,7 @@ class Visit:
                 self.browser.screenshot(path)
 
     def log_in(self, name: str) -> None:
-        browser = self.browser
-        browser.open(f"{self.home}/login")
-        browser.type("input[name=username]", name)
-        browser.type("input[name=password]", name)
-        browser.click("main button")
-        wait_until(lambda: browser.url == f"{self.home}/")
+        log_in(self.browser, self.home, name)
 
 
 def test_a_visit(server: GunicornServer, browser: Browser) -> None:

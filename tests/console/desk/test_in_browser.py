@@ -20,7 +20,7 @@ from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.settings import Settings
 from tests.clients.site import serving
 from tests.console import axe
-from tests.example.browser import Browser
+from tests.example.browser import Browser, log_in
 from tests.extension.parts import MakeApp
 from tests.gunicorn.server import GunicornServer
 from tests.servers.ports import spare_ports
@@ -56,12 +56,7 @@ class Person:
         self.home = f"http://127.0.0.1:{server.port}"
 
     def log_in(self, name: str) -> None:
-        browser = self.browser
-        browser.open(f"{self.home}/login")
-        browser.type("input[name=username]", name)
-        browser.type("input[name=password]", name)
-        browser.click("main button")
-        wait_until(lambda: browser.url == f"{self.home}/")
+        log_in(self.browser, self.home, name)
 
     def goes_to(self, path: str) -> None:
         self.browser.open(f"{self.home}/console{path}")
@@ -240,15 +235,23 @@ PAGES = [
 ]
 
 
+@contextmanager
+def inside(desk: Desk, programs: tuple[str, str]) -> Iterator[tuple[Browser, str]]:
+    """A browser that is logged in at *desk*, and where the console is."""
+    (port,) = spare_ports(1)
+    home = f"http://127.0.0.1:{port}"
+    with serving(desk.app, port), Browser(*programs) as browser:
+        browser.open(f"{home}/enter")
+        browser.click("button")
+        wait_until(lambda: browser.count("#in"))
+        yield browser, f"{home}/console"
+
+
 def test_every_page_in_german_in_the_dark_on_a_telephone(
     desk: Desk, programs: tuple[str, str]
 ) -> None:
     """And in the library's own frame: axe finds nothing, and nothing is wider than the window."""
-    (port,) = spare_ports(1)
-    with serving(desk.app, port), Browser(*programs) as browser:
-        browser.open(f"http://127.0.0.1:{port}/enter")
-        browser.click("button")
-        wait_until(lambda: browser.count("#in"))
+    with inside(desk, programs) as (browser, console):
         dark = {"name": "prefers-color-scheme", "value": "dark"}
         browser.command("Emulation.setEmulatedMedia", features=[dark])
         browser.command("Network.enable")
@@ -256,7 +259,7 @@ def test_every_page_in_german_in_the_dark_on_a_telephone(
         size = {"width": 320, "height": 800, "deviceScaleFactor": 1, "mobile": False}
         browser.command("Emulation.setDeviceMetricsOverride", **size)
         for page in PAGES:
-            browser.open(f"http://127.0.0.1:{port}/console{page}")
+            browser.open(console + page)
             assert "Konsole" in browser.text("title") or browser.count("html[lang=de]"), page
             assert axe.findings(browser) == [], page
             assert browser.fits(), page
@@ -266,14 +269,12 @@ def test_what_comes_is_put_into_place_and_the_focus_stays(
     desk: Desk, programs: tuple[str, str]
 ) -> None:
     """Where scripts run the page is not loaded anew; who listens to it hears nothing twice."""
-    (port,) = spare_ports(1)
-    with serving(desk.app, port), Browser(*programs) as browser:
-        browser.open(f"http://127.0.0.1:{port}/enter")
-        browser.click("button")
-        wait_until(lambda: browser.count("#in"))
-        browser.open(f"http://127.0.0.1:{port}/console/revocations?follow=1")
+    with inside(desk, programs) as (browser, console):
+        browser.open(f"{console}/revocations?follow=1")
         before = browser.count("#revocations tbody tr")
-        while browser.focused() != "Stand still":
+        for _ in range(50):
+            if browser.focused() == "Stand still":
+                break
             browser.press(TAB)
         browser.run("window.here = true; arguments[0]()")
         desk.authority.revoke_subject("meanwhile")
