@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 
 def wait_until(predicate: Callable[[], object], deadline: float = 60.0) -> None:
@@ -34,6 +34,14 @@ def wait_past(moment: float, deadline: float = 30.0) -> None:
 def next_second() -> None:
     """Return in the next second of the wall clock: a renewal moves the expiry by whole ones."""
     wait_past(int(time.time()) + 1)
+
+
+def paced(seconds: float, each: float = 0.25) -> Iterator[None]:
+    """For *seconds* a round each so many at most: who watches need not ask as fast as it can."""
+    end = time.monotonic() + seconds
+    while (began := time.monotonic()) < end:
+        yield
+        time.sleep(max(0.0, min(began + each, end) - time.monotonic()))
 
 
 def holds_for(predicate: Callable[[], object], seconds: float) -> None:

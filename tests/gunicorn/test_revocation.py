@@ -19,10 +19,10 @@ pytestmark = pytest.mark.gunicorn
 
 #: How gunicorn is run; how many rounds by default, and how many of ten thousand in full.
 WAYS = {
-    "sync": ((), 50, 5_000),
-    "gthread": (("--worker-class", "gthread", "--threads", "8"), 40, 1_500),
-    "gevent": (("--worker-class", "gevent"), 40, 1_500),
-    "preload": (("--preload",), 25, 1_000),
+    "sync": ((), 30, 5_000),
+    "gthread": (("--worker-class", "gthread", "--threads", "8"), 30, 1_500),
+    "gevent": (("--worker-class", "gevent"), 30, 1_500),
+    "preload": (("--preload",), 20, 1_000),
     "preloaded gevent": (("--preload", "--worker-class", "gevent"), 20, 500),
     "max-requests": (("--max-requests", "40", "--max-requests-jitter", "40"), 25, 500),
 }
@@ -146,7 +146,7 @@ def test_the_first_request_of_a_fresh_worker_is_answered_truthfully(
     good, revoked = server.login(), server.login()
     assert server.ask("POST", "/logout", cookie=revoked).status == 200
     spoke = set()
-    count = rounds(8, 100)
+    count = rounds(4, 100)
     for _ in range(count):
         for cookie, status in ((revoked, 401), (good, 200)):
             answer = server.me(cookie)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.waiting import holds_for, wait_until
+from tests.waiting import holds_for, paced, wait_until
 
 from .conftest import Serve
 from .server import GunicornServer
@@ -124,8 +123,7 @@ def test_no_fault_of_the_files_revives_a_revoked_token(
     fault(server.shared, spare)
 
     seen: set[int] = set()
-    end = time.monotonic() + WATCHED
-    while time.monotonic() < end:
+    for _ in paced(WATCHED):
         for revoked in (long_ago, lately):
             answers = server.at_once(revoked, 6)
             assert {one.status for one in answers} <= {401, 503}, fault.__name__
@@ -181,8 +179,7 @@ def test_a_vanished_folder_is_trouble_and_no_error(serve: Serve) -> None:
     revoked, honest = server.login(), server.login()
     assert server.ask("POST", "/logout", cookie=revoked).status == 200
     server.shared.rename(server.shared.with_name("elsewhere"))
-    end = time.monotonic() + WATCHED
-    while time.monotonic() < end:
+    for _ in paced(WATCHED):
         assert server.me(revoked).status in (401, 503)
         assert server.me(honest).status in (200, 503)
         assert server.ask("GET", "/", cookie=honest).status in (200, 503)

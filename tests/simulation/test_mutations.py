@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -23,6 +23,16 @@ from .world import World, problems
 
 #: Schedules within which each of the broken rules must show.
 SEEDS = 800
+
+#: The schedule in which a rare one showed when this was written: it is tried first, for the
+#: hundreds before it cost a quarter of a minute. (Where it no longer does, all are tried.)
+SHOWED = {
+    "unlocks_survive_a_restore": 73,
+    "sweep_whoever_was_silent": 35,
+    "lease_from_the_end": 475,
+    "renewal_that_creates": 555,
+    "vouch_without_reading": 52,
+}
 
 Break = Callable[[pytest.MonkeyPatch], None]
 
@@ -269,7 +279,7 @@ BROKEN: list[Break] = [
 ]
 
 
-def first_caught(seeds: range) -> int | None:
+def first_caught(seeds: Iterable[int]) -> int | None:
     for seed in seeds:
         world = World(seed)
         world.run(ACTIONS)
@@ -283,7 +293,8 @@ def first_caught(seeds: range) -> int | None:
 def test_a_broken_rule_is_found_out(broken: Break, monkeypatch: pytest.MonkeyPatch) -> None:
     """The checker names a violated promise within a bounded number of schedules."""
     broken(monkeypatch)
-    assert first_caught(range(SEEDS)) is not None, f"nobody noticed: {broken.__doc__}"
+    seeds = [SHOWED.get(broken.__name__, 0), *range(SEEDS)]
+    assert first_caught(seeds) is not None, f"nobody noticed: {broken.__doc__}"
 
 
 def test_nodes_of_a_world_are_nodes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -298,7 +298,7 @@ def live(site: Site, browser: Browser, rng: Random) -> None:
 #: Schedules: as many as the inner loop has time for, and the rest in the stage with processes.
 BATCHES = [
     pytest.param(range(25)),
-    pytest.param(range(25, rounds(125, 6_000)), marks=[pytest.mark.processes]),
+    pytest.param(range(25, rounds(50, 6_000)), marks=[pytest.mark.processes]),
 ]
 
 
