@@ -330,7 +330,8 @@ def test_ten_thousand_that_came_and_went_leave_nothing_behind(cluster: Cluster) 
     gc.collect()
     grown = sys.getallocatedblocks() - before
     assert len(watching) == 0
-    assert grown < 1000, "blocks of memory"
+    # (Other tests' libraries cache hundreds meanwhile; one of each would be ten thousand.)
+    assert grown < 3000, "blocks of memory"
 
 
 def test_one_thread_looks_after_all(cluster: Cluster) -> None:
