@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from flask_clustertoken.shared.fileinfo import PIECE
 from flask_clustertoken.shared.upload import GRACE, UPLOAD_LIFE
 from flask_clustertoken.stores.base import ClusterStore
 from tests.conftest import Tell
+from tests.forked import Forked
 from tests.rounds import rounds
 from tests.waiting import holds_for
 
@@ -124,11 +124,11 @@ class SharedDataContract:
         killed holds up the others no longer than its lease and the clocks' difference."""
         number = signal.SIGSTOP if how == "frozen" else signal.SIGKILL
 
-        def harm(holders: Sequence[subprocess.Popen[str]]) -> None:
+        def harm(holders: Sequence[Forked]) -> None:
             for one in holders:
                 os.kill(one.pid, number)
 
-        def mend(holders: Sequence[subprocess.Popen[str]]) -> None:
+        def mend(holders: Sequence[Forked]) -> None:
             for one in holders:
                 os.kill(one.pid, signal.SIGCONT)
                 assert asked(one) == "lost"

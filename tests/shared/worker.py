@@ -1,7 +1,7 @@
 """A process that does one thing with shared data, and says what came of it.
 
-``worker.py URL REALM SHIFT WHAT …``: each line that it prints is a fact that is true when it is
-printed. Its wall clock is *SHIFT* seconds ahead of the host's.
+``python -m tests.shared.worker URL REALM SHIFT WHAT …``: each line that it prints is a fact that
+is true when it is printed. Its wall clock is *SHIFT* seconds ahead of the host's.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import SKEW, Clock, SystemClock
