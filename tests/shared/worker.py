@@ -24,8 +24,12 @@ from flask_clustertoken.errors import FileChanged, StoreError, StoreUnavailable
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.shared import sweep_files
 from flask_clustertoken.shared.upload import GRACE
+from tests.rounds import FULL
 
 Answer = TypeVar("Answer")
+
+#: Seconds between two reads of one process.
+PAUSE = 0.0 if FULL else 0.02
 
 
 def insisting(call: Callable[[], Answer]) -> Answer:
@@ -117,14 +121,15 @@ def schedule(node: TokenAuthority, log: str) -> None:
     threading.Event().wait()
 
 
-def store(node: TokenAuthority, seed: str) -> None:
-    """Store files under three names, over and over."""
+def store(node: TokenAuthority, seed: str, pause: str = "0") -> None:
+    """Store files under three names, over and over, with *pause* seconds between two."""
     files, size = node.files("many"), 0
     while True:
         size = (size + 110_001) % 450_000
         body = sha256(f"{seed} {size}".encode()).digest() * (size // 32)
         insisting(lambda key=f"file-{size % 3}", body=body: files.put(key, body))  # type: ignore[misc]
         print("stored", flush=True)
+        time.sleep(float(pause))
 
 
 def read(node: TokenAuthority, seed: str) -> None:
@@ -137,7 +142,7 @@ def read(node: TokenAuthority, seed: str) -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     files, done, turn = node.files("many"), 0, 0
-    while not over.is_set():
+    while not over.wait(PAUSE):
         turn += 1
         key = f"file-{turn % 3}"
         try:
