@@ -108,8 +108,10 @@ class Forked:
         self._process.join()
 
     def send_signal(self, number: signal.Signals) -> None:
+        # (The one that forked it takes note of its end, so that it may be gone for good by now.)
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)

@@ -171,7 +171,7 @@ class SharedDataContract:
     ) -> None:
         """8 processes at once: some store, some are killed while they do, some read and delete,
         one sweeps. Every read is one whole version, and nothing is left over, to the byte."""
-        kills, seconds, pause = rounds(4, 100), rounds(2, 60), 0 if FULL else 0.05
+        kills, seconds, pause = rounds(8, 100), rounds(2, 60), 0 if FULL else 0.02
         began = node.clock.monotonic()
         with contextlib.ExitStack() as stack:
             sweeper = stack.enter_context(worker(place, "sweep"))
