@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +22,7 @@ from flask_clustertoken.clock import SystemClock
 from flask_clustertoken.extension import state_of
 from flask_clustertoken.stores import observe
 from flask_clustertoken.stores.base import ClusterStore
+from tests.forked import Forked
 from tests.gunicorn.ways import SECRET
 from tests.rounds import rounds
 from tests.waiting import wait_until
@@ -40,21 +39,13 @@ class Process:
     """A node in a process of its own."""
 
     def __init__(self, url: str, realm: str, token_store: str) -> None:
-        script = Path(__file__).with_name("process.py")
-        self._process = subprocess.Popen(
-            [sys.executable, str(script), url, realm, token_store],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._process = Forked("tests.binding.process", url, realm, token_store, store=url)
 
     def say(self, do: str, **more: Any) -> None:
-        assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"do": do, **more}) + "\n")
         self._process.stdin.flush()
 
     def hear(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         return answer
 
@@ -82,15 +73,13 @@ class Process:
         return said[-1]
 
     def close(self) -> None:
-        assert self._process.stdin is not None
         self._process.stdin.close()
         try:
             self._process.wait(30)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+            self._process.wait(30)
+        self._process.close()
 
 
 def watch_writes(store: ClusterStore) -> list[str]:

@@ -1,17 +1,14 @@
 """A node in a process of its own, which does what it is told line by line.
 
-``process.py URL REALM TOKEN_STORE``: each line is JSON that says what to ``do``, and is answered by
-one that says what came of it.
+``python -m tests.binding.process URL REALM TOKEN_STORE``: each line is JSON that says what to
+``do``, and is answered by one that says what came of it.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.errors import AlreadyBound, StoreUnavailable
@@ -55,7 +52,8 @@ def end(node: TokenAuthority, subject: str) -> Any:
     return {}
 
 
-def main(url: str, realm: str, token_store: str) -> None:
+def main() -> None:
+    url, realm, token_store = sys.argv[1:]
     node = TokenAuthority(settings(url, realm, token_store))
     node.follower()
     calls = {one.__name__: one for one in (login, bind, judge, listed, end)}
@@ -71,4 +69,4 @@ def main(url: str, realm: str, token_store: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -10,11 +10,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.forked import Forked
 from tests.servers.zookeeper import Ensemble
 from tests.simulation.checker import Violation, check, covers
 from tests.waiting import wait_until
@@ -44,32 +43,17 @@ class Process:
         self._answers: queue.Queue[str] = queue.Queue()
         self._turn = threading.Lock()
         self._log = (history.parent / f"{name}.log").open("ab")
-        self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "tests.ensemble.worker",
-                "--name",
-                name,
-                "--store",
-                store,
-                "--history",
-                str(history),
-                "--max-staleness",
-                str(MAX_STALENESS),
-                *options,
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+        self._process = Forked(
+            "tests.ensemble.worker",
+            *("--name", name, "--store", store, "--history", str(history)),
+            *("--max-staleness", str(MAX_STALENESS), *options),
+            store=store,
             stderr=self._log,
-            text=True,
-            cwd=Path(__file__).parents[2],
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
         for line in self._process.stdout:
             self._answers.put(line)
 
@@ -82,7 +66,6 @@ class Process:
         return self._process.poll() is None
 
     def send(self, do: str, **command: Any) -> None:
-        assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps({"do": do, **command}) + "\n")
             self._process.stdin.flush()
@@ -103,10 +86,10 @@ class Process:
             return self.answer(deadline)
 
     def freeze(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
+        self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         if self.running:
@@ -115,16 +98,14 @@ class Process:
         self._reader.join(5)
         for pipe in (self._process.stdin, self._process.stdout, self._log):
             with contextlib.suppress(OSError):
-                if pipe is not None:
-                    pipe.close()
+                pipe.close()
 
     def stop(self) -> None:
         """Let it end by itself; its history is complete then."""
-        if self.running and not self._process.stdin.closed:  # type: ignore[union-attr]
+        if self.running and not self._process.stdin.closed:
             self.thaw()
             self.send("flush")
             self.send("close")
-            assert self._process.stdin is not None
             try:
                 self._process.stdin.close()
                 self._process.wait(10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.gunicorn.server import GunicornServer
+from tests.rounds import FULL
 
 SECRET = "one key for every host of the test, long enough"
 
@@ -15,6 +16,10 @@ WAYS = {
     "preload": ("--preload",),
     "preloaded gevent": ("--preload", "--worker-class", "gevent"),
 }
+
+#: On a store where other tests log in and out on several hosts: with ``sync`` workers the show, and
+#: with ``gthread`` those that revoke on a random worker. There these two are of the full run.
+ON_A_STORE = tuple(WAYS) if FULL else ("gevent", "preload", "preloaded gevent")
 
 
 def serve(

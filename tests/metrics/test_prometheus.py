@@ -18,7 +18,7 @@ from tests.servers.ports import spare_ports
 from tests.servers.prometheus import Prometheus, program
 from tests.servers.redis import Server
 from tests.servers.running import started
-from tests.waiting import wait_until
+from tests.waiting import next_second, wait_until
 
 pytestmark = [pytest.mark.redis, pytest.mark.gunicorn]
 
@@ -97,6 +97,8 @@ def shows_all(prometheus: Prometheus, server: GunicornServer) -> bool:
     server.me(cookie)
     server.ask("POST", "/logout-everywhere", cookie=cookie)
     server.me(cookie)
+    # (It looks once in a second.)
+    next_second()
     silent = [one for one in dashboard_queries() if not prometheus.query(one)]
     print("nothing to show:", silent)
     return not silent

@@ -240,21 +240,23 @@ def test_commits_that_somebody_else_cancels(
     That is taken neither for a revocation nor for a proof of freshness.
     """
     primary, standby = synchronous.servers
-    with StoreFleet.on(tmp_path, synchronous.url) as fleet:
+    with StoreFleet.on(tmp_path, synchronous.url) as fleet, primary.line() as line:
         made = fleet.logins(4)
         assert "error" not in fleet.revoke(fleet.workers[0], made[0])
         standby.kill()
         cancelled = 0
 
-        def nobody_vouches() -> bool:
+        def cancel() -> bool:
             nonlocal cancelled
-            cancelled += primary.cancel_waits()
-            return not any(map(fresh, fleet.workers))
+            cancelled += primary.cancel_waits(line)
+            return True
+
+        def nobody_vouches() -> bool:
+            return cancel() and not any(map(fresh, fleet.workers))
 
         wait_until(nobody_vouches, 60)
         fleet.workers[1].send("revoke", what="id", target=made[1]["id"])
-        for _ in range(200):
-            cancelled += primary.cancel_waits()
+        holds_for(cancel, 2.0)
         told = fleet.workers[1].answer(60)
         assert "error" in told, "a revocation counted although no standby had it"
         holds_for(nobody_vouches, 2 * MAX_STALENESS)

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Tell
 from tests.gunicorn.random_workers import KEEPING, revoked_and_asked
 from tests.gunicorn.server import GunicornServer
-from tests.gunicorn.ways import WAYS, serve
+from tests.gunicorn.ways import ON_A_STORE, WAYS, serve
 from tests.rounds import rounds
 from tests.servers.postgresql import Server
 from tests.waiting import wait_until
@@ -44,7 +44,7 @@ def logged_out(server: GunicornServer, cookie: str) -> bool:
     return server.ask("POST", "/logout", cookie=cookie).status in (200, 401)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ON_A_STORE)
 def test_every_kind_of_worker_logs_in_and_out(
     way: str, url: str, realm: str, tmp_path: Path
 ) -> None:
@@ -82,7 +82,7 @@ def test_workers_that_are_killed_take_nothing_with_them(
     """Again and again in the midst of log-ins and log-outs: what was answered holds."""
     with serve(tmp_path, url, REALM=realm) as server:
         kept, ended = server.login(), []
-        for _ in range(rounds(3, 100)):
+        for _ in range(rounds(2, 100)):
             out = logged_in(server)
             wait_until(lambda out=out: logged_out(server, out), 60)
             ended.append(out)
@@ -99,9 +99,9 @@ def test_workers_that_are_killed_take_nothing_with_them(
 def test_two_apps_and_two_realms_share_a_schema(url: str, realm: str, tmp_path: Path) -> None:
     """Apps of one realm share logins; another realm knows nothing of them."""
     with (
-        serve(tmp_path, url, node="one", REALM=realm) as one,
-        serve(tmp_path, url, node="two", REALM=realm) as two,
-        serve(tmp_path, url, node="apart", REALM=realm + "-apart") as apart,
+        serve(tmp_path, url, node="one", workers=1, REALM=realm) as one,
+        serve(tmp_path, url, node="two", workers=1, REALM=realm) as two,
+        serve(tmp_path, url, node="apart", workers=1, REALM=realm + "-apart") as apart,
     ):
         cookie, other = one.login(), apart.login()
         assert two.me(cookie).status == 200

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import Tell
 from tests.gunicorn.random_workers import KEEPING, revoked_and_asked
-from tests.gunicorn.ways import WAYS, serve
+from tests.gunicorn.ways import ON_A_STORE, WAYS, serve
 from tests.rounds import rounds
 from tests.servers.redis import Server
 from tests.waiting import wait_until
@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 pytestmark = [pytest.mark.redis, pytest.mark.gunicorn]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ON_A_STORE)
 def test_every_kind_of_worker_logs_in_and_out(
     way: str, url: str, realm: str, tmp_path: Path
 ) -> None:

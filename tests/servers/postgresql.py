@@ -247,9 +247,15 @@ class Server:
         self, text: str, *values: object, user: str = ADMIN, database: str = "", timeout: float = 20
     ) -> list[tuple[Any, ...]]:
         """One statement's rows, over a connection of its own."""
+        with self.line(user, database, timeout) as line:
+            cursor = line.execute(text, values or None)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def line(self, user: str = ADMIN, database: str = "", timeout: float = 20) -> Any:
+        """A connection, for whoever has much to ask."""
         import psycopg
 
-        with psycopg.connect(
+        return psycopg.connect(
             host="127.0.0.1",
             port=self.port,
             user=user,
@@ -257,9 +263,7 @@ class Server:
             connect_timeout=max(2, int(timeout)),
             options=f"-c statement_timeout={timeout * 1000:.0f}",
             autocommit=True,
-        ) as line:
-            cursor = line.execute(text, values or None)  # type: ignore[call-overload]
-            return list(cursor.fetchall()) if cursor.description else []
+        )
 
     def promote(self) -> None:
         """Make a standby a primary, and wait until it is one."""
@@ -277,12 +281,13 @@ class Server:
         rows = self.sql("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")
         return int(rows[0][0])
 
-    def cancel_waits(self) -> int:
-        """What somebody does who sees commits hang: cancel each that waits for a standby."""
-        rows = self.sql(
-            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-        )
-        return len(rows)
+    def cancel_waits(self, line: Any = None) -> int:
+        """What somebody does who sees commits hang: cancel each that waits for a standby.
+
+        *line*: a connection for who does so all the time.
+        """
+        text = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        return len(self.sql(text) if line is None else line.execute(text).fetchall())
 
     def cut_lines(self, user: str = APP) -> int:
         """End every connection of *user*; how many there were."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flask_clustertoken.shared.lease import APART
+from tests.forked import Forked
 from tests.rounds import rounds
 from tests.waiting import wait_until
 
@@ -28,8 +28,8 @@ def handed_over(
     first: Place,
     then: Place,
     folder: Path,
-    harm: Callable[[Sequence[subprocess.Popen[str]]], object],
-    mend: Callable[[Sequence[subprocess.Popen[str]]], object] | None,
+    harm: Callable[[Sequence[Forked]], object],
+    mend: Callable[[Sequence[Forked]], object] | None,
 ) -> list[int]:
     """Holders of leases come to *harm*, and others follow; how often each of both has acted.
 
@@ -40,7 +40,7 @@ def handed_over(
     logs = [folder / f"acts-{number}" for number in range(many)]
     with contextlib.ExitStack() as stack:
 
-        def some(place: Place, ahead: float) -> list[subprocess.Popen[str]]:
+        def some(place: Place, ahead: float) -> list[Forked]:
             return [
                 stack.enter_context(
                     worker(place, "hold", f"lease-{number}", seconds, log, ahead=ahead)

@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import signal
-import subprocess
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,8 @@ from flask_clustertoken.shared.fileinfo import PIECE
 from flask_clustertoken.shared.upload import GRACE, UPLOAD_LIFE
 from flask_clustertoken.stores.base import ClusterStore
 from tests.conftest import Tell
-from tests.rounds import rounds
+from tests.forked import Forked
+from tests.rounds import FULL, rounds
 from tests.waiting import holds_for
 
 from .handover import handed_over
@@ -124,11 +124,11 @@ class SharedDataContract:
         killed holds up the others no longer than its lease and the clocks' difference."""
         number = signal.SIGSTOP if how == "frozen" else signal.SIGKILL
 
-        def harm(holders: Sequence[subprocess.Popen[str]]) -> None:
+        def harm(holders: Sequence[Forked]) -> None:
             for one in holders:
                 os.kill(one.pid, number)
 
-        def mend(holders: Sequence[subprocess.Popen[str]]) -> None:
+        def mend(holders: Sequence[Forked]) -> None:
             for one in holders:
                 os.kill(one.pid, signal.SIGCONT)
                 assert asked(one) == "lost"
@@ -171,12 +171,12 @@ class SharedDataContract:
     ) -> None:
         """8 processes at once: some store, some are killed while they do, some read and delete,
         one sweeps. Every read is one whole version, and nothing is left over, to the byte."""
-        kills, seconds = rounds(4, 100), rounds(2, 60)
+        kills, seconds, pause = rounds(8, 100), rounds(2, 60), 0 if FULL else 0.02
         began = node.clock.monotonic()
         with contextlib.ExitStack() as stack:
             sweeper = stack.enter_context(worker(place, "sweep"))
             assert line(sweeper) == "sweeping"
-            steady = [stack.enter_context(worker(place, "store", seed)) for seed in range(2)]
+            steady = [stack.enter_context(worker(place, "store", seed, pause)) for seed in range(2)]
             for one in steady:
                 assert line(one) == "stored"
                 stack.enter_context(drained(one))

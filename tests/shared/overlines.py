@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import threading
 import uuid
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from flask_clustertoken.shared.fileinfo import PIECE
 from flask_clustertoken.shared.upload import UPLOAD_LIFE
 from flask_clustertoken.stores.base import ClusterStore, NewEntry
 from tests.conftest import Tell
+from tests.forked import Forked
 from tests.rounds import rounds
 from tests.waiting import wait_until
 
@@ -36,7 +36,7 @@ class SharedDataOverLines(SharedDataContract):
         """Whoever is cut off from the store holds it for its time, has lost it before another has
         it, and never has it again."""
 
-        def mend(holders: Sequence[subprocess.Popen[str]]) -> None:
+        def mend(holders: Sequence[Forked]) -> None:
             assert [asked(one) for one in holders] == ["lost"] * len(holders)
             lines.all("heal")
             assert [asked(one) for one in holders] == ["lost"] * len(holders)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from flask_clustertoken.authority import TokenAuthority
@@ -16,8 +13,7 @@ from flask_clustertoken.clock import Clock
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.shared.fileinfo import PIECE
 from tests.ensemble.proxy import Proxy
-
-WORKER = Path(__file__).with_name("worker.py")
+from tests.forked import Forked
 
 
 class Place(NamedTuple):
@@ -54,37 +50,35 @@ def settings(place: Place, **more: Any) -> Settings:
 
 
 @contextlib.contextmanager
-def worker(place: Place, *arguments: object, ahead: float = 0) -> Iterator[subprocess.Popen[str]]:
+def worker(place: Place, *arguments: object, ahead: float = 0) -> Iterator[Forked]:
     """A process; killed at the end if it is still there. Its clock is *ahead*."""
-    command = [sys.executable, str(WORKER), *place, str(ahead), *map(str, arguments)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    said = (*place, str(ahead), *map(str, arguments))
+    process = Forked("tests.shared.worker", *said, store=place.url)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(60)
+        process.close()
 
 
-def line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
+def line(process: Forked) -> str:
     return process.stdout.readline().strip()
 
 
-def tell_it(process: subprocess.Popen[str]) -> None:
+def tell_it(process: Forked) -> None:
     """Send it an empty line."""
-    assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
 
 
-def asked(process: subprocess.Popen[str]) -> str:
+def asked(process: Forked) -> str:
     """What it says to an empty line."""
     tell_it(process)
     return line(process)
 
 
-def fence(process: subprocess.Popen[str]) -> int:
+def fence(process: Forked) -> int:
     """Under which it holds the lease, once it does."""
     return int(line(process).removeprefix("fence "))
 
@@ -99,9 +93,8 @@ def looking(place: Place, clock: Clock | None = None, **more: Any) -> Iterator[T
 
 
 @contextlib.contextmanager
-def drained(process: subprocess.Popen[str]) -> Iterator[None]:
+def drained(process: Forked) -> Iterator[None]:
     """Take what *process* says, so that it never waits for us; stop it at the end."""
-    assert process.stdout is not None
     reader = threading.Thread(target=process.stdout.read, daemon=True)
     reader.start()
     yield

@@ -1,7 +1,7 @@
 """A process that does one thing with shared data, and says what came of it.
 
-``worker.py URL REALM SHIFT WHAT …``: each line that it prints is a fact that is true when it is
-printed. Its wall clock is *SHIFT* seconds ahead of the host's.
+``python -m tests.shared.worker URL REALM SHIFT WHAT …``: each line that it prints is a fact that
+is true when it is printed. Its wall clock is *SHIFT* seconds ahead of the host's.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import SKEW, Clock, SystemClock
 from flask_clustertoken.errors import FileChanged, StoreError, StoreUnavailable
 from flask_clustertoken.settings import Settings
 from flask_clustertoken.shared import sweep_files
 from flask_clustertoken.shared.upload import GRACE
+from tests.rounds import FULL
 
 Answer = TypeVar("Answer")
+
+#: Seconds between two reads of one process.
+PAUSE = 0.0 if FULL else 0.02
 
 
 def insisting(call: Callable[[], Answer]) -> Answer:
@@ -119,14 +121,15 @@ def schedule(node: TokenAuthority, log: str) -> None:
     threading.Event().wait()
 
 
-def store(node: TokenAuthority, seed: str) -> None:
-    """Store files under three names, over and over."""
+def store(node: TokenAuthority, seed: str, pause: str = "0") -> None:
+    """Store files under three names, over and over, with *pause* seconds between two."""
     files, size = node.files("many"), 0
     while True:
         size = (size + 110_001) % 450_000
         body = sha256(f"{seed} {size}".encode()).digest() * (size // 32)
         insisting(lambda key=f"file-{size % 3}", body=body: files.put(key, body))  # type: ignore[misc]
         print("stored", flush=True)
+        time.sleep(float(pause))
 
 
 def read(node: TokenAuthority, seed: str) -> None:
@@ -139,7 +142,7 @@ def read(node: TokenAuthority, seed: str) -> None:
 
     threading.Thread(target=listen, daemon=True).start()
     files, done, turn = node.files("many"), 0, 0
-    while not over.is_set():
+    while not over.wait(PAUSE):
         turn += 1
         key = f"file-{turn % 3}"
         try:
