@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,7 @@ def test_every_kind_of_worker_logs_in_and_out(
     """A login on one host is good on the other; a log-out there is one here."""
     url = ensemble.url(zk_root)
     with (
-        serve(tmp_path, url, *WAYS[way], node="red") as red,
+        serve(tmp_path, url, *WAYS[way], node="red", workers=1) as red,
         serve(tmp_path, url, *WAYS[way], node="blue") as blue,
     ):
         cookie = red.login()
@@ -40,21 +42,30 @@ def test_every_kind_of_worker_logs_in_and_out(
         assert {blue.me(again).status for _ in range(8)} == {200}
 
 
+@pytest.fixture(scope="module")
+def judge(
+    running_ensemble: Ensemble, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[GunicornServer, str]]:
+    """A host that is there already, and the store that it is on: who starts beside it is asked."""
+    url = running_ensemble.url(f"/judged-{os.getpid()}/app")
+    with serve(tmp_path_factory.mktemp("judge"), url, node="judge", workers=1) as judge:
+        yield judge, url
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_the_first_request_is_answered_at_once_and_truly(
-    way: str, ensemble: Ensemble, zk_root: str, tmp_path: Path, tell: Tell
+    way: str, ensemble: Ensemble, judge: tuple[GunicornServer, str], tmp_path: Path, tell: Tell
 ) -> None:
     """Start after start, nothing hangs, and the first answer of a worker knows what was revoked."""
-    url = ensemble.url(zk_root)
-    with serve(tmp_path, url, node="judge") as judge:
-        good, bad = judge.login(), judge.login()
-        assert judge.ask("POST", "/logout", cookie=bad).status == 200
-        starts = rounds(2, 20)
-        for _ in range(starts):
-            with serve(tmp_path, url, *WAYS[way], node="fresh", hooks=False) as fresh:
-                first = [fresh.me(cookie).status for cookie in (bad, good, bad, good)]
+    other, url = judge
+    good, bad = other.login(), other.login()
+    assert other.ask("POST", "/logout", cookie=bad).status == 200
+    starts = rounds(1, 20)
+    for _ in range(starts):
+        with serve(tmp_path, url, *WAYS[way], node="fresh", hooks=False) as fresh:
+            first = [fresh.me(cookie).status for cookie in (bad, good, bad, good)]
 
-                assert first == [401, 200, 401, 200]
+            assert first == [401, 200, 401, 200]
     tell(f"gunicorn started on ZooKeeper: {way}", starts=starts, hung=0)
 
 
@@ -65,7 +76,7 @@ def test_two_deployments_share_a_login_and_nothing_else(
     url = ensemble.url(zk_root)
     with (
         serve(tmp_path, url, node="qa", DEPLOYMENT="qa", LIFETIME=7200, RENEW_AFTER=60) as qa,
-        serve(tmp_path, url, node="prod", DEPLOYMENT="production") as production,
+        serve(tmp_path, url, node="prod", workers=1, DEPLOYMENT="production") as production,
     ):
         cookie = qa.login()
         assert production.me(cookie).status == 200
@@ -82,7 +93,7 @@ def test_what_must_agree_and_does_not_is_named_at_the_start(
 ) -> None:
     """Another secret, cookie name or lifetime on one host is said in its log when it starts."""
     url = ensemble.url(zk_root)
-    with serve(tmp_path, url, node="right"):
+    with serve(tmp_path, url, node="right", workers=1):
         wrong = {"COOKIE_NAME": "other", "LIFETIME": 7200, "RENEW_AFTER": 60}
         (tmp_path / "wrong").mkdir()
         server = GunicornServer(
@@ -110,7 +121,7 @@ def test_a_wrong_secret_logs_nobody_out(ensemble: Ensemble, zk_root: str, tmp_pa
         node="stranger",
         settings={"STORE": url, "SECRET": "a key that no other host has"},
     )
-    with serve(tmp_path, url, node="right") as right, stranger:
+    with serve(tmp_path, url, node="right", workers=1) as right, stranger:
         cookie = right.login()
         answer = stranger.me(cookie)
 
