@@ -14,9 +14,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tests.gunicorn.server import Answer, GunicornServer
+from tests.rounds import FULL
 
 #: Requests on their way at the same time.
 CROWD = 3
+
+#: Seconds that each waits before the next one: a node's answer takes a tenth of it, and what is
+#: looked for goes on for seconds. In the full run they hurry.
+PAUSE = 0.01 if FULL else 0.05
 
 #: Logins that are not over, which the crowd keeps up.
 AT_ONCE = 12
@@ -104,7 +109,7 @@ class Crowd:
 
     def _run(self) -> None:
         chance = random.Random(threading.get_ident())
-        while not self._over.wait(0.01):
+        while not self._over.wait(PAUSE):
             node = chance.choice([one for one in self._nodes if one.live])
             try:
                 if len(self._mine) < AT_ONCE:
