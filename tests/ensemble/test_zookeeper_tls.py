@@ -8,12 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    pkcs12,
-)
 
 from flask_clustertoken.errors import ConfigurationError, StoreUnavailable
 from flask_clustertoken.stores import open_store
@@ -24,8 +18,6 @@ from tests.servers.zookeeper import Ensemble
 
 pytestmark = pytest.mark.zookeeper
 
-_PASSWORD = "only-for-tests"
-
 
 class Secured(NamedTuple):
     """A server with a certificate for 127.0.0.1 and none for localhost."""
@@ -34,24 +26,27 @@ class Secured(NamedTuple):
     certificate: Path
 
 
-def _made_certificate(folder: Path, name: str, san: str) -> tuple[Path, Path]:
-    """A key store with a self-signed certificate for *san*, and the certificate alone."""
-    store, certificate = folder / f"{name}.p12", folder / f"{name}.pem"
-    common = ["-alias", name, "-keystore", str(store), "-storepass", _PASSWORD]
-    make = ["-genkeypair", "-keyalg", "EC", "-dname", f"CN={name}", "-ext", f"SAN={san}"]
-    for command in ([*make, *common], ["-exportcert", "-rfc", "-file", str(certificate), *common]):
-        subprocess.run(["keytool", *command], check=True, capture_output=True, timeout=60)
-    return store, certificate
+def _made_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A self-signed certificate for 127.0.0.1, and its private key."""
+    certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
+    made = [
+        *("openssl", "req", "-x509", "-days", "2", "-nodes", "-subj", f"/CN={name}"),
+        *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+        *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)),
+    ]
+    subprocess.run(made, check=True, capture_output=True, timeout=60)
+    return certificate, key
 
 
-def _tls_settings(port: int, store: Path) -> list[str]:
+def _tls_settings(folder: Path, port: int, certificate: Path, key: Path) -> list[str]:
+    both = folder / "both.pem"
+    both.write_text(key.read_text() + certificate.read_text())
     return [
         "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory",
         f"secureClientPort={port}",
         "secureClientPortAddress=127.0.0.1",
-        f"ssl.keyStore.location={store}",
-        f"ssl.keyStore.password={_PASSWORD}",
-        "ssl.keyStore.type=PKCS12",
+        f"ssl.keyStore.location={both}",
+        "ssl.keyStore.type=PEM",
     ]
 
 
@@ -61,9 +56,9 @@ def secured(
 ) -> Iterator[Secured]:
     """One server that speaks TLS (once it is known that servers can be run here)."""
     folder = tmp_path_factory.mktemp("tls")
-    store, certificate = _made_certificate(folder, "server", "ip:127.0.0.1")
+    certificate, key = _made_certificate(folder, "server")
     (port,) = spare_ports(1)
-    settings = [*_tls_settings(port, store), "ssl.clientAuth=none"]
+    settings = [*_tls_settings(folder, port, certificate, key), "ssl.clientAuth=none"]
     with Ensemble(1, settings=settings):
         yield Secured(port, certificate)
 
@@ -71,21 +66,16 @@ def secured(
 @pytest.fixture(scope="module")
 def choosy(
     running_ensemble: Ensemble, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Secured, Path]]:
-    """A server that speaks only with whom it knows by a certificate; the store that holds that."""
+) -> Iterator[tuple[Secured, tuple[Path, Path]]]:
+    """A server that speaks only with whom it knows by a certificate; that one, and its key."""
     folder = tmp_path_factory.mktemp("mutual")
-    store, certificate = _made_certificate(folder, "server", "ip:127.0.0.1")
-    mine, my_certificate = _made_certificate(folder, "app", "ip:127.0.0.1")
-    trusted = folder / "trusted.p12"
-    trust = ["-importcert", "-noprompt", "-alias", "app", "-file", str(my_certificate)]
-    kept = ["-keystore", str(trusted), "-storepass", _PASSWORD]
-    subprocess.run(["keytool", *trust, *kept], check=True, capture_output=True, timeout=60)
+    certificate, key = _made_certificate(folder, "server")
+    mine = _made_certificate(folder, "app")
     (port,) = spare_ports(1)
     settings = [
-        *_tls_settings(port, store),
-        f"ssl.trustStore.location={trusted}",
-        f"ssl.trustStore.password={_PASSWORD}",
-        "ssl.trustStore.type=PKCS12",
+        *_tls_settings(folder, port, certificate, key),
+        f"ssl.trustStore.location={mine[0]}",
+        "ssl.trustStore.type=PEM",
         "ssl.clientAuth=need",
         "authProvider.x509=org.apache.zookeeper.server.auth.X509AuthenticationProvider",
     ]
@@ -93,24 +83,11 @@ def choosy(
         yield Secured(port, certificate), mine
 
 
-def _in_pem(store: Path, folder: Path) -> tuple[str, str]:
-    """Files with the certificate and the private key of a key store."""
-    key, certificate, _ = pkcs12.load_key_and_certificates(store.read_bytes(), _PASSWORD.encode())
-    assert key is not None
-    assert certificate is not None
-    key_file, certificate_file = folder / "key.pem", folder / "cert.pem"
-    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    key_file.write_bytes(key.private_bytes(*form))
-    certificate_file.write_bytes(certificate.public_bytes(Encoding.PEM))
-    return str(certificate_file), str(key_file)
-
-
-def test_a_client_is_known_by_its_certificate(choosy: tuple[Secured, Path], tmp_path: Path) -> None:
+def test_a_client_is_known_by_its_certificate(choosy: tuple[Secured, tuple[Path, Path]]) -> None:
     """Who shows one is let in, and what it makes is its own; who shows none is not."""
-    secured, mine = choosy
-    cert, key = _in_pem(mine, tmp_path)
+    secured, (cert, key) = choosy
     url = f"zookeeper://127.0.0.1:{secured.port}/app"
-    known = {"ca": str(secured.certificate), "cert": cert, "key": key}
+    known = {"ca": str(secured.certificate), "cert": str(cert), "key": str(key)}
     with open_store(url, options=known, timeout=10) as store:
         assert isinstance(store, ZooKeeperStore)
         store.put("a/b", b"v", None)
@@ -144,7 +121,7 @@ def test_a_certificate_for_another_name_is_refused(secured: Secured) -> None:
 
 def test_an_unknown_authority_is_refused(secured: Secured, tmp_path: Path) -> None:
     """A certificate that none of the trusted authorities signed: no connection."""
-    _, stranger = _made_certificate(tmp_path, "stranger", "ip:127.0.0.1")
+    stranger, _ = _made_certificate(tmp_path, "stranger")
     url = f"zookeeper://127.0.0.1:{secured.port}/app"
     for options in ({"ca": str(stranger)}, {"tls": True}):
         with (
