@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.conftest import Tell
-from tests.rounds import FULL
 from tests.waiting import came_true, holds_for, wait_until
 
 from .harness import MAX_STALENESS, Fleet, Process
@@ -93,21 +91,9 @@ def wait_revoked(workers: Sequence[Process], *ended: dict[str, str]) -> None:
             wait_until(lambda w=worker, made=made: said(w, made) == "revoked", 60)  # type: ignore[misc]
 
 
-#: Seconds between two users: each who came is asked for by every worker from then on, all the
-#: time, so that as many as possible cost the machine more than what they look for is worth.
-PAUSE = 0.0 if FULL else 0.1
-
-
 def revoke_for(fleet: StoreFleet, seconds: float) -> int:
     """Log users in and out for a while; returns how many log-outs were acknowledged."""
-    done, end = 0, time.monotonic() + seconds
-    while (began := time.monotonic()) < end:
-        worker = fleet.workers[done % len(fleet.workers)]
-        made = fleet.login(worker)
-        told = fleet.revoke(worker, made) if "error" not in made else made
-        done += "error" not in told
-        wait_until(lambda turn=began + PAUSE: time.monotonic() >= turn)  # type: ignore[misc]
-    return done
+    return fleet.come_and_go(seconds)
 
 
 def logged_in(fleet: StoreFleet, worker: Process) -> dict[str, str]:

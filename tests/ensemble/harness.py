@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.forked import Forked
+from tests.rounds import FULL
 from tests.servers.zookeeper import Ensemble
 from tests.simulation.checker import Violation, check, covers
 from tests.waiting import wait_until
@@ -33,6 +34,11 @@ MAX_STALENESS = 3.0
 
 #: What the promise adds to the bound for a call in flight and clocks of several rates.
 MARGIN = 1.0
+
+#: Seconds from one user who logs in and out to the next, where this goes on for a while: what
+#: happens meanwhile takes seconds, and each login is looked at by every worker until the end. In
+#: the full run as many come as the machine can bear.
+PACE = 0.0 if FULL else 0.2
 
 
 class Process:
@@ -223,6 +229,31 @@ class Fleet:
         """End a login: by its id, its user, its label in turn; or all there are, with ``realm``."""
         what = what or ("id", "subject", "label")[next(self._revocations) % 3]
         return worker.ask("revoke", what=what, target=made[what], **more)
+
+    def come_and_go(
+        self, seconds: float, among: Sequence[Process] | None = None, realm_every: int = 0
+    ) -> int:
+        """Log users in and out for a while, at each of *among* in turn; how many were logged out.
+
+        Every so many, *realm_every*, everybody is. Who could not be says why.
+        """
+        done, turn, end = 0, 0, time.monotonic() + seconds
+        workers = among or self.workers
+        while (begun := time.monotonic()) < end:
+            worker = workers[turn % len(workers)]
+            turn += 1
+            made = self.login(worker)
+            what = "realm" if realm_every and done % realm_every == realm_every - 1 else ""
+            told = self.revoke(worker, made, what) if "error" not in made else made
+            # (Who was refused does not wait as long to come again.)
+            rest = PACE / 5 if "error" in told else PACE
+            if "error" in told:
+                print(told["error"])
+            else:
+                done += 1
+            next_one = min(begun + rest, end)
+            wait_until(lambda next_one=next_one: time.monotonic() >= next_one)  # type: ignore[misc]
+        return done
 
     # judging
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,19 +53,7 @@ def judge(tell: Tell) -> Judge:
 
 def revoke_for(fleet: Fleet, seconds: float, among: int | None = None) -> int:
     """Log users in and out at healthy workers for a while; returns how many were logged out."""
-    done, end = 0, time.monotonic() + seconds
-    workers = fleet.workers[:among]
-    while time.monotonic() < end:
-        worker = workers[done % len(workers)]
-        made = fleet.login(worker)
-        # (Every tenth: everybody's.)
-        what = "realm" if done % 10 == 9 else ""
-        told = fleet.revoke(worker, made, what) if "error" not in made else made
-        if "error" in told:
-            print(told["error"])
-        else:
-            done += 1
-    return done
+    return fleet.come_and_go(seconds, fleet.workers[:among], realm_every=10)
 
 
 def accepted(worker: Process, made: dict[str, Any]) -> bool:

@@ -29,8 +29,8 @@ from tests.rounds import FULL
 from .mutations import MUTATIONS
 
 #: Seconds between two rounds over the watched tokens: three workers share one machine with the
-#: servers, and what they look for lasts a hundred times longer. Nobody waits for it.
-ROUND = 0.004 if FULL else 0.02
+#: servers, and what they look for lasts twenty times longer and more. Nobody waits for it.
+ROUND = 0.004 if FULL else 0.05
 
 
 def now() -> float:
