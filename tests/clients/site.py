@@ -98,11 +98,6 @@ def add_site(app: Flask, tokens: ClusterToken) -> None:
         tokens.login("alice")
         return redirect(safe_target(request.form["next"]), 303)
 
-    @app.get("/sign-out")
-    def sign_out() -> str:
-        tokens.logout()
-        return "signed out"
-
     @app.get("/secret")
     @token_required
     def secret() -> str:

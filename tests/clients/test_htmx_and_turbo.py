@@ -5,7 +5,6 @@ The table itself is in ``tests/regressions/test_ways_on.py``.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -13,7 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from flask_clustertoken.clock import ManualClock
-from tests.example.browser import Browser, Trouble, find_browser
+from tests.example.browser import Pages, Trouble
+from tests.example.somebody import missing, somebody
 from tests.extension.parts import MakeApp, WatchedStore, watch
 from tests.servers.ports import spare_ports
 from tests.waiting import wait_until
@@ -26,9 +26,7 @@ pytestmark = pytest.mark.browser
 class Visit:
     """A person in front of the site."""
 
-    def __init__(
-        self, browser: Browser, port: int, store: WatchedStore, clock: ManualClock
-    ) -> None:
+    def __init__(self, browser: Pages, port: int, store: WatchedStore, clock: ManualClock) -> None:
         self.home = f"http://127.0.0.1:{port}"
         self.browser = browser
         self.store = store
@@ -62,25 +60,22 @@ class Visit:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    programs = find_browser()
-    if programs is None or shutil.which("npm") is None:
-        if os.environ.get("CLUSTERTOKEN_TEST_SERVERS") == "required":
-            pytest.fail("chromium, chromedriver and npm are not all installed")
-        pytest.skip("chromium, chromedriver and npm are not all installed")
+def browser(pytestconfig: pytest.Config) -> Iterator[Pages]:
+    if shutil.which("npm") is None:
+        missing("npm is not installed")
     fetch()
-    with Browser(*programs) as running:
-        yield running
+    with somebody(pytestconfig) as one:
+        yield one
 
 
 @pytest.fixture
-def visit(browser: Browser, make_app: MakeApp, clock: ManualClock) -> Iterator[Visit]:
+def visit(browser: Pages, make_app: MakeApp, clock: ManualClock) -> Iterator[Visit]:
     app, tokens = make_app(LOGIN_VIEW="sign_in", COOKIE_SECURE=False)
     add_site(app, tokens)
     store = watch(app)
     (port,) = spare_ports(1)
     with serving(app, port):
-        browser.open(f"http://127.0.0.1:{port}/sign-out")
+        browser.command("Network.clearBrowserCookies")
         yield Visit(browser, port, store, clock)
         browser.open("about:blank")
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.example.browser import Browser, Trouble, find_browser
+from tests.example.browser import Trouble
+from tests.example.somebody import somebody
 from tests.gunicorn.server import GunicornServer
 from tests.waiting import wait_until
 
@@ -19,18 +17,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.gunicorn]
 OPEN = {"the stream is open", "the other stream is open", "the socket is open"}
 
 
-@contextmanager
-def browsing() -> Iterator[Browser]:
-    programs = find_browser()
-    if programs is None:
-        if os.environ.get("CLUSTERTOKEN_TEST_SERVERS") == "required":
-            pytest.fail("chromium and chromedriver are not both installed")
-        pytest.skip("chromium and chromedriver are not both installed")
-    with Browser(*programs) as running:
-        yield running
-
-
-def test_a_page_that_is_open_is_told_why_its_streams_and_sockets_end(tmp_path: Path) -> None:
+def test_a_page_that_is_open_is_told_why_its_streams_and_sockets_end(
+    tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
     """``event: end`` with the reason, close code 4401 with the reason; and a page that connects
     anew all the same is not let in. On a revocation, and on a lock."""
     server = GunicornServer(
@@ -40,7 +29,7 @@ def test_a_page_that_is_open_is_told_why_its_streams_and_sockets_end(tmp_path: P
         app="tests.gunicorn.streaming:app",
         hooks=False,
     )
-    with server, browsing() as browser:
+    with server, somebody(pytestconfig) as browser:
         home = f"http://127.0.0.1:{server.port}"
 
         def said(css: str = "#said") -> set[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.example.browser import Browser, find_browser
+from tests.example.browser import Pages
+from tests.example.somebody import Somebody, missing, somebody
 from tests.servers import npm
 from tests.servers.running import CannotRun
 
@@ -35,21 +37,18 @@ def source() -> str:
     return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
-def browser_programs() -> tuple[str, str]:
-    """The browser and its driver, and axe at hand: promised by the run they must be there."""
-    found = find_browser()
+@contextmanager
+def looking(config: pytest.Config) -> Iterator[Somebody]:
+    """Somebody in front of the browser, and axe at hand: promised by the run they are there."""
     try:
-        if found is None:
-            raise CannotRun("chromium and chromedriver are not installed")
         source()
     except CannotRun as error:
-        if os.environ.get("CLUSTERTOKEN_TEST_SERVERS") == "required":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    return found
+        missing(str(error))
+    with somebody(config) as one:
+        yield one
 
 
-def findings(browser: Browser) -> list[str]:
+def findings(browser: Pages) -> list[str]:
     """What is wrong with the page that is open, a line each; none: nothing."""
     found = browser.run(_RUN.format(source=source(), tags=TAGS))
     assert found["wrong"] or found["passed"] > 10, "axe looked at nothing"

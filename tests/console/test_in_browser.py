@@ -13,7 +13,7 @@ import pytest
 
 from flask_clustertoken.clock import ManualClock
 from tests.clients.site import serving
-from tests.example.browser import Browser
+from tests.example.browser import Pages
 from tests.servers.ports import spare_ports
 from tests.waiting import wait_until
 
@@ -36,15 +36,15 @@ WAYS = {
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with Browser(*axe.browser_programs()) as running:
-        yield running
+def browser(pytestconfig: pytest.Config) -> Iterator[Pages]:
+    with axe.looking(pytestconfig) as somebody:
+        yield somebody
 
 
 class Visit:
     """Alice in front of her browser; she is logged in on another device as well."""
 
-    def __init__(self, browser: Browser, site: Site, port: int) -> None:
+    def __init__(self, browser: Pages, site: Site, port: int) -> None:
         self.browser = browser
         self.site = site
         self.home = f"http://127.0.0.1:{port}"
@@ -59,13 +59,7 @@ class Visit:
     ) -> None:
         """With a window so wide, in that language and light; and logged in."""
         command = self.browser.command
-        command(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=900,
-            deviceScaleFactor=1,
-            mobile=False,
-        )
+        self.browser.resize(width, 900)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         command("Emulation.setEmulatedMedia", features=[scheme])
         command("Network.enable")
@@ -104,7 +98,7 @@ class Visit:
 
 
 @pytest.fixture
-def visit(browser: Browser, make_site: MakeSite, clock: ManualClock) -> Iterator[Visit]:
+def visit(browser: Pages, make_site: MakeSite, clock: ManualClock) -> Iterator[Visit]:
     site = make_site(KEEP_ADDRESS=True, LOGIN_VIEW="enter")
 
     @site.app.get("/enter")

@@ -30,6 +30,8 @@ FLAGS = [
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
+    # (No test goes back; without what is kept for that a page costs three quarters as much.)
+    "--disable-features=BackForwardCache,RenderDocument",
 ]
 
 #: The key under which WebDriver hands out an element.
@@ -55,83 +57,14 @@ class Gone(Trouble):
 GONE = {"stale element reference", "no such element"}
 
 
-class Browser:
-    """One browser with an empty profile; a context manager that ends it.
+class Pages:
+    """What is done in a window of a browser."""
 
-    *flags* are :data:`FLAGS` unless given. A *profile* that is given is kept for another browser,
-    and begins with what *local_state* says; *home* is where certificates are looked for.
-    """
-
-    def __init__(
-        self,
-        chromium: str,
-        driver: str,
-        *more: str,
-        flags: Sequence[str] = FLAGS,
-        profile: Path | None = None,
-        local_state: Mapping[str, Any] | None = None,
-        home: Path | None = None,
-    ) -> None:
-        self._kept = profile is not None
-        self._profile = str(profile or tempfile.mkdtemp(prefix="chromium-"))
-        (self._port,) = spare_ports(1)
-        self._driver = subprocess.Popen(
-            [driver, f"--port={self._port}"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=None if home is None else {**os.environ, "HOME": str(home)},
-        )
-        self._session = ""
-        arguments = [*flags, *more, f"--user-data-dir={self._profile}"]
-        chrome: dict[str, Any] = {"binary": chromium, "args": arguments}
-        if local_state is not None:
-            chrome["localState"] = dict(local_state)
-        try:
-            wait_until(self._listens, 20)
-            wanted = {"browserName": "chrome", "goog:chromeOptions": chrome}
-            made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
-            self._session = f"/session/{made['sessionId']}"
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> Browser:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        try:
-            if self._session:
-                self._call("DELETE", self._session)
-        finally:
-            self._driver.terminate()
-            self._driver.wait(20)
-            if not self._kept:
-                shutil.rmtree(self._profile, ignore_errors=True)
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+    _session: str
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=60)
-        try:
-            sent = json.dumps(body or {}) if method == "POST" else None
-            connection.request(method, path, sent, {"Content-Type": "application/json"})
-            value = json.loads(connection.getresponse().read())["value"]
-        finally:
-            connection.close()
-        if isinstance(value, dict) and "error" in value:
-            kind = Gone if value["error"] in GONE else Trouble
-            raise kind(f"{value['error']}: {value['message'].splitlines()[0]}")
-        return value
+        """Have chromedriver do something; its answer."""
+        raise NotImplementedError
 
     def open(self, url: str) -> None:
         self._call("POST", f"{self._session}/url", {"url": url})
@@ -173,7 +106,9 @@ class Browser:
         self._at(css, "POST", "click")
 
     def resize(self, width: int, height: int) -> None:
-        self._call("POST", f"{self._session}/window/rect", {"width": width, "height": height})
+        """The page is shown so large: smaller than a window can be, too."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.command("Emulation.setDeviceMetricsOverride", **size)
 
     def fits(self) -> bool:
         """Whether the page is not wider than the window."""
@@ -219,7 +154,88 @@ class Browser:
         path.write_bytes(base64.b64decode(self._call("GET", f"{self._session}/screenshot")))
 
 
-def log_in(browser: Browser, home: str, name: str) -> None:
+class Browser(Pages):
+    """One browser of its own with an empty profile; a context manager that ends it.
+
+    *flags* are :data:`FLAGS` unless given. A *profile* that is given is kept for another browser,
+    and begins with what *local_state* says; *home* is where certificates are looked for.
+    """
+
+    def __init__(
+        self,
+        chromium: str,
+        driver: str,
+        *more: str,
+        flags: Sequence[str] = FLAGS,
+        profile: Path | None = None,
+        local_state: Mapping[str, Any] | None = None,
+        home: Path | None = None,
+    ) -> None:
+        self._kept = profile is not None
+        self._profile = str(profile or tempfile.mkdtemp(prefix="chromium-"))
+        (self._port,) = spare_ports(1)
+        self._driver = subprocess.Popen(
+            [driver, f"--port={self._port}"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=None if home is None else {**os.environ, "HOME": str(home)},
+        )
+        self._session = ""
+        arguments = [*flags, *more, f"--user-data-dir={self._profile}"]
+        chrome: dict[str, Any] = {"binary": chromium, "args": arguments}
+        if local_state is not None:
+            chrome["localState"] = dict(local_state)
+        try:
+            wait_until(self._listens, 20)
+            wanted = {"browserName": "chrome", "goog:chromeOptions": chrome}
+            made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})
+            self._session = f"/session/{made['sessionId']}"
+            #: Where its own tools listen.
+            self.tools: str = made["capabilities"]["goog:chromeOptions"]["debuggerAddress"]
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Browser:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        try:
+            if self._session:
+                self._call("DELETE", self._session)
+        finally:
+            self._driver.terminate()
+            self._driver.wait(20)
+            if not self._kept:
+                shutil.rmtree(self._profile, ignore_errors=True)
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._port)) == 0
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=60)
+        try:
+            sent = json.dumps(body or {}) if method == "POST" else None
+            connection.request(method, path, sent, {"Content-Type": "application/json"})
+            value = json.loads(connection.getresponse().read())["value"]
+        finally:
+            connection.close()
+        if isinstance(value, dict) and "error" in value:
+            kind = Gone if value["error"] in GONE else Trouble
+            raise kind(f"{value['error']}: {value['message'].splitlines()[0]}")
+        return value
+
+
+def log_in(browser: Pages, home: str, name: str) -> None:
     """By the example's own page, where the password is the name."""
     browser.open(f"{home}/login")
     browser.type("input[name=username]", name)

@@ -185,7 +185,9 @@ def fill_database(authority: TokenAuthority, path: Path, subjects: Iterator[str]
             said = value.replace(model.id, token_id).replace('"model"', json.dumps(subject))
             yield record_key(token_id), said.encode(), end
 
-    made = rows()
+    made = iter(
+        sorted(rows(), key=lambda one: one[0])
+    )  # (in their order the database writes each of its pages once)
     with closing(sqlite3.connect(path, timeout=30)) as database:
         database.execute("PRAGMA synchronous = OFF")  # (nobody's login)
         while some := list(islice(made, 4000)):
