@@ -55,6 +55,8 @@ http {{
             proxy_pass http://app;
             proxy_set_header Host $http_host;
             proxy_next_upstream error timeout http_503;
+            # Room for the cookies of an answer to a login: Keycloak's tokens take up to 4 KB.
+            proxy_buffer_size 8k;
         }}
     }}
 }}

@@ -28,7 +28,14 @@ def realm_file(folder: Path, port: int, node_port: int) -> Path:
 
 
 def start_app(
-    stack: ExitStack, folder: Path, *, port: int, node_port: int, keycloak: str, token_store: str
+    stack: ExitStack,
+    folder: Path,
+    *,
+    port: int,
+    node_port: int,
+    keycloak: str,
+    token_store: str,
+    workers: int = 2,
 ) -> str:
     """The example on two hosts, and nginx at *port*; gives its address."""
     secret = secrets.token_hex(32)
@@ -36,7 +43,7 @@ def start_app(
         stack.enter_context(
             process(
                 [
-                    *(sys.executable, "-m", "gunicorn", "--workers", "2"),
+                    *(sys.executable, "-m", "gunicorn", "--workers", str(workers)),
                     *("--config", "example_keycloak/gunicorn.conf.py"),
                     *("--bind", f"{host}:{node_port}", "example_keycloak:create_app()"),
                 ],

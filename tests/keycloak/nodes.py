@@ -26,7 +26,9 @@ _UNEXPECTED = re.compile(
     r"|a receiver of |OperationalError|flask_clustertoken\.errors\.|^(\w+\.)*\w*(Error|Exception)\b"
 )
 
+# (What the app imports is imported once for a host, not by each of its workers.)
 _CONF = """
+import tests.keycloak.app
 from flask_clustertoken.gunicorn import post_worker_init, worker_exit
 worker_class = "gthread"
 threads = 8
@@ -78,6 +80,8 @@ class Nodes:
         self._folder = Path(tempfile.mkdtemp(prefix="clustertoken-kc-nodes-"))
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._lines: list[Line] = []
+        #: How much of each host's log is known already.
+        self._forgotten: dict[str, int] = {}
         #: What each host wrote, once all are ended.
         self.logs: list[str] = []
 
@@ -87,6 +91,7 @@ class Nodes:
     def start(self, number: int) -> None:
         """Start the host with this number, and wait until it is ready."""
         host = self.hosts[number]
+        self._lines = []
         conf = self._folder / "gunicorn.conf.py"
         conf.write_text(_CONF)
         config = {**self._config, "KEYCLOAK_NODE_HOST": host}
@@ -121,13 +126,27 @@ class Nodes:
                 os.kill(worker, how)
         process.wait(30)
 
+    def runs(self, number: int) -> bool:
+        """Whether a host does: it was not stopped."""
+        return self.hosts[number] in self._processes
+
     def log(self, number: int = 0) -> str:
-        path = self._folder / f"log-{self.hosts[number]}"
-        return path.read_text(errors="replace") if path.exists() else ""
+        """What a host wrote since its log was forgotten."""
+        host = self.hosts[number]
+        return self._written(host)[self._forgotten.get(host, 0) :].decode(errors="replace")
+
+    def _written(self, host: str) -> bytes:
+        path = self._folder / f"log-{host}"
+        return path.read_bytes() if path.exists() else b""
+
+    def forget_logs(self) -> None:
+        """What the hosts have written is not in their logs any more; exceptions are for ever."""
+        self._forgotten = {host: len(self._written(host)) for host in self.hosts}
 
     def exceptions(self) -> list[str]:
-        """Lines of the logs that tell of something unexpected."""
-        return [line for number in range(len(self.hosts)) for line in unexpected(self.log(number))]
+        """Lines that tell of something unexpected, of all that was ever written."""
+        logs = [self._written(host).decode(errors="replace") for host in self.hosts]
+        return [line for log in logs for line in unexpected(log)]
 
     def lines(self) -> list[Line]:
         """One line to each worker of each host."""

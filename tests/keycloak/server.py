@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ REALM_FILE = Path(__file__).with_name("realm.json")
 
 _ARTIFACT = f"org.keycloak:keycloak-quarkus-dist:{VERSION}:zip"
 _OPTIONS = (
-    "--db=dev-mem",
+    "--db=dev-file",
     "--http-host=127.0.0.1",
     "--log-level=warn,io.quarkus:info",
     # Shared signals: off in a realm until it is told. It pushes to no loopback address of itself,
@@ -36,8 +37,21 @@ _OPTIONS = (
     "--spi-ssf-transmitter--default--allow-insecure-push-targets=true",
     "--spi-ssf-transmitter--default--outbox-drainer-interval=1s",
 )
+#: Starts soon. It runs for some minutes: what its code costs to be compiled well, or to be verified
+#: although it was verified elsewhere, is not earned back.
+_JAVA = (
+    "-XX:-UseG1GC",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UnlockDiagnosticVMOptions",
+    "-XX:-BytecodeVerificationRemote",
+)
 #: Seconds that it has to be ready: it is made of fifteen thousand classes.
 _READY = 600.0
+#: Seconds that it has to end by itself, where it is to leave its database whole.
+_WRITTEN = 120.0
+#: Where a distribution has the data that each start gets a copy of.
+_PREPARED = "prepared"
 
 
 def _zip() -> Path:
@@ -60,11 +74,16 @@ def _zip() -> Path:
 
 
 def home() -> Path:
-    """The unpacked distribution, built once (its first start builds it for half a minute)."""
+    """The unpacked distribution, built and with a database: by its first start, of a minute.
+
+    What is built depends on the options. The database is what each start would have to make anew,
+    for as much as all else that it does: its tables, the realm ``master`` and its administrator.
+    """
     for program in ("java", "mvn"):
         if shutil.which(program) is None:
             raise CannotRun(f"the Keycloak tests need the program {program!r}, which is not here")
-    folder = cache_folder() / f"keycloak-{VERSION}"
+    options = hashlib.sha256(" ".join(_OPTIONS).encode()).hexdigest()[:8]
+    folder = cache_folder() / f"keycloak-{VERSION}-{options}"
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -74,10 +93,10 @@ def home() -> Path:
         unpacked = Path(beside, f"keycloak-{VERSION}")
         for script in (unpacked / "bin").glob("*.sh"):
             script.chmod(0o755)
-        with Keycloak(unpacked, scratch=False):
-            # (Ended also where it was not ready in time.)
-            pass
-        shutil.rmtree(unpacked / "data", ignore_errors=True)
+        first = Keycloak(unpacked, scratch=False, realm_file=None)
+        with first:
+            first.stop(_WRITTEN)
+        (unpacked / "data").rename(unpacked / _PREPARED)
         try:
             unpacked.rename(folder)
         except OSError:
@@ -97,16 +116,18 @@ class Keycloak(Running):
         *,
         port: int = 0,
         scratch: bool = True,
-        realm_file: Path = REALM_FILE,
+        realm_file: Path | None = REALM_FILE,
     ) -> None:
+        """With *realm_file* imported; with none it has the realm ``master`` alone."""
         self.port = port or spare_ports(1)[0]
         self._scratch = Path(tempfile.mkdtemp(prefix="clustertoken-kc-")) if scratch else None
         folder = folder or home()
         if self._scratch is not None:
             # The files are shared by links, its data is its own.
             copy = self._scratch / "keycloak"
-            shutil.copytree(folder, copy, copy_function=os.link)
-            (copy / "log").unlink(missing_ok=True)
+            apart = shutil.ignore_patterns(_PREPARED, "log")
+            shutil.copytree(folder, copy, copy_function=os.link, ignore=apart)
+            shutil.copytree(folder / _PREPARED, copy / "data")
             folder = copy
         self._home = folder
         self._realm_file = realm_file
@@ -128,9 +149,10 @@ class Keycloak(Running):
         """Start it if it does not run, and wait until the realm answers."""
         if self._process is not None:
             return
-        imports = self._home / "data" / "import"
-        imports.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self._realm_file, imports / "demo-realm.json")
+        if self._realm_file is not None:
+            imports = self._home / "data" / "import"
+            imports.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self._realm_file, imports / "demo-realm.json")
         management = spare_ports(1)[0]
         with (self._home / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -140,14 +162,14 @@ class Keycloak(Running):
                     *_OPTIONS,
                     f"--http-port={self.port}",
                     f"--http-management-port={management}",
-                    "--import-realm",
+                    *(() if self._realm_file is None else ("--import-realm",)),
                 ],
                 env={
                     **os.environ,
                     "KC_BOOTSTRAP_ADMIN_USERNAME": "root",
                     "KC_BOOTSTRAP_ADMIN_PASSWORD": "root",
-                    "JAVA_OPTS_KC_HEAP": "-Xms64m -Xmx512m",
-                    "JAVA_OPTS_APPEND": "-XX:TieredStopAtLevel=1",
+                    "JAVA_OPTS_KC_HEAP": "-Xms256m -Xmx512m",
+                    "JAVA_OPTS_APPEND": " ".join(_JAVA),
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -160,7 +182,8 @@ class Keycloak(Running):
         if self._process.poll() is not None:
             raise CannotRun(f"Keycloak ended: {self.tail_of_log()}")
         try:
-            return requests.get(self.discovery, timeout=2).status_code == 200
+            realm = "master" if self._realm_file is None else self.realm
+            return requests.get(f"{self.url}/realms/{realm}", timeout=2).status_code == 200
         except requests.RequestException:
             return False
 
@@ -187,8 +210,8 @@ class Keycloak(Running):
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         return children or [str(parent)]
 
-    def stop(self) -> None:
-        """End it and remove what it wrote."""
+    def stop(self, deadline: float = 15.0) -> None:
+        """End it, by force if it has not ended by the deadline, and remove what it wrote."""
         process, self._process = self._process, None
         if process is not None:
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -198,7 +221,7 @@ class Keycloak(Running):
             if pids:
                 subprocess.run(["kill", "-CONT", *pids], check=False, capture_output=True)
             try:
-                process.wait(15)
+                process.wait(deadline)
             except subprocess.TimeoutExpired:
                 if pids:
                     subprocess.run(["kill", "-KILL", *pids], check=False, capture_output=True)

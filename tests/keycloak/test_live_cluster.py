@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -20,7 +19,8 @@ from tests.waiting import wait_until
 pytestmark = [pytest.mark.keycloak, pytest.mark.gunicorn]
 
 HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
-ROUNDS = rounds(20, 100)
+#: (Sixteen have every way in them.)
+ROUNDS = rounds(16, 100)
 
 
 #: A few of the lines by which something unexpected shows, each from another place.
@@ -44,35 +44,20 @@ def test_what_counts_as_an_exception() -> None:
     assert unexpected("[INFO] Booting worker with pid: 7\nregistered this host as node web1") == []
 
 
-def make_client(server: Keycloak, name: str, port: int, channel: str) -> None:
-    """A client that is called at its admin URL, or by OpenID Connect."""
-    placeholder = f"http://${{application.session.host}}:{port}/keycloak"
-    if channel == "admin-url":
-        server.make_client(name, adminUrl=placeholder)
-    else:
-        url = f"{placeholder}/backchannel-logout"
-        server.make_client(name, adminUrl=placeholder, attributes={"backchannel.logout.url": url})
-
-
-@pytest.fixture(
-    scope="module",
-    params=list(itertools.product(["session", "cookie"], ["admin-url", "oidc"])),
-    ids="-".join,
-)
+@pytest.fixture(scope="module", params=["session", "cookie"])
 def nodes(
     request: pytest.FixtureRequest, server: Keycloak, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Nodes]:
     """The app on three hosts, registered as nodes of its client."""
-    store, channel = request.param
     port = spare_ports(1, HOSTS)[0]
-    make_client(server, "app", port, channel)
+    server.make_client("app", adminUrl=f"http://${{application.session.host}}:{port}/keycloak")
     server.make_client("other")
     server.change_realm(notBefore=0)
     config = configuration(
         server.url,
         "app",
         store=f"directory://{tmp_path_factory.mktemp('nodes')}/shared",
-        token_store=store,
+        token_store=request.param,
         options={"register-node-at-startup": True},
     )
     with Nodes(config, port=port, hosts=HOSTS) as started:
@@ -82,6 +67,14 @@ def nodes(
         server.change_realm(notBefore=0)
     server.remove_client("app")
     server.remove_client("other")
+
+
+@pytest.fixture(params=["admin-url", "oidc"])
+def channel(request: pytest.FixtureRequest, server: Keycloak, nodes: Nodes) -> None:
+    """The client is called at its admin URL, or by OpenID Connect."""
+    client = server.client("app")
+    url = f"{client['adminUrl']}/backchannel-logout" if request.param == "oidc" else ""
+    server.change_client("app", attributes={**client["attributes"], "backchannel.logout.url": url})
 
 
 def cookie_of(person: Person) -> str:
@@ -95,6 +88,7 @@ def accepted(lines: list[Line], cookie: str) -> list[int]:
     return [line.pid for line, answer in answers if answer.status_code == 200]
 
 
+@pytest.mark.usefixtures("channel")
 def test_ended_at_keycloak_is_ended_on_every_worker(
     server: Keycloak, nodes: Nodes, tell: Tell, request: pytest.FixtureRequest
 ) -> None:

@@ -18,7 +18,7 @@ from tests.example.browser import Browser, find_browser
 from tests.keycloak.nodes import ROOT
 from tests.keycloak.server import Keycloak
 from tests.servers.ports import spare_ports
-from tests.waiting import wait_until
+from tests.waiting import came_true, wait_until
 
 pytestmark = pytest.mark.keycloak
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.keycloak
 def demo(
     request: pytest.FixtureRequest, server: Keycloak, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The demo's app on two hosts behind nginx, at its address."""
+    """The demo's app on two hosts behind nginx, at its address; each has one worker."""
     (port,) = spare_ports(1)
     node_port = spare_ports(1, HOSTS)[0]
     server.make_client(
@@ -45,6 +45,7 @@ def demo(
             node_port=node_port,
             keycloak=server.url,
             token_store=request.param,
+            workers=1,
         )
     server.remove_client("demo-app")
 
@@ -66,7 +67,8 @@ def log_in(browser: Browser, demo: str, name: str) -> None:
     browser.type("#username", name)
     browser.type("#password", name)
     browser.click("#kc-login")
-    wait_until(lambda: browser.count("#name"), 20)
+    there = came_true(lambda: browser.count("#name"), 20)
+    assert there, f"{browser.url}: {browser.text()[:500]}"
 
 
 def test_signing_out_in_the_account_console(server: Keycloak, demo: str, browser: Browser) -> None:

@@ -50,20 +50,34 @@ def settings(
     server.remove_client("nodes")
 
 
-@pytest.fixture
-def nodes(settings: tuple[int, dict[str, Any]], server: Keycloak) -> Iterator[Nodes]:
-    """Three hosts that have registered themselves, with a log of who was called."""
+@pytest.fixture(scope="module")
+def hosts(settings: tuple[int, dict[str, Any]], server: Keycloak) -> Iterator[Nodes]:
+    """Three hosts that register themselves, and leave nobody registered once they are ended."""
     port, config = settings
     with Nodes(config, port=port, hosts=HOSTS, more=("--access-logfile", "-")) as started:
-        wait_until(lambda: set(server.nodes("nodes")) == set(HOSTS))
         yield started
-        assert started.exceptions() == []
     gone = came_true(lambda: not server.nodes("nodes"), 10)
     assert gone, (server.nodes("nodes"), started.logs)
 
 
+@pytest.fixture
+def nodes(hosts: Nodes, server: Keycloak) -> Iterator[Nodes]:
+    """The three hosts, each of which runs and is registered, with a log of who was called."""
+    for number in range(len(HOSTS)):
+        if not hosts.runs(number):
+            hosts.start(number)
+    wait_until(lambda: set(server.nodes("nodes")) == set(HOSTS))
+    hosts.forget_logs()
+    for number in range(len(HOSTS)):
+        # What was called before is written down by now.
+        wait_until(lambda at=number: "GET /ready?first" in ready_again(hosts, at, "first"), 5)  # type: ignore[misc]
+    hosts.forget_logs()
+    yield hosts
+    assert hosts.exceptions() == []
+
+
 def called(nodes: Nodes, name: str) -> list[str]:
-    """The hosts that Keycloak has called at *name*, once for each call.
+    """The hosts that Keycloak has called at *name* in this test, once for each call.
 
     A line is written after the answer: who asks here may have to wait a moment.
     """
@@ -100,9 +114,9 @@ def test_only_the_sessions_host_is_called(server: Keycloak, nodes: Nodes, name: 
         server.change_client("nodes", attributes={**usual, "backchannel.logout.url": ""})
 
 
-def ready_again(nodes: Nodes, number: int) -> str:
-    """The log of a host that has just been asked once more."""
-    requests.get(f"{nodes.url(number)}/ready?last", timeout=5)
+def ready_again(nodes: Nodes, number: int, word: str = "last") -> str:
+    """The log of a host that has just been asked once more, with a *word* that is in the log."""
+    requests.get(f"{nodes.url(number)}/ready?{word}", timeout=5)
     return nodes.log(number)
 
 
