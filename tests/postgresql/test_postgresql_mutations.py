@@ -107,6 +107,33 @@ def test_a_history_that_is_not_looked_at_is_noticed(
         promises.test_another_lineage_is_not_vouched_for_at_once(own_server, realm, caplog)
 
 
+@pytest.mark.parametrize(
+    ("first", "name", "forgotten"),
+    [
+        ("who comes", "lineage", """|| '/' || coalesce(to_regclass('"clustertoken".realm')"""),
+        ("who lives", "", "|| '/' || r.tableoid::text = $2"),
+    ],
+)
+def test_a_making_of_the_tables_that_is_not_looked_at_is_noticed(
+    own_server: Server,
+    realm: str,
+    first: str,
+    name: str,
+    forgotten: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A dump that was put back would be vouched for before anybody put back what it lacks."""
+    put = {
+        "lineage": """|| coalesce('', to_regclass('"clustertoken".realm')""",
+        "": "|| substring($2 FROM '/[0-9]+$') = $2",
+    }[name]
+    instead(monkeypatch, (name, forgotten, put))
+    with pytest.raises(BaseException, match="DID NOT RAISE"):
+        promises.test_a_dump_that_was_put_back_on_the_same_server_is_another_lineage(
+            own_server, realm, first
+        )
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_lost_answer_that_is_taken_for_failure_is_noticed(
     opened: promises.Open, times: int, monkeypatch: pytest.MonkeyPatch

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
@@ -684,13 +684,41 @@ def test_another_lineage_is_not_vouched_for_at_once(
         own_server.stop()
         own_server.start()
         store.vouch("n1", b"")
-        rows = own_server.sql("SELECT lineage FROM clustertoken.realm", database=APP)
-        assert rows[0][0].endswith("/00000001")
+        ask = "SELECT lineage, tableoid::text FROM clustertoken.realm"
+        ((lineage, making),) = own_server.sql(ask, database=APP)
+        assert lineage.split("/")[1:] == ["00000001", making]
         own_server.sql("UPDATE clustertoken.realm SET lineage = 'another'", database=APP)
         own_server.stop()
         own_server.start()
         with pytest.raises(StoreUnavailable, match="more the nodes publish"):
             store.vouch("n1", b"")
+
+
+@pytest.mark.parametrize("first", ["who comes", "who lives"])
+def test_a_dump_that_was_put_back_on_the_same_server_is_another_lineage(
+    own_server: Server, realm: str, first: str
+) -> None:
+    """Who knows nothing of what was lost vouches for nothing before those who know it came."""
+    with ExitStack() as stack:
+        knows, lives, comes = (
+            stack.enter_context(
+                open_store(own_server.url, realm=realm, timeout=15, options={"settle": 300})
+            )
+            for _ in range(3)
+        )
+        knows.append([new("kept")])
+        lives.announce("n2", b"")
+        lives.vouch("n2", b"")
+        backup = own_server.dump()
+        knows.append([new("lost")])
+        own_server.restore(backup)
+        store, node = (lives, "n2") if first == "who lives" else (comes, "n3")
+        if store is comes:
+            comes.announce(node, b"")
+        with pytest.raises(StoreUnavailable, match="more the nodes publish"):
+            store.vouch(node, b"")
+        knows.root()  # (any step puts back what this one knows)
+        assert [one.id for one in feed(store)] == ["kept", "lost"]
 
 
 def test_a_server_that_does_not_say_its_lineage_has_one_of_its_last_start(

@@ -1,10 +1,11 @@
 """A realm on a PostgreSQL server, as this process uses it: every step knows the history.
 
-A *history* is the start of the server's process with the realm's epoch: another one after each
-start and on each other server. Each step compares it with the one that this process knows, in the
-step itself, and does nothing where it is another one. Then this process looks which *lineage* the
-server has (its cluster's identifier and its timeline, another one after each promotion), and what
-it knows and the server lacks is published again, before anything else is asked of it.
+A *history* is the start of the server's process with the realm's epoch and the making of our
+tables: another one after each start, on each other server, and where a dump was put back. Each step
+compares it with the one that this process knows, in the step itself, and does nothing where it is
+another one. Then this process looks which *lineage* the server has (its cluster's identifier, its
+timeline, another one after each promotion, and again the making of our tables), and what it knows
+and the server lacks is published again, before anything else is asked of it.
 """
 
 from __future__ import annotations
@@ -203,7 +204,7 @@ class PostgreSQLRealm:
 
     def _there(self, deadline: Deadline, make: bool) -> bool:
         """Whether our tables are there, made where they may be; and whether the server is fit."""
-        (((_, standby, encoding, version, made),),) = self.connections.ask(
+        (((_, standby, encoding, version, made, _),),) = self.connections.ask(
             deadline, (self.text("server"), ()), again=True
         )
         if standby:
@@ -257,8 +258,8 @@ class PostgreSQLRealm:
             cause = trouble.__cause__
             if not isinstance(cause, StatementRefused) or cause.state != "42501":
                 raise
-            (((start, *_),),) = ask(deadline, (self.text("server"), ()), again=True)
-            return f"start/{start}"
+            (((start, *_, making),),) = ask(deadline, (self.text("server"), ()), again=True)
+            return f"start/{start}{making}"
         return str(lineage)
 
     # publishing again

@@ -25,12 +25,19 @@ _NO_ARRAY = struct.pack("!iiI", 0, 0, BYTEA)
 #: other server, whoever may ask for what else.
 _START = "(extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint::text"
 
+#: Which making of our tables this is: its number, which the server gives once. A dump that is put
+#: back makes them anew, also on the same server, in a database of the same name.
+_MAKING = "'/' || coalesce(to_regclass('clustertoken.realm')::oid::text, '')"
+
+#: What each step compares, for a realm's row ``r``: the server's start, the epoch, the making.
+_HISTORY = f"{_START} || '/' || r.epoch || '/' || r.tableoid::text"
+
 _MICROS = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 _STATUS = "CASE WHEN here.same THEN 'ok' ELSE 'history' END"
 
 _COLUMNS = """r.epoch, r.state, r.moved_to, r.format::bigint, r.since, r.withdrawn, r.listened,
-        h.seq, h.entry, h.floor, h.trimmed, :start || '/' || r.epoch = $2 AS same"""
+        h.seq, h.entry, h.floor, h.trimmed, :history = $2 AS same"""
 
 _FROM = """FROM clustertoken.realm AS r JOIN clustertoken.head AS h ON h.realm = r.realm
     WHERE r.realm = $1"""
@@ -70,6 +77,8 @@ def statement(name: str, schema: str) -> str:
         (":status", _STATUS),
         (":micros", _MICROS),
         (":start", _START),
+        (":history", _HISTORY),
+        (":making", _MAKING),
     ):
         text = text.replace(sign, meaning)
     return text.replace("clustertoken.", f"{quoted(schema)}.")

@@ -23,7 +23,7 @@ COMMENT ON TABLE clustertoken.realm IS 'What is said once about a realm: one log
 COMMENT ON COLUMN clustertoken.realm.epoch IS 'Random, made with the realm. A token of another epoch is refused.';
 COMMENT ON COLUMN clustertoken.realm.state IS 'open; preparing: filled by a migration; sealed: moved to moved_to.';
 COMMENT ON COLUMN clustertoken.realm.format IS 'The number of the layout of records and entries.';
-COMMENT ON COLUMN clustertoken.realm.lineage IS 'The server that wrote here last: system identifier and timeline.';
+COMMENT ON COLUMN clustertoken.realm.lineage IS 'The server that wrote here last: system identifier, timeline, and the tables'' own number.';
 COMMENT ON COLUMN clustertoken.realm.since IS 'When another lineage was met. For some seconds behind it no node vouches.';
 COMMENT ON COLUMN clustertoken.realm.withdrawn IS 'The highest version of a node that left: none comes again.';
 COMMENT ON COLUMN clustertoken.realm.listened IS 'Some node listens: an append notifies.';
