@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import pytest
 from simple_websocket import Client, ConnectionClosed
 
-from .browser import Browser, Pages, find_browser
+from .browser import Browser, Pages, Trouble, find_browser
 
 
 class Somebody(Pages):
@@ -53,7 +53,18 @@ class Shared(Browser):
     def close(self) -> None:
         with suppress(AttributeError, ConnectionClosed):
             self._line.close()
-        super().close()
+        with suppress(Trouble, OSError):  # (of one that died)
+            super().close()
+
+    @property
+    def lives(self) -> bool:
+        """Whether both of its lines are answered."""
+        try:
+            self._ask("Browser.getVersion")
+            self._call("GET", f"{self._session}/window")
+        except (AssertionError, ConnectionClosed, OSError):
+            return False
+        return True
 
     def _ask(self, method: str, **parameters: Any) -> Any:
         """Have the browser's own tools do what no page of it may ask for."""
@@ -101,8 +112,17 @@ def _running(config: pytest.Config) -> Shared:
     return shared
 
 
+def _that_lives(config: pytest.Config) -> Shared:
+    shared = _running(config)
+    if shared.lives:
+        return shared
+    # (The test in which it died failed, and says why. Those behind it get another one.)
+    _running.cache_clear()
+    return _running(config)
+
+
 @contextmanager
 def somebody(config: pytest.Config) -> Iterator[Somebody]:
     """Somebody in front of the browser of this run, which starts with the first."""
-    with _running(config).somebody() as one:
+    with _that_lives(config).somebody() as one:
         yield one
