@@ -11,6 +11,7 @@ from .authority import TokenAuthority as TokenAuthority
 from .authority import authorities as authorities
 from .history import HistoryPage as HistoryPage
 from .issued import IssuedToken as IssuedToken
+from .locking import PlannedLock as PlannedLock
 from .locking import StandingLock as StandingLock
 from .proving import CHALLENGE_LIFE as CHALLENGE_LIFE
 from .reuse import AGAIN as AGAIN

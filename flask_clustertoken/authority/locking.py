@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from ..clock import Clock
 from ..cluster import Revocation
 from ..events import Events, TokenRevoked, Unlocked
-from ..revocations import FeedEntry, Follower, LockTarget
+from ..revocations import FeedEntry, Follower, LockTarget, lock_of
 from ..stores.base import PAGE, Change, ClusterStore, Delete, Put
-from ..tokens import TokenKind, digest, digests, validation
+from ..tokens import Token, TokenKind, digest, digests, validation, view_keys
 
 What = Literal["subject", "label", "kind", "everyone"]
 
@@ -63,6 +63,19 @@ class StandingLock:
     except_labels: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedLock:
+    """A lock as it would be set: checked, and not written. Its number is 0."""
+
+    lock: StandingLock
+    feed_entry: FeedEntry
+    put: Put
+
+    def refuses(self, token: Token) -> bool:
+        """Whether it would be for *token*, were it issued before or behind it."""
+        return lock_of(0, self.feed_entry).matches(token, tuple(view_keys(token)))
+
+
 class Locking:
     """Sets and takes away locks. What it is given is checked first: a :class:`TypeError` or
     :class:`ValueError` has written nothing."""
@@ -100,6 +113,29 @@ class Locking:
         :class:`~flask_clustertoken.errors.NodesTooOld`, and nothing was written, while nodes of an
         older version are there, and :class:`~flask_clustertoken.errors.StoreError`.
         """
+        plan = self.plan(
+            subject=subject,
+            label=label,
+            kind=kind,
+            everyone=everyone,
+            until=until,
+            message=message,
+            except_labels=except_labels,
+        )
+        return self._publish(plan.feed_entry, plan.put, (plan.lock.what, plan.lock.name))
+
+    def plan(
+        self,
+        *,
+        subject: str | None = None,
+        label: str | None = None,
+        kind: TokenKind | None = None,
+        everyone: bool = False,
+        until: float | datetime | None = None,
+        message: str = "",
+        except_labels: Sequence[str] = (),
+    ) -> PlannedLock:
+        """What :meth:`lock` would set; nothing is written. Raises what it does for arguments."""
         what, name, target = _target(subject, label, kind, everyone)
         spared = validation.labels(except_labels)
         if message:
@@ -114,16 +150,10 @@ class Locking:
         if spared:
             extra["except_labels"] = [f"{one:016x}" for one in digests("label", spared)]
         feed_entry = FeedEntry("lock", now, *target, value=end or 0.0, extra=extra)
-        words = {
-            "what": what,
-            "name": name,
-            "since": now,
-            "until": end,
-            "message": message,
-            "except_labels": spared,
-        }
+        lock = StandingLock(what, name, 0, now, end, message, spared)
+        words = {key: one for key, one in asdict(lock).items() if key != "seq"}
         put = Put(_key(target), json.dumps(words).encode(), end)
-        return self._publish(feed_entry, put, (what, name))
+        return PlannedLock(lock, feed_entry, put)
 
     def unlock(
         self,
@@ -145,17 +175,36 @@ class Locking:
         """The locks in force, by number. Raises :class:`~flask_clustertoken.errors.StoreError`."""
         follower, store = self._runtime.follower(), self._runtime.store
         follower.follow()
-        now = self._runtime.clock.time()
         found, after = [], ""
         while page := store.scan(_PREFIX, after, PAGE):
             after = page[-1][0]
-            for _, record in page:
-                words = json.loads(record.value)
-                lock = follower.view.locks.standing(_named(words["what"], words["name"]), now)
-                if lock is not None:
-                    words["except_labels"] = tuple(words["except_labels"])
-                    found.append(StandingLock(seq=lock.seq, **words))
-        return sorted(found, key=lambda one: one.seq)
+            found += [self._standing(record.value, follower) for _, record in page]
+        return sorted((one for one in found if one is not None), key=lambda one: one.seq)
+
+    def standing(
+        self,
+        *,
+        subject: str | None = None,
+        label: str | None = None,
+        kind: TokenKind | None = None,
+        everyone: bool = False,
+    ) -> StandingLock | None:
+        """The lock in force on just this, named as it was set. Raises as :meth:`lock`."""
+        _, _, target = _target(subject, label, kind, everyone)
+        follower = self._runtime.follower()
+        follower.follow()
+        record = self._runtime.store.get(_key(target))
+        return None if record is None else self._standing(record.value, follower)
+
+    def _standing(self, written: bytes, follower: Follower) -> StandingLock | None:
+        """The lock whose names stand in *written*, where the view has it in force."""
+        words = json.loads(written)
+        target = _named(words["what"], words["name"])
+        lock = follower.view.locks.standing(target, self._runtime.clock.time())
+        if lock is None:
+            return None
+        words["except_labels"] = tuple(words["except_labels"])
+        return StandingLock(seq=lock.seq, **words)
 
     def _publish(self, feed_entry: FeedEntry, change: Change, named: tuple[str, ...]) -> Revocation:
         seq = self._publisher.append(feed_entry, [change])

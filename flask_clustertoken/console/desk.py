@@ -12,11 +12,11 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, NodesTooOld
 from ..extension import fresh_login_required
 from ..operations import RotationRefused
 from ..tokens import Token, WrongArgument
-from . import apitokens, files, gate, keys, overview, people, trail
+from . import apitokens, files, gate, keys, locks, overview, people, trail
 from .pages import POLICY, Pages, Tab
 from .texts import N_, Language
 
@@ -69,6 +69,12 @@ ADDRESSES = (
     Address("/tokens/end", "end", people.end, "POST", changes=True),
     Address("/tokens/new", "new_token", apitokens.new, changes=True),
     Address("/tokens/new", "issue", apitokens.issue, "POST", changes=True),
+    Address("/locks", "locks", locks.show),
+    Address("/locks/new", "new_lock", locks.new, changes=True),
+    Address("/locks/set", "ask_lock", locks.ask, changes=True),
+    Address("/locks/set", "lock", locks.lock, "POST", changes=True),
+    Address("/locks/lift", "ask_lift", locks.ask_lift, changes=True),
+    Address("/locks/lift", "lift", locks.lift, "POST", changes=True),
     Address("/keys", "keys", keys.show),
     Address("/keys/step", "ask_step", keys.ask, changes=True),
     Address("/keys/step", "take_step", keys.take, "POST", changes=True),
@@ -86,6 +92,7 @@ TABS = (
     Tab("overview", N_("Overview")),
     Tab("people", N_("People"), ("tokens", "ask_end")),
     Tab("api_tokens", N_("API tokens"), ("new_token", "issue")),
+    Tab("locks", N_("Locks"), ("new_lock", "ask_lock", "lock", "ask_lift")),
     Tab("keys", N_("Keys"), ("ask_step",)),
     Tab("audit", N_("Audit trail")),
     Tab("revocations", N_("Revocations")),
@@ -151,7 +158,8 @@ class Console:
             view: Any = fresh(one.view) if one.changes else one.view
             blueprint.add_url_rule(one.path, one.name, view, methods=[one.method])
         blueprint.register_error_handler(WrongArgument, _wrong)
-        blueprint.register_error_handler(RotationRefused, _refused)
+        for refusal in (RotationRefused, NodesTooOld):
+            blueprint.register_error_handler(refusal, _refused)
         for code in (400, 404):
             blueprint.register_error_handler(code, _told)
         pages.add_to(app, self._url_prefix)

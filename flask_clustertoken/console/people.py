@@ -58,8 +58,10 @@ def _list(template: str, wanted: TokenFilter) -> Response:
     authority = gate.authority()
     found = authority.selecting.page(wanted, request.args.get("after", ""))
     programs = [one.id for one in found.tokens if one.kind == "api"]
+    whose = wanted.subject
     return gate.show(
         template,
+        lock=authority.locking.standing(subject=whose) if whose else None,
         wanted=wanted,
         args=args_of(wanted, own=request.args.get("own", "")),
         found=found,

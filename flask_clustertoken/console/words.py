@@ -8,7 +8,7 @@ from .texts import Catalog
 
 DAY = 86_400
 
-_HOUR = 3600
+HOUR = 3600
 _MINUTE = 60
 
 #: What a device's name ends with, where it was read off its ``User-Agent``: only those are taken
@@ -37,8 +37,8 @@ def away(moment: float, now: float, catalog: Catalog) -> str:
     if moment <= now:
         if apart >= DAY:
             return ngettext("%(count)s day ago", "%(count)s days ago", int(apart // DAY))
-        if apart >= _HOUR:
-            return ngettext("%(count)s hour ago", "%(count)s hours ago", int(apart // _HOUR))
+        if apart >= HOUR:
+            return ngettext("%(count)s hour ago", "%(count)s hours ago", int(apart // HOUR))
         if apart >= _MINUTE:
             return ngettext("%(count)s minute ago", "%(count)s minutes ago", int(apart // _MINUTE))
         return catalog.gettext("just now")
@@ -46,8 +46,8 @@ def away(moment: float, now: float, catalog: Catalog) -> str:
     apart += _MINUTE
     if apart >= DAY:
         return ngettext("in %(count)s day", "in %(count)s days", int(apart // DAY))
-    if apart >= _HOUR:
-        return ngettext("in %(count)s hour", "in %(count)s hours", int(apart // _HOUR))
+    if apart >= HOUR:
+        return ngettext("in %(count)s hour", "in %(count)s hours", int(apart // HOUR))
     return ngettext("in %(count)s minute", "in %(count)s minutes", max(1, int(apart // _MINUTE)))
 
 
@@ -58,7 +58,7 @@ def last_used(noted: float, now: float, apart: float, catalog: Catalog) -> str:
     """
     if now - noted > apart:
         return away(noted, now, catalog)
-    hours = max(1, round(apart / _HOUR))
+    hours = max(1, round(apart / HOUR))
     if hours <= 48:
         return catalog.ngettext("within the last hour", "within the last %(count)s hours", hours)
     days = round(apart / DAY)

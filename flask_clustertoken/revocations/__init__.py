@@ -14,6 +14,7 @@ from .entry import Kind as Kind
 from .follower import Follower as Follower
 from .locks import Lock as Lock
 from .locks import LockTarget as LockTarget
+from .locks import lock_of as lock_of
 from .place import Place as Place
 from .reader import Hooks as Hooks
 from .runner import Runner as Runner

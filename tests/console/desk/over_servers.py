@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from flask import Flask
 
 from flask_clustertoken import ClusterToken, token_required
 from flask_clustertoken.clock import ManualClock, SystemClock
 from flask_clustertoken.console import Console
+from flask_clustertoken.errors import Locked
 from flask_clustertoken.extension import state_of
 from tests.waiting import wait_until
 
@@ -43,8 +45,8 @@ def host(folder: Path, name: str, **settings: Any) -> Iterator[Desk]:
 
 
 def an_administrator_at_work(url: str, folder: Path, **settings: Any) -> None:
-    """Finds somebody, ends a login in force on both hosts, ends many, sees it in the trail, and
-    begins a rotation whose key is missing on the other host."""
+    """Finds somebody, ends a login in force on both hosts, ends many, sees it in the trail, locks
+    somebody out on both, and begins a rotation whose key is missing on the other host."""
     keys = [folder / f"{name}.keys" for name in ("red", "blue")]
     for one in keys:
         one.write_text(SECRET + "\n")
@@ -78,6 +80,14 @@ def an_administrator_at_work(url: str, folder: Path, **settings: Any) -> None:
         assert red.is_in(red.admin)
         wait_until(lambda: red.get("/audit", event="revoked_everybody").text.count("</tr>") == 2)
         assert red.get("/revocations").text.count("</tr>") >= 4
+
+        shown = red.outcome(red.post("/locks/set", what="subject", name="carol", ends="3600"))
+        assert "In force on all 2 nodes" in shown
+        with pytest.raises(Locked):
+            blue.authority.issue_login("carol")
+        assert "carol" in red.get("/locks").text
+        red.outcome(red.post("/locks/lift", what="subject", name="carol"))
+        assert blue.authority.issue_login("carol")
 
         shown = red.outcome(red.post("/keys/step", step="stage"))
         assert "In force on all 2 nodes" in shown

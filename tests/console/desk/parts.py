@@ -21,6 +21,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_clustertoken import ClusterToken
+from flask_clustertoken.audit import AuditLine, KeptAudit, keeping
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.console import Console
@@ -55,11 +56,11 @@ class Desk:
         assert isinstance(store, WatchedStore)
         return store.calls
 
-    def browser(self, subject: str) -> FlaskClient:
+    def browser(self, subject: str, *labels: str) -> FlaskClient:
         """A browser of somebody who just logged in."""
         client = self.app.test_client()
         with self.app.test_request_context():
-            issued = self.authority.issue_login(subject)
+            issued = self.authority.issue_login(subject, labels=labels)
         client.set_cookie(state_of(self.app).settings.cookie.name, issued.text, secure=True)
         return client
 
@@ -103,6 +104,14 @@ def make_desk(
         watch(app)
     Console(app, may=lambda token: token.subject == "admin")
     return Desk(app, tokens, clock)
+
+
+def lines(desk: Desk) -> list[AuditLine]:
+    """The audit trail, the newest first."""
+    desk.clock.advance(keeping.COLLECT)
+    for _ in range(3):
+        desk.authority.follower().step()
+    return list(KeptAudit(desk.authority.store, desk.clock).newest())
 
 
 def ids_in(page: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from flask_clustertoken.audit import Actor, AuditLine, KeptAudit, keeping
+from flask_clustertoken.audit import Actor
 from flask_clustertoken.authority import TokenAuthority, TokenFilter
 from flask_clustertoken.clock import SKEW, ManualClock
 from flask_clustertoken.console import work
@@ -24,7 +24,7 @@ from tests.doubles import Cluster
 from tests.extension.parts import MakeApp
 from tests.waiting import wait_until
 
-from .parts import Desk, fill, make_desk, next_in
+from .parts import Desk, fill, lines, make_desk, next_in
 
 WEEK = 7 * 86_400.0
 
@@ -105,14 +105,6 @@ def test_a_rotation_from_start_to_end_by_its_buttons(
         "key_dropped",
         "revoked_token",
     ]
-
-
-def lines(desk: Desk) -> list[AuditLine]:
-    """The audit trail, the newest first."""
-    desk.clock.advance(keeping.COLLECT)
-    for _ in range(3):
-        desk.authority.follower().step()
-    return list(KeptAudit(desk.authority.store, desk.clock).newest())
 
 
 def test_a_step_that_is_not_safe_is_refused_whoever_writes_its_address(memory: Desk) -> None:
@@ -266,18 +258,6 @@ def test_the_overview_has_the_same_findings_as_doctor(desk: Desk) -> None:
         assert "alive on 1 host" in shown
     else:
         assert "each process has its own logins" in shown
-
-
-def test_locks_are_listed_where_there_are_some(memory: Desk) -> None:
-    """What, since when, until when, and what whoever is locked out is told."""
-    assert "Locks in force" not in memory.get("/").text
-    with memory.app.app_context():
-        memory.tokens.lock(subject="<mallory>", message="Please call the office.")
-        memory.tokens.lock(label="sso:9", until=memory.clock.time() + 3600)
-    page = memory.get("/").text
-    assert "<bdi>&lt;mallory&gt;</bdi>" in page
-    assert "Please call the office." in page
-    assert "<bdi>sso:9</bdi>" in page
 
 
 def test_ones_own_login_is_spared_whichever_key_signed_it(memory: Desk) -> None:

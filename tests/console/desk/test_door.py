@@ -30,6 +30,8 @@ def addresses(app: Flask) -> list[tuple[str, str]]:
 CHANGING = [
     ("/tokens/end", {"subject": "bob"}),
     ("/tokens/new", {"subject": "bob", "name": "ci", "days": "30"}),
+    ("/locks/set", {"what": "subject", "name": "bob", "ends": "0"}),
+    ("/locks/lift", {"what": "subject", "name": "mallory"}),
     ("/keys/step", {"step": "stage"}),
     ("/files/delete", {"name": "a", "key": "b"}),
     ("/work", {"work": "x"}),
@@ -153,6 +155,10 @@ PAGES = [
     ("/tokens/end", {}),
     ("/tokens/new", {}),
     ("/api-tokens", {}),
+    ("/locks", {}),
+    ("/locks/new", {}),
+    ("/locks/set", {"what": "everyone", "ends": "3600", "spared": "role:admin"}),
+    ("/locks/lift", {"what": "subject", "name": "mallory"}),
     ("/keys", {}),
     ("/audit", {}),
     ("/audit", {"follow": "1"}),
@@ -170,6 +176,8 @@ def test_pages_hold_to_a_strict_policy(memory: Desk, path: str, args: dict[str, 
     memory.authority.issue_api_token("bob", "ci")
     memory.authority.files("fonts").put("a.woff2", b"x")
     memory.authority.revoke_subject("carol")
+    memory.authority.locking.lock(subject="mallory", message="Please call the office.")
+    memory.admin = memory.browser("admin", "role:admin")
     page = memory.get(path, **args)
     assert page.status_code == 200
     policy = page.headers["Content-Security-Policy"]
@@ -214,6 +222,14 @@ def test_a_page_that_asks_by_itself_keeps_no_login_alive(
         ("/revocations", {"before": "x"}),
         ("/files", {"page": "x"}),
         ("/keys/step", {"step": "x"}),
+        ("/locks", {"page": "x"}),
+        ("/locks/set", {"what": "x", "ends": "0"}),
+        ("/locks/set", {"what": "subject", "name": "", "ends": "0"}),
+        ("/locks/set", {"what": "everyone", "name": "bob", "ends": "0", "spared": "role:admin"}),
+        ("/locks/set", {"what": "subject", "name": "x" * 2000, "ends": "0"}),
+        ("/locks/set", {"what": "subject", "name": "bob", "ends": "-1"}),
+        ("/locks/set", {"what": "subject", "name": "bob", "ends": "0", "message": "x" * 501}),
+        ("/locks/lift", {"what": "x"}),
     ],
 )
 def test_nonsense_in_an_address_is_a_page_that_says_so(
@@ -228,6 +244,8 @@ def test_what_is_not_there_is_a_page_that_says_so(memory: Desk) -> None:
     assert memory.get("/work", work="x").status_code == 404
     assert memory.get("/files/get", name="a", key="b").status_code == 404
     assert memory.get("/files/delete", name="", key="").status_code == 404
+    assert memory.get("/locks/lift", what="subject", name="bob").status_code == 404
+    assert memory.post("/locks/lift", what="subject", name="bob").status_code == 404
 
 
 def test_each_form_has_the_field_of_the_apps_own_protection(memory: Desk) -> None:
@@ -236,9 +254,12 @@ def test_each_form_has_the_field_of_the_apps_own_protection(memory: Desk) -> Non
     CSRFProtect(memory.app)
     memory.authority.files("a").put("b", b"x")
     memory.browser("bob")
+    memory.authority.locking.lock(subject="mallory")
     for path, args in (
         ("/tokens/end", {"subject": "bob"}),
         ("/tokens/new", {}),
+        ("/locks/set", {"what": "subject", "name": "bob", "ends": "0"}),
+        ("/locks/lift", {"what": "subject", "name": "mallory"}),
         ("/keys/step", {"step": "stage"}),
         ("/files/delete", {"name": "a", "key": "b"}),
     ):

@@ -214,6 +214,9 @@ def desk(clock: ManualClock, make_app: MakeApp) -> Desk:
         authority.issue_api_token(name, "nightly build", ["read"])
     authority.files("fonts").put("corporate.woff2", b"x")
     authority.revoke_subject("carol")
+    authority.locking.lock(
+        subject="mallory", message="Please call the office.", except_labels=["role:admin"]
+    )
     clock.advance(keeping.COLLECT)
     for _ in range(3):
         authority.follower().step()
@@ -226,6 +229,11 @@ PAGES = [
         "/tokens/end?subject=bob",
         "/tokens/new",
         "/api-tokens",
+        "/locks",
+        "/locks/new",
+        "/locks/set?what=subject&name=bob&ends=3600&message=Please+call.",
+        "/locks/set?what=x",
+        "/locks/lift?what=subject&name=mallory",
         "/keys",
         "/audit",
         "/audit?follow=1",
@@ -417,3 +425,39 @@ def test_an_api_token_and_a_file(server: GunicornServer, pytestconfig: pytest.Co
         "GET", "/console/", cookie=server.login("bob"), headers={"Accept": "text/html"}
     )
     assert answer.status == 403
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no-scripts"])
+def test_somebody_is_locked_out_and_let_in_again(
+    server: GunicornServer, pytestconfig: pytest.Config, scripts: bool
+) -> None:
+    """From the person's page: asked, in force on each worker, told why at the door; and lifted."""
+    bob = server.login("bob")
+    with person(pytestconfig, server, scripts=scripts) as admin:
+        admin.log_in("admin")
+        browser = admin.browser
+        admin.goes_to("/tokens?subject=bob")
+        admin.clicks("#lock-out", "/locks/new")
+        browser.type("input[name=message]", "Please call the office.")
+        if scripts:
+            admin.looks("console-lock")
+        admin.clicks("main form button", "/locks/set")
+        admin.sees("1 recorded login ends for good")
+        if scripts:
+            admin.looks("console-lock-out")
+        admin.clicks("#lock", "/work")
+        admin.sees("In force on all 4 nodes", "#in-force")
+        answers = [one for some in server.of_all_workers(bob).values() for one in some]
+        assert {one.status for one in answers} == {403}
+        form = {"username": "bob", "password": "bob"}
+        refused = server.ask("POST", "/login", data=form, headers={"Accept": "text/html"})
+        assert refused.status == 403
+        assert b"Please call the office." in refused.body
+        admin.goes_to("/locks")
+        assert "the person bob" in browser.text("#locks")
+        if scripts:
+            admin.looks("console-locks")
+        admin.clicks("#locks td a", "/locks/lift")
+        admin.clicks("#lift", "/work")
+        admin.sees("In force on all 4 nodes", "#in-force")
+        assert server.me(server.login("bob")).status == 200
