@@ -25,7 +25,11 @@ JAVA = {("java",): "default-jre-headless", ("mvn",): "maven"}
 NGINX = {("nginx",): "nginx"}
 REDIS = {("redis-server",): "redis-server", ("redis-sentinel",): "redis-sentinel"}
 PROMETHEUS = {("prometheus",): "prometheus", ("promtool",): "prometheus"}
-POSTGRESQL = {("initdb",): "postgresql", ("pgbouncer",): "pgbouncer"}
+POSTGRESQL = {
+    ("initdb",): "postgresql",
+    ("pgbouncer",): "pgbouncer",
+    ("faketime",): "faketime",
+}
 BROWSER = {
     ("chromium", "chromium-browser"): "chromium",
     ("chromedriver", "chromium.chromedriver"): "chromium-driver",

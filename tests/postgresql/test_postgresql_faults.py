@@ -6,6 +6,7 @@ Each scenario is judged on a recorded history, and says the worst delay that it 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from tests.ensemble.proxy import Proxy
 from tests.pace import moments
 from tests.rounds import rounds
 from tests.servers.postgresql import APP, Server
+from tests.servers.running import started
 from tests.waiting import holds_for, wait_until
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.processes]
@@ -234,6 +236,33 @@ def test_a_clock_that_jumps(own_server: Server, tmp_path: Path, judge: Judge) ->
     with StoreFleet.on(tmp_path, own_server.url) as fleet:
         a_clock_jumps(fleet, rounds(1, 5))
         judge(fleet, "a clock that jumps")
+
+
+@pytest.fixture
+def with_a_clock() -> Iterator[Server]:
+    """A server that has a clock of its own."""
+    yield from started(lambda: Server(own_clock=True))
+
+
+def test_the_servers_own_clock_jumps(with_a_clock: Server, tmp_path: Path, judge: Judge) -> None:
+    """Two hours ahead or back: every node is stale and says why, revocations are taken all the
+    same, and with the right time all of them are in force and nobody else is out."""
+    with StoreFleet.on(tmp_path, with_a_clock.url) as fleet:
+        for ahead in (7200.0, -7200.0) * rounds(1, 5):
+            made = fleet.logins(3)
+            with_a_clock.set_clock(ahead)
+            assert "error" not in fleet.revoke(fleet.workers[0], made[0])
+            wait_until(lambda: trouble(fleet).count("clock") == len(fleet.workers), 60)
+            assert nobody_fresh(fleet)
+            assert "clock" in fleet.login(fleet.workers[1])["error"]
+            assert "error" not in fleet.revoke(fleet.workers[1], made[1], "subject")
+            with_a_clock.set_clock(0)
+            fleet.wait_fresh()
+            wait_revoked(fleet.workers, *made[:2])
+            for worker in fleet.workers:
+                assert reason(worker, made[2]) == "accepted"
+        log_outs_go_on(fleet)
+        judge(fleet, "the server's clock jumps")
 
 
 def test_a_network_that_swallows(own_server: Server, tmp_path: Path, judge: Judge) -> None:

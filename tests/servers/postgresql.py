@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import os
 import shutil
 import signal
@@ -47,14 +48,24 @@ TRUST = "host all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trus
 class Server:
     """One server: a folder, a port and, while it runs, its processes."""
 
-    def __init__(self, settings: Mapping[str, str] = {}, folder: Path | None = None) -> None:
-        """*folder*: an existing one to work in, which stays; else one of its own, which goes."""
+    def __init__(
+        self,
+        settings: Mapping[str, str] = {},
+        folder: Path | None = None,
+        *,
+        own_clock: bool = False,
+    ) -> None:
+        """*folder*: an existing one to work in, which stays; else one of its own, which goes.
+
+        *own_clock*: :meth:`set_clock` sets it.
+        """
         self._own = folder is None
         self.folder = new_folder() if folder is None else folder
         self.data = self.folder / "data"
         (self.port,) = spare_ports(1)
         self.settings = dict(settings)
         self.hba = TRUST
+        self._clock = self.folder / "clock" if own_clock else None
         self._process: subprocess.Popen[bytes] | None = None
         self._frozen: list[int] = []
 
@@ -140,10 +151,31 @@ class Server:
                     cwd=self.folder,
                     # (A killed one would leave a bit of shared memory behind.)
                     preexec_fn=functools.partial(_end_with_parent, signal.SIGQUIT),
-                    **as_somebody(),
+                    **self._somebody(),
                 )
         if wait:
             wait_until(self.answers, 60)
+
+    def _somebody(self) -> dict[str, Any]:
+        how = as_somebody()
+        if self._clock is not None:
+            found = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+            if not found:
+                raise CannotRun("a clock of a server's own needs the package faketime")
+            self.set_clock(0)
+            how["env"] |= {
+                "LD_PRELOAD": found[0],
+                "FAKETIME_TIMESTAMP_FILE": str(self._clock),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            }
+        return how
+
+    def set_clock(self, ahead: float) -> None:
+        """Let its time of day be so many seconds ahead of the true one."""
+        assert self._clock is not None
+        self._clock.write_text(f"{ahead:+}\n")
+        self._clock.chmod(0o644)
 
     def _fill(self) -> None:
         """As :meth:`initialise` does, from a copy: that is quicker, and has its identifier."""
