@@ -151,7 +151,8 @@ def test_no_fault_of_the_files_revives_a_revoked_token(
         server.flask("tokens", "restored", "--yes")
         wait_until(lambda: {one.status for one in server.at_once(honest, 12)} == {401})
     fresh = server.login()
-    assert {one.status for one in server.at_once(fresh, 12)} == {200}
+    # (On a busy disk some worker may be stale for another moment.)
+    wait_until(lambda: {one.status for one in server.at_once(fresh, 12)} == {200})
 
 
 def test_after_a_restore_one_command_ends_the_refusal(serve: Serve, tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_after_a_restore_one_command_ends_the_refusal(serve: Serve, tmp_path: Pa
 
     wait_until(lambda: {one.status for one in server.at_once(old, 8)} == {401})
     new = server.login()
-    assert {one.status for one in server.at_once(new, 8)} == {200}
+    wait_until(lambda: {one.status for one in server.at_once(new, 8)} == {200})
     assert {one.status for one in server.at_once(old, 8)} == {401}
 
 
