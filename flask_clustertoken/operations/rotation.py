@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..authority import TokenAuthority, TokenFilter
-from ..clock import SKEW
 from ..cluster import Node, present
 from ..errors import ConfigurationError, Conflict
 from ..events import KeyChanged
-from ..revocations import FeedEntry
-from ..settings import PREFIX, STALENESS_LIMIT
+from ..revocations import BEYOND, FeedEntry
+from ..settings import PREFIX
 from ..stores import Lease
 from ..stores.base import Add, ClusterStore, Put
 from ..tokens import (
@@ -162,7 +161,7 @@ class Rotation:
         stopped = ring.since.get(key_id, self._clock.time())
         view = self._authority.follower().view
         longest = max(view.longest(self._clock.time()), float(self._authority.settings.lifetime))
-        return stopped + longest + STALENESS_LIMIT + SKEW
+        return stopped + longest + BEYOND
 
     # -- the stages --------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ process's :class:`View`, and :class:`FeedEntry`, which says what an entry of the
 from __future__ import annotations
 
 from . import entry as entry
+from .entry import BEYOND as BEYOND
 from .entry import OLDEST_FORMAT as OLDEST_FORMAT
 from .entry import REVOKING as REVOKING
 from .entry import FeedEntry as FeedEntry

@@ -26,6 +26,12 @@ OLDEST_FORMAT = 1
 #: (Longer than any remembered "it is alive", plus a call in flight, plus a stale view.)
 SHORT_MEMORY = RECORD_CACHE_LIMIT + STALENESS_LIMIT + CALL_TIMEOUT + SKEW
 
+#: Seconds beyond its lifetime for which a token may be accepted that was made in spite of a
+#: revocation: by a node that was as stale as may be, with a clock that is ahead, and judged by
+#: one that is behind (:data:`SKEW` twice); and the writer of the revocation had a clock that is
+#: behind, so that it was to be remembered from a minute before.
+BEYOND = STALENESS_LIMIT + 3 * SKEW
+
 #: Seconds for which an announced lifetime allows tokens to be made with it.
 LIFETIME_ANNOUNCED = 86_400.0
 
@@ -128,18 +134,18 @@ class FeedEntry:
         """
         at = max(self.at, time_of(seq))
         if self.kind in ("barrier", "keys", "swept"):
-            return at + (BRIEF if self.kind != "swept" else longest + STALENESS_LIMIT + SKEW)
+            return at + (BRIEF if self.kind != "swept" else longest + BEYOND)
         if self.kind == "lifetime":
-            return self.at + LIFETIME_ANNOUNCED + self.value + STALENESS_LIMIT + SKEW
+            return self.at + LIFETIME_ANNOUNCED + self.value + BEYOND
         if self.kind == "ids" and self.recorded:
             return at + SHORT_MEMORY
         if self.kind == "lock":
             ends = at + longest if "login" in self.kinds else at
-            return max(ends, self.value) + STALENESS_LIMIT + SKEW if self.value else None
+            return max(ends, self.value) + BEYOND if self.value else None
         if self.kind in ("sealed", "unlock") or "api" in self.kinds:
             return None
         since = max(at, self.value if self.kind == "not_before" else 0.0)
-        return since + longest + STALENESS_LIMIT + SKEW
+        return since + longest + BEYOND
 
     def entry(self, longest: float, entry_id: str | None = None) -> NewEntry:
         """What to append to the feed; a random id unless the caller has one of its own."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flask_clustertoken.clock import SKEW
+from flask_clustertoken.clock import SKEW, ManualClock
+from flask_clustertoken.settings import STALENESS_LIMIT
 from tests.doubles import DAY, Cluster, reason, store_of
 
 
@@ -108,3 +109,41 @@ def test_api_tokens_are_never_renewed(cluster: Cluster) -> None:
     cluster.clock.advance(3600 + SKEW)
     cluster.step()
     assert reason(node.authenticate(issued.text, "api")) == "expired"
+
+
+class Apart(ManualClock):
+    """A host's clock that differs from the store's, *true*, by so many seconds."""
+
+    def __init__(self, true: ManualClock, by: float) -> None:
+        super().__init__()
+        self._true, self._by = true, by
+
+    def time(self) -> float:
+        return self._true.time() + self._by
+
+    def monotonic(self) -> float:
+        return self._true.monotonic()
+
+
+def test_a_copy_that_was_made_in_the_last_moment_outlives_no_mark(cluster: Cluster) -> None:
+    """By a node as stale as may be, whose clock is ahead, judged by one whose clock is behind: the
+    revocation is remembered until the very last copy is over."""
+    settings = {"TOKEN_STORE": "cookie", "MAX_STALENESS": STALENESS_LIMIT, "ALWAYS_RENEW": True}
+    lives = {"LIFETIME": 7200, "RENEW_AFTER": 600, **settings}
+    ahead = cluster.node(Apart(cluster.clock, SKEW - 1), **lives)  # type: ignore[arg-type]
+    behind = cluster.node(Apart(cluster.clock, 1 - SKEW), **lives)  # type: ignore[arg-type]
+    text = ahead.issue_login("alice").text
+    cluster.clock.advance(700)
+    cluster.step()
+    behind.revoke_subject("alice")
+    cluster.clock.advance(STALENESS_LIMIT - 1)
+    token = ahead.authenticate(text)
+    assert token
+    copy = ahead.renew(text, token)
+    assert copy
+    while reason(behind.authenticate(copy.text)) != "expired":
+        assert reason(behind.authenticate(copy.text)) == "revoked"
+        cluster.clock.advance(20)
+        cluster.step(behind)
+        for _ in range(64):  # (each contact forgets a part of what is over)
+            behind.view.expire(behind.follower().past())

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from flask_clustertoken.authority import TokenAuthority
-from flask_clustertoken.clock import SKEW, ManualClock
+from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.operations import Rotation, RotationRefused
 from flask_clustertoken.operations.rotation import LEASE
-from flask_clustertoken.settings import STALENESS_LIMIT, Settings
+from flask_clustertoken.revocations import BEYOND
+from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores.memory import Shelf
 from flask_clustertoken.tokens import RING_KEY, fingerprint, ring_bytes, ring_since, ring_states
 from tests.cli.parts import FarStore, Line, MakeLine
@@ -109,7 +110,7 @@ def test_a_whole_rotation_logs_nobody_out(site: Site) -> None:
     assert later.token.key_id == new
     assert a.authenticate(later.text)
 
-    site.pass_time(WEEK + STALENESS_LIMIT + SKEW)
+    site.pass_time(WEEK + BEYOND)
     retired = site.rotation().retire(old)
     site.step()
 
@@ -186,7 +187,7 @@ def test_retire_waits_for_the_longest_lifetime(site: Site) -> None:
     with pytest.raises(RotationRefused, match="--force-logout"):
         site.rotation().retire(old)
 
-    site.pass_time(STALENESS_LIMIT + SKEW)
+    site.pass_time(BEYOND)
     assert site.rotation().retire(old).state == "dropped"
 
 
@@ -203,7 +204,7 @@ def test_the_longest_lifetime_is_the_realms(site: Site) -> None:
     long.close()
     site.rotation().sign(staged(site))
 
-    site.pass_time(WEEK + STALENESS_LIMIT + SKEW)
+    site.pass_time(WEEK + BEYOND)
 
     with pytest.raises(RotationRefused, match="may be alive"):
         site.rotation().retire(old)
@@ -403,6 +404,6 @@ def test_what_is_in_the_way_of_a_step_is_what_the_step_says(site: Site) -> None:
     site.step()
     assert refused(old)["retire"]
     assert not refused(old)["drop"]
-    site.pass_time(WEEK + STALENESS_LIMIT + SKEW)
+    site.pass_time(WEEK + BEYOND)
     assert not refused(old)["retire"]
     assert site.rotation().retire(old).state == "dropped"

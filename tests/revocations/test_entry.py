@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_clustertoken.clock import SKEW
-from flask_clustertoken.revocations import FeedEntry
+from flask_clustertoken.revocations import BEYOND, FeedEntry
 from flask_clustertoken.revocations.entry import KINDS, LIFETIME_ANNOUNCED, SHORT_MEMORY
 from flask_clustertoken.settings import RECORD_CACHE_LIMIT, STALENESS_LIMIT
 from flask_clustertoken.stores.base import CALL_TIMEOUT
@@ -79,14 +79,14 @@ def test_a_recorded_id_is_remembered_short() -> None:
 def test_everything_else_is_remembered_long(kind: str) -> None:
     """As long as any token that it may cover, a stale view and the skew of the clocks."""
     feed_entry = FeedEntry(kind, AT, (1,), ("login",))  # type: ignore[arg-type]
-    assert feed_entry.remembered_until(WEEK) == AT + WEEK + STALENESS_LIMIT + SKEW
+    assert feed_entry.remembered_until(WEEK) == AT + WEEK + BEYOND
 
 
 def test_a_time_to_come_counts_from_there() -> None:
     """A not-before time in the future is remembered from that time on."""
     feed_entry = FeedEntry("not_before", AT, kinds=("login",), value=AT + 1000)
     until = feed_entry.remembered_until(WEEK)
-    assert until == AT + 1000 + WEEK + STALENESS_LIMIT + SKEW
+    assert until == AT + 1000 + WEEK + BEYOND
 
 
 @pytest.mark.parametrize("kind", ["subject", "realm", "not_before", "restored"])
@@ -101,7 +101,7 @@ def test_the_number_tells_the_append_where_the_writer_was_early() -> None:
     """A writer suspended before its append named an earlier moment; the number knows better."""
     feed_entry = FeedEntry("labels", AT, (1,))
     late = feed_entry.remembered_until(WEEK, int((AT + 500) * 1e6))
-    assert late == pytest.approx(AT + 500 + WEEK + STALENESS_LIMIT + SKEW)
+    assert late == pytest.approx(AT + 500 + WEEK + BEYOND)
     assert feed_entry.remembered_until(WEEK, 5) == feed_entry.remembered_until(WEEK)
 
 

@@ -13,12 +13,12 @@ from werkzeug.datastructures import MultiDict
 
 from flask_clustertoken.audit import Actor
 from flask_clustertoken.authority import TokenAuthority, TokenFilter
-from flask_clustertoken.clock import SKEW, ManualClock
+from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.console import work
 from flask_clustertoken.console.filters import filter_in
 from flask_clustertoken.console.work import SHARED, Work, Works
 from flask_clustertoken.errors import StoreUnavailable
-from flask_clustertoken.settings import STALENESS_LIMIT
+from flask_clustertoken.revocations import BEYOND
 from flask_clustertoken.tokens import Token
 from tests.doubles import Cluster
 from tests.extension.parts import MakeApp
@@ -82,7 +82,7 @@ def test_a_rotation_from_start_to_end_by_its_buttons(
     assert set(steps(desk)[old]) == {"sign"}
     log_in_again(desk)
     assert set(steps(desk)[old]) == {"sign", "end"}
-    clock.advance(WEEK + STALENESS_LIMIT + SKEW + 1)
+    clock.advance(WEEK + BEYOND + 1)
     settle(desk)
     log_in_again(desk)
     assert set(steps(desk)[old]) == {"sign", "retire"}
