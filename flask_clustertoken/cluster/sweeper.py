@@ -15,7 +15,7 @@ from math import inf
 from ..backoff import share
 from ..clock import SKEW, Clock
 from ..errors import Conflict
-from ..revocations import FeedEntry, Follower, mark_covers
+from ..revocations import BEYOND, FeedEntry, Follower, mark_covers
 from ..settings import STALENESS_LIMIT
 from ..stores import Lease
 from ..stores.base import PAGE, Change, ClusterStore, Delete, Entry, Purged, Put, Record
@@ -203,12 +203,21 @@ class Sweeper:
             feed_entry = FeedEntry.decode(entry.body)
         except ValueError:
             return False
-        until = feed_entry.remembered_until(self.follower.view.longest(feed_entry.at), entry.seq)
-        return until is not None and until < before
+        view = self.follower.view
+        until = feed_entry.remembered_until(view.longest(feed_entry.at), entry.seq)
+        if until is None or until >= before:
+            return False
+        return feed_entry.kind != "lock" or not view.locks.holds(entry.seq)
 
     def sweep_marks(self) -> None:
         """Delete a page of the records that a mark over API tokens covers; note when done."""
-        unswept = self.follower.view.unswept()
+        past = self.follower.past()
+        unswept = {
+            seq: mark
+            for seq, mark in self.follower.view.unswept().items()
+            # (Until its time has come it covers what is issued from here on, too.)
+            if mark.kind != "not_before" or mark.value + SKEW < past
+        }
         if not unswept:
             self._sweeping = {}  # another one has finished it
             return
@@ -250,7 +259,7 @@ class Sweeper:
         and an unlock goes only when nobody knows of a lock before it any more.
         """
         view, now = self.follower.view, self._clock.time()
-        memory = view.longest(now) + STALENESS_LIMIT + SKEW
+        memory = view.longest(now) + BEYOND
         if not self._locks_over(memory, now - DAY):
             return 0
         doomed = self._locks_over(memory, self.over())

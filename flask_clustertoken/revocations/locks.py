@@ -194,23 +194,32 @@ class Locks:
     def over(self, longest: float, before: float) -> list[int]:
         """Numbers of entries that have no end of their own and may be swept by name.
 
-        Locks that do not stand any more, *longest* seconds after the last login that they ended
-        could have been issued; unlocks of which no lock is left, and those before another one.
-        *before* is a time of day. Only for a view that knows everything up to these numbers.
+        Locks that do not stand any more, *longest* seconds after the next lock or unlock on their
+        target, behind which no login was issued that they ended; unlocks of which no lock is
+        left, and those before another one. *before* is a time of day. Only for a view that knows
+        everything up to these numbers.
         """
         found = []
         for history in list(self._by_target.values()):
-            last = max(history.locks, default=0)
-            gone = max(last, history.unlocked)
             for seq, lock in history.locks.items():
-                stands = seq == last and seq > history.unlocked
-                if lock.kept_until is None and not stands and time_of(gone) + longest < before:
+                # (Not of the newest: a lock that is set every night would never be over.)
+                later = [one for one in (*history.locks, history.unlocked) if one > seq]
+                gone = min(later, default=0)
+                if lock.kept_until is None and gone and time_of(gone) + longest < before:
                     found.append(lock.entry)
             for seq, entry in history.unlocks.items():
                 needed = seq == history.unlocked and history.locks
                 if not needed and time_of(entry) < before:
                     found.append(entry)
         return found
+
+    def holds(self, entry: int) -> bool:
+        """Whether entry number *entry* is still needed, although its own time may be over.
+
+        A later lock is, for as long as an earlier one on its target is remembered: left alone,
+        that one would stand again.
+        """
+        return entry in self._by_entry
 
     def forget(self, entry: int) -> None:
         """Entry number *entry* was swept by name."""
@@ -226,16 +235,19 @@ class Locks:
             self._remove(target)
 
     def expire(self, now: float) -> None:
-        """Forget locks whose own end has passed."""
+        """Forget locks whose own end has passed, save those that :meth:`holds` means."""
         if now <= self._first_end:
             return
-        self._first_end = inf
+        first_end = inf
         for target, history in list(self._by_target.items()):
-            for seq, lock in list(history.locks.items()):
-                if lock.kept_until is not None and lock.kept_until < now:
-                    self._drop(target, history, seq)
-                elif lock.kept_until is not None:
-                    self._first_end = min(self._first_end, lock.kept_until)
+            for seq, lock in sorted(history.locks.items()):
+                if lock.kept_until is None:
+                    break  # (swept by name; until then all behind it are needed)
+                if lock.kept_until >= now:
+                    first_end = min(first_end, lock.kept_until)
+                    break
+                self._drop(target, history, seq)
+        self._first_end = first_end
 
     def _drop(
         self, target: LockTarget, history: _History, seq: int, *, ended: bool = False
@@ -245,6 +257,7 @@ class Locks:
         history.locks = {one: lock for one, lock in history.locks.items() if one != seq}
         history.met.pop(seq, None)
         self._by_entry.pop(gone.entry, None)
+        self._first_end = 0.0  # (one behind it may be over)
         if not ended:
             self._sparing = tuple(one for one in self._sparing if not gone.says_what(one))
         if not history.locks and not history.unlocks:

@@ -147,6 +147,10 @@ class Reader:
             elif here.seq == place.seq:
                 batch = replace(batch, entries=batch.entries[1:])
             if self._is_another(here, place, era) or self.has_gap(place.seq, batch, era):
+                # (In a gap an unlock may have been, and have been swept with its lock: what stands
+                # is what the snapshot has.)
+                with self.view.lock:
+                    self.view.locks.begin_anew()
                 self.take_snapshot()
                 return True
             learnt, restored = self.learn_page(batch)

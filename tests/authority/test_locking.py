@@ -12,7 +12,7 @@ import pytest
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.authority.locking import MESSAGE_LIMIT
 from flask_clustertoken.cluster import Node
-from flask_clustertoken.cluster.sweeper import DAY
+from flask_clustertoken.cluster.sweeper import DAY, EVERY
 from flask_clustertoken.errors import Locked, NodesTooOld
 from flask_clustertoken.events import RevocationApplied
 from flask_clustertoken.revocations import FeedEntry, entry
@@ -371,3 +371,52 @@ def test_a_lock_and_its_unlock_are_swept_when_they_are_over(cluster: Cluster) ->
         late.close()
     assert kinds() == []
     assert len(one.follower().view.locks) == 0
+
+
+def pass_days(cluster: Cluster, days: float, *nodes: TokenAuthority) -> None:
+    """With a look of each of *nodes* every quarter of a day, as often as house is kept."""
+    for _ in range(int(days * 4)):
+        cluster.clock.advance(DAY / 4)
+        for _ in range(3):
+            cluster.clock.advance(EVERY + 1)
+            cluster.step(*nodes)
+
+
+@pytest.mark.parametrize("first", [None, 30 * DAY])
+def test_the_lock_that_a_second_one_replaced_stays_away(
+    cluster: Cluster, first: float | None
+) -> None:
+    """Not even for whoever joins when the second one is over and has been swept."""
+    (node,) = (cluster.node(),)
+    cluster.step()
+    now = cluster.clock.time()
+    node.locking.lock(subject="alice", until=None if first is None else now + first)
+    node.locking.lock(subject="alice", until=now + 3600)
+    with pytest.raises(Locked):
+        node.issue_login("alice")
+    for _ in range(8):
+        pass_days(cluster, 5, node)
+        late = cluster.node()
+        late.follower().step()
+        for one in (node, late):
+            assert one.authenticate(one.issue_login("alice").text)
+        late.close()
+        cluster.members.remove(late)
+    said = [FeedEntry.decode(found.body).kind for found in cluster.shelf.entries]
+    assert "lock" not in said
+    assert len(node.follower().view.locks) == 0
+
+
+def test_a_node_that_was_away_while_a_lock_was_lifted_and_swept_lets_in(cluster: Cluster) -> None:
+    """Nothing in the feed tells it of either any more, but that there is a gap."""
+    node, away = two(cluster, LIFETIME=3600, RENEW_AFTER=600)
+    node.locking.lock(subject="alice")
+    cluster.step(away)
+    node.locking.unlock(subject="alice")
+    pass_days(cluster, 6, node)
+    assert "unlock" not in [FeedEntry.decode(one.body).kind for one in cluster.shelf.entries]
+    for _ in range(3):  # (it was swept from the list of nodes, and joins again)
+        cluster.clock.advance(5)
+        cluster.step()
+    assert away.authenticate(node.issue_login("alice").text)
+    assert len(away.follower().view.locks) == 0

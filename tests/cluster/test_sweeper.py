@@ -7,7 +7,7 @@ import pytest
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.cluster.sweeper import EVERY, QUIET, STEADY
-from flask_clustertoken.errors import StoreUnavailable
+from flask_clustertoken.errors import RevokedMeanwhile, StoreUnavailable
 from flask_clustertoken.revocations import FeedEntry
 from flask_clustertoken.revocations.entry import BRIEF, SHORT_MEMORY
 from flask_clustertoken.stores.base import NewEntry, Record
@@ -136,6 +136,29 @@ def test_marks_over_api_tokens_are_swept_and_then_said_to_be(cluster: Cluster) -
     assert "swept" in kinds(cluster)
     cluster.step()
     assert not other.follower().view.unswept()
+
+
+def test_a_mark_of_a_time_to_come_is_swept_when_that_has_passed(cluster: Cluster) -> None:
+    """Until then it covers what is issued from here on: a node that starts has to know it."""
+    node = cluster.node()
+    steady(cluster)
+    node.not_before(cluster.clock.time() + 20 * DAY, ("login", "api"), ahead=True)
+    for _ in range(19):
+        cluster.clock.advance(DAY)
+        keep_house(cluster, node)
+        late = cluster.node()
+        late.follower().step()
+        for one in (node, late):
+            with pytest.raises(RevokedMeanwhile):
+                one.issue_login("alice")
+        late.close()
+        cluster.members.remove(late)
+    for _ in range(10):
+        cluster.clock.advance(DAY)
+        keep_house(cluster, node)
+    assert node.authenticate(node.issue_login("alice").text)
+    assert not node.follower().view.unswept()
+    assert "not_before" not in kinds(cluster)
 
 
 def test_a_sweep_that_was_cut_off_is_not_complete(cluster: Cluster) -> None:

@@ -7,10 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from flask_clustertoken.clock import SKEW
-from flask_clustertoken.revocations import FeedEntry, View, mark_covers
+from flask_clustertoken.revocations import BEYOND, FeedEntry, View, mark_covers
 from flask_clustertoken.revocations.entry import OF_FORM_2
-from flask_clustertoken.settings import STALENESS_LIMIT
 from flask_clustertoken.stores.base import Entry
 from flask_clustertoken.tokens import UNNUMBERED, Token, digest, digests
 
@@ -169,18 +167,17 @@ def test_a_lock_moves_the_generation(view: View) -> None:
 
 def test_a_lock_is_remembered_until_its_end_and_longer_than_what_it_ended(view: View) -> None:
     """With a time: until that and until every login of before is over. Without: until swept."""
-    margin = STALENESS_LIMIT + SKEW
     assert lock().remembered_until(WEEK) is None
     assert unlock().remembered_until(WEEK) is None
-    assert lock(until=AT + 60).remembered_until(WEEK) == AT + WEEK + margin
-    assert lock(until=AT + 2 * WEEK).remembered_until(WEEK) == AT + 2 * WEEK + margin
+    assert lock(until=AT + 60).remembered_until(WEEK) == AT + WEEK + BEYOND
+    assert lock(until=AT + 2 * WEEK).remembered_until(WEEK) == AT + 2 * WEEK + BEYOND
     only_api = lock(until=AT + 60, digests=(), kinds=("api",))
-    assert only_api.remembered_until(WEEK) == AT + 60 + margin
+    assert only_api.remembered_until(WEEK) == AT + 60 + BEYOND
 
     learn(view, N + 10, lock(until=AT + 60, spares=("guest",), digests=()))
     view.expire(AT + WEEK)
     assert refused(view, a_token(), AT + WEEK) == "revoked"
-    view.expire(AT + WEEK + 2 * margin)
+    view.expire(AT + WEEK + 2 * BEYOND)
     assert len(view.locks) == 0
 
 
@@ -196,6 +193,39 @@ def test_a_lock_without_an_end_goes_by_name_and_its_unlock_after_it(view: View) 
     learn(view, N + 40, FeedEntry("swept", AT, value=float(N + 20)))
     assert view.locks.over(WEEK, AT + 10 * WEEK) == []
     assert refused(view, a_token(since=N + 50)) == ""
+
+
+@pytest.mark.parametrize("until", [0.0, AT + 4 * WEEK])
+def test_a_lock_that_another_one_replaced_does_not_come_back(view: View, until: float) -> None:
+    """The later one's time is over long before the earlier one may be forgotten."""
+    learn(view, N + 10, lock(until=until))
+    learn(view, N + 20, lock(until=AT + 3600))
+    token = a_token(since=N + 30)
+    assert refused(view, token, AT + 3599) == "locked"
+    for weeks in range(1, 4):
+        view.expire(AT + weeks * WEEK)
+        assert refused(view, token, AT + weeks * WEEK) == ""
+    assert view.locks.holds(N + 20)
+    if until:
+        view.expire(until + 2 * BEYOND)
+    else:
+        assert view.locks.over(WEEK, AT + 2 * WEEK) == [N + 10]
+        learn(view, N + 40, FeedEntry("swept", AT + 2 * WEEK, value=float(N + 10)))
+        view.expire(AT + 2 * WEEK)
+    assert not view.locks.holds(N + 20)
+    assert len(view.locks) == 0
+
+
+def test_a_lock_that_is_set_every_night_leaves_nothing_behind(view: View) -> None:
+    """Each goes when the next one is old enough, although there is always a newest."""
+    night = 86_400_000_000
+    for number in range(20):
+        learn(view, N + number * night, replace(lock(), at=AT + number * 86_400))
+        for over in view.locks.over(WEEK, AT + number * 86_400):
+            swept = FeedEntry("swept", AT, value=float(over))
+            learn(view, N + number * night + 1, swept)
+        assert refused(view, a_token(), AT) == "locked"
+    assert len(view.locks) == 9  # (a week's, the newest, and one that is a moment too young)
 
 
 def test_of_many_unlocks_the_last_one_stays_while_a_lock_is_left(view: View) -> None:
