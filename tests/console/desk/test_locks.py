@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from html import unescape
 from typing import Any
 
@@ -175,3 +177,26 @@ def test_nodes_that_know_no_locks_are_named(memory: Desk, monkeypatch: pytest.Mo
     answer = memory.post("/locks/set", what="subject", name="bob", ends="0")
     assert answer.status_code == 409
     assert "web-1:17 (0.0.9)" in answer.text
+
+
+def test_a_lock_whose_end_no_calendar_has_is_listed_and_lifted(memory: Desk) -> None:
+    """Milliseconds where seconds were meant: its pages say the number, and it can be taken away."""
+    locking, now = memory.authority.locking, memory.clock.time()
+    far = float(int(now * 1000))
+    plan = locking.plan(subject="bob", until=now + 60)
+    words = {**json.loads(plan.put.value), "until": far}
+    locking._publish(
+        replace(plan.feed_entry, value=far),
+        replace(plan.put, value=json.dumps(words).encode(), expires_at=None),
+        ("subject", "bob"),
+    )
+    for path, args in (
+        ("/locks", {}),
+        ("/locks/lift", {"what": "subject", "name": "bob"}),
+    ):
+        page = memory.get(path, **args)
+        assert page.status_code == 200, path
+        assert f"{far:.0f}" in page.text
+        assert 'datetime=""' not in page.text
+    memory.outcome(memory.post("/locks/lift", what="subject", name="bob"))
+    assert locked_in(memory) == []
