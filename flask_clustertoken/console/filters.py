@@ -27,7 +27,7 @@ def filter_in(values: MultiDict[str, str], me: Token) -> TokenFilter:
     )
     # (By whatever key: a login's record names the one of its issue, and its cookie the last one.)
     if "own" not in values and replace(wanted, key_id="").matches(me):
-        return replace(wanted, spared=me.id)
+        return replace(wanted, spared=(me.id,))
     return wanted
 
 

@@ -109,7 +109,7 @@ def _end_all(wanted: TokenFilter) -> Revocation:
     if not wanted.spared:
         return selecting.end_all(wanted)
     # One's own login stays: it goes on as another one, behind the mark that ends all others.
-    everybody = replace(wanted, spared="")
+    everybody = replace(wanted, spared=())
     return own_request_token().carry_on(lambda: selecting.end_all(everybody))
 
 
