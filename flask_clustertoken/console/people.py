@@ -13,7 +13,7 @@ from ..cluster import Revocation
 from ..extension import own_request_token
 from ..tokens import validation
 from . import gate
-from .filters import args_of, filter_in
+from .filters import args_of, filter_in, filter_to_end
 
 #: Pages of the store that are read for others, where one was found who is called exactly so.
 FEW = 2
@@ -94,7 +94,7 @@ def ask() -> Response:
 
 def end() -> BaseResponse:
     """End what the filter means: by one entry of the feed where one says it, else one by one."""
-    wanted = filter_in(request.form, gate.me())
+    wanted = filter_to_end(request.form, request.args, gate.me())
     said = args_of(wanted, own=request.form.get("own", ""))
     works = gate.works()
     if wanted.mark is None:

@@ -173,7 +173,7 @@ def test_every_act_is_in_the_audit_trail_and_says_whose_it_was(memory: Desk) -> 
     memory.outcome(memory.post("/tokens/end", id=one, ticked="1"))
     memory.outcome(memory.post("/tokens/end", subject="carol"))
     memory.outcome(memory.post("/tokens/end", prefix="b"))
-    memory.post("/tokens/end")
+    memory.post("/tokens/end", everybody="1")
     memory.post("/tokens/new", subject="bob", name="ci", days="30")
     memory.authority.files("fonts").put("a", b"x")
     memory.post("/files/delete", name="fonts", key="a")

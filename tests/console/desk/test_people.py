@@ -12,6 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.tokens import Token
 from tests.extension.parts import MakeApp
 
 from .parts import HTML, Desk, fill, fill_database, ids_in, make_desk, next_in, people_in
@@ -111,9 +112,62 @@ def test_ones_own_login_is_not_among_them_unless_ticked(desk: Desk) -> None:
         assert desk.is_in(desk.admin)
         assert not desk.is_in(other)
         assert desk.is_in(bob) == ("prefix" in form or "subject" in form)
-    ticked = desk.post("/tokens/end", own="1")
+    ticked = desk.post("/tokens/end", everybody="1", own="1")
     assert ticked.status_code == 303
     assert not desk.is_in(desk.admin)
+
+
+UNREADABLE: list[dict[str, Any]] = [
+    {},
+    {"json": {"subject": "bob"}},
+    {"data": "subject=bob", "content_type": "text/plain"},
+    {"query_string": {"subject": "bob"}},
+    {"query_string": {"subject": "bob"}, "data": {"everybody": "1"}},
+    {"data": {"sub": "bob"}},
+    {"data": {"sub": "bob", "everybody": "1"}},
+    {"data": {"subject": ""}},
+    {"data": {"kind": "api"}},
+    {"data": {"own": "1"}},
+    {"data": {"everybody": "0"}},
+    {"data": {"subject": "bob", "kind": "logins"}},
+    {"data": {"subject": "bob", "kind": ["login", "x"]}},
+    {"data": {"subject": "bob", "everybody": "1"}},
+    {"data": {"subject": "bob", "ticked": "1", "everybody": "1"}},
+]
+
+
+@pytest.mark.parametrize("sent", UNREADABLE)
+def test_a_form_that_does_not_say_whose_tokens_end_ends_nobodys(
+    memory: Desk, sent: dict[str, Any]
+) -> None:
+    """What cannot be read, is mistyped or stands elsewhere is no way of saying everybody."""
+    browsers = [memory.browser("bob"), memory.browser("admin"), memory.admin]
+    program = memory.authority.issue_api_token("bob", "ci")
+    answer = memory.admin.post(
+        "/console/tokens/end", headers=HTML, base_url="https://localhost", **sent
+    )
+    assert answer.status_code == 400
+    assert 'role="alert"' in answer.text
+    assert all(memory.is_in(one) for one in browsers)
+    assert memory.authority.authenticate(program.text, "api")
+    assert memory.authority.history.newest().revoked == ()
+
+
+@pytest.mark.parametrize("kinds", [["login"], ["api"], ["login", "api"], []])
+def test_everybodys_tokens_end_by_the_form_of_the_page_that_asks(
+    memory: Desk, kinds: list[str]
+) -> None:
+    """It says so in a field of its own, and which kinds; fields of an app's protection pass."""
+    bob = memory.browser("bob")
+    program = memory.authority.issue_api_token("bob", "ci")
+    form = form_of(memory.get("/tokens/end", kind=kinds).text)
+    assert form["everybody"] == ["1"]
+    memory.outcome(memory.post("/tokens/end", **form, _csrf_token="x"))
+    assert memory.is_in(memory.admin)
+    assert memory.is_in(bob) == (kinds == ["api"])
+    lives = isinstance(memory.authority.authenticate(program.text, "api"), Token)
+    assert lives == (kinds == ["login"])
+    assert "everybody" not in form_of(memory.get("/tokens/end", subject="bob").text)
 
 
 def test_a_label_ends_all_logins_that_have_it(memory: Desk) -> None:
@@ -272,7 +326,7 @@ def test_with_the_token_store_cookie_it_is_said_what_cannot_be_listed(
     desk.outcome(desk.post("/tokens/end", subject="bob", kind="login"))
     assert not desk.is_in(bob)
     assert desk.is_in(carol)
-    desk.outcome(desk.post("/tokens/end", kind="login"))
+    desk.outcome(desk.post("/tokens/end", everybody="1", kind="login"))
     assert not desk.is_in(carol)
     assert desk.is_in(desk.admin)
 
