@@ -81,7 +81,8 @@ class TokenFilter:
         """What one entry of the feed ends at once: exactly what is meant, recorded or not.
 
         ``None``: these tokens are ended one by one. Who is *spared* has to go on as a login that
-        is issued behind the mark; behind that of a label none is, since it ends later ones, too.
+        is issued behind the mark; behind that of a label none is, since it ends later ones, too:
+        with somebody spared a label is no mark.
         (A label is only a login's.)
         """
         if self.prefix or self.key_id or self.ids is not None:

@@ -46,7 +46,15 @@ def watch() -> Response:
         abort(404, "Nothing is known of this any more; what it did is in the audit trail.")
     stands_still = work.stands_still(gate.authority().clock.time())
     wait = 0 if work.over or stands_still else WAIT
-    return gate.show("work.html", work=work, stands_still=stands_still, wait=wait)
+    # (One by one: of what is not recorded none is found.)
+    logins = work.wanted is not None and "login" in work.wanted.get("kinds", ())
+    return gate.show(
+        "work.html",
+        work=work,
+        stands_still=stands_still,
+        wait=wait,
+        unreached=logins and not gate.authority().records_logins,
+    )
 
 
 def go_on() -> BaseResponse:
