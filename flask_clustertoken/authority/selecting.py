@@ -53,7 +53,7 @@ class TokenFilter:
 
     *subject* is one exactly, *prefix* what subjects begin with. *ids* are those that were ticked
     in a list (:data:`AT_ONCE` at most): of them what the rest of the filter lets through; of none,
-    nothing. *spared* is the id of the login that stays whatever else is said: one's own.
+    nothing. *spared* are the ids of logins that stay whatever else is said: one's own.
     """
 
     subject: str = ""
@@ -62,13 +62,13 @@ class TokenFilter:
     kinds: tuple[TokenKind, ...] = BOTH
     key_id: str = ""
     ids: tuple[str, ...] | None = None
-    spared: str = ""
+    spared: tuple[str, ...] = ()
 
     def matches(self, token: Token) -> bool:
         """Whether *token* is meant."""
         return (
             token.kind in self.kinds
-            and token.id != self.spared
+            and token.id not in self.spared
             and (not self.subject or token.subject == self.subject)
             and token.subject.startswith(self.prefix)
             and (not self.label or self.label in token.labels)
@@ -81,7 +81,8 @@ class TokenFilter:
         """What one entry of the feed ends at once: exactly what is meant, recorded or not.
 
         ``None``: these tokens are ended one by one. Who is *spared* has to go on as a login that
-        is issued behind the mark; behind that of a label none is, since it ends later ones, too.
+        is issued behind the mark; behind that of a label none is, since it ends later ones, too:
+        with somebody spared a label is no mark.
         (A label is only a login's.)
         """
         if self.prefix or self.key_id or self.ids is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Response, request
 
+from ..errors import Locked
 from ..extension import own_request_token
 from ..tokens import WrongArgument
 from . import gate
@@ -41,4 +42,11 @@ def issue() -> Response:
             )
     except (WrongArgument, TypeError) as error:
         return new(str(error), 400)
+    except Locked:
+        # What the lock says is said to whoever it locks out, and not to whoever asks here; unless
+        # it is that very login, which is refused as everywhere.
+        gate.me()
+        if gate.authority().locking.standing(subject=subject) is None:
+            return new(N_("API tokens are locked: lift that lock first."), 409)
+        return new(N_("This person is locked out: lift the lock first."), 409)
     return gate.show("issued.html", 201, token=issued.token, text=issued.text)

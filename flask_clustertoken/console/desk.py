@@ -46,7 +46,15 @@ def watch() -> Response:
         abort(404, "Nothing is known of this any more; what it did is in the audit trail.")
     stands_still = work.stands_still(gate.authority().clock.time())
     wait = 0 if work.over or stands_still else WAIT
-    return gate.show("work.html", work=work, stands_still=stands_still, wait=wait)
+    # (One by one: of what is not recorded none is found.)
+    logins = work.wanted is not None and "login" in work.wanted.get("kinds", ())
+    return gate.show(
+        "work.html",
+        work=work,
+        stands_still=stands_still,
+        wait=wait,
+        unreached=logins and not gate.authority().records_logins,
+    )
 
 
 def go_on() -> BaseResponse:
@@ -56,7 +64,9 @@ def go_on() -> BaseResponse:
     if work is None:
         abort(404, "Nothing is known of this any more; what it did is in the audit trail.")
     if work.stands_still(gate.authority().clock.time()) and work.may_go_on:
-        works.go_on(work, gate.actor())
+        # (Who began it spared their own login, and whoever goes on has another one.)
+        spared = "" if work.said.get("own") else gate.me().id
+        works.go_on(work, gate.actor(), spared=spared)
     return gate.to_work(work)
 
 

@@ -9,6 +9,10 @@ from werkzeug.datastructures import MultiDict
 from ..authority import AT_ONCE, BOTH, TokenFilter
 from ..tokens import Token, TokenKind, WrongArgument, is_id, validation
 
+#: What says which tokens are meant, and what a form may say besides.
+FILTER = frozenset({"subject", "prefix", "label", "kind", "key", "id", "ticked", "everybody"})
+BESIDES = frozenset({"own", "after", "counted", "again"})
+
 
 def filter_in(values: MultiDict[str, str], me: Token) -> TokenFilter:
     """The filter that *values* say: of a page's address, or of a form.
@@ -16,7 +20,10 @@ def filter_in(values: MultiDict[str, str], me: Token) -> TokenFilter:
     *me* is the login that asks: it is spared, unless ``own`` is ticked. Raises
     :class:`~flask_clustertoken.tokens.WrongArgument` for what no filter says.
     """
-    kinds: tuple[TokenKind, ...] = tuple(one for one in BOTH if one in values.getlist("kind"))
+    asked = values.getlist("kind")
+    if not set(asked) <= set(BOTH):
+        raise WrongArgument("a kind of token is login or api")
+    kinds: tuple[TokenKind, ...] = tuple(one for one in BOTH if one in asked)
     wanted = TokenFilter(
         subject=_text(values, "subject", "a subject"),
         prefix=_text(values, "prefix", "the beginning of a subject"),
@@ -27,7 +34,28 @@ def filter_in(values: MultiDict[str, str], me: Token) -> TokenFilter:
     )
     # (By whatever key: a login's record names the one of its issue, and its cookie the last one.)
     if "own" not in values and replace(wanted, key_id="").matches(me):
-        return replace(wanted, spared=me.id)
+        return replace(wanted, spared=(me.id,))
+    return wanted
+
+
+def filter_to_end(form: MultiDict[str, str], args: MultiDict[str, str], me: Token) -> TokenFilter:
+    """The filter that a *form* says whose tokens are to end; *args* are those of its address.
+
+    Those of everybody only where it says ``everybody=1``: what could not be read, was mistyped or
+    stands in the address must not mean that. Raises
+    :class:`~flask_clustertoken.tokens.WrongArgument`.
+    """
+    for name in form:
+        # (An app's protection of its forms has a field of its own, whatever it is called there.)
+        if name not in FILTER | BESIDES and "csrf" not in name.lower():
+            raise WrongArgument(f"nothing ended: no field of this form is called {name[:40]!r}")
+    if FILTER & set(args):
+        raise WrongArgument("nothing ended: what is to end has to stand in the form")
+    wanted = filter_in(form, me)
+    if (wanted.mark == "everybody") != (form.get("everybody") == "1"):
+        raise WrongArgument(
+            "nothing ended: the form has to say whose tokens are to end, or everybody, and not both"
+        )
     return wanted
 
 

@@ -13,7 +13,7 @@ from ..cluster import Revocation
 from ..extension import own_request_token
 from ..tokens import validation
 from . import gate
-from .filters import args_of, filter_in
+from .filters import args_of, filter_in, filter_to_end
 
 #: Pages of the store that are read for others, where one was found who is called exactly so.
 FEW = 2
@@ -74,14 +74,26 @@ def _list(template: str, wanted: TokenFilter) -> Response:
 
 def ask() -> Response:
     """Before anything ends: what it is, how many, and the first of them."""
+    return _ask(request.args)
+
+
+def _ask(values: MultiDict[str, str], status: int = 200) -> Response:
+    """The page that asks. Its form ends one's own login where that is ticked, and says where it
+    has to be: :func:`_ends_own`."""
     authority = gate.authority()
-    wanted = filter_in(request.args, gate.me())
-    before, after = counted_in(request.args)
+    wanted = filter_in(values, gate.me())
+    own_ends = _ends_own(wanted)
+    if own_ends:
+        wanted = replace(wanted, spared=())
+    before, after = counted_in(values)
     step = authority.selecting.count(wanted, after)
     return gate.show(
         "end.html",
+        status,
         wanted=wanted,
-        args=args_of(wanted, own=request.args.get("own", "")),
+        own_ends=own_ends,
+        refused=status >= 400,
+        args=args_of(wanted, own=values.get("own", "")),
         count=before + step.count,
         after=step.after,
         share=step.share,
@@ -94,7 +106,9 @@ def ask() -> Response:
 
 def end() -> BaseResponse:
     """End what the filter means: by one entry of the feed where one says it, else one by one."""
-    wanted = filter_in(request.form, gate.me())
+    wanted = filter_to_end(request.form, request.args, gate.me())
+    if _ends_own(wanted):
+        return _ask(request.form, 400)
     said = args_of(wanted, own=request.form.get("own", ""))
     works = gate.works()
     if wanted.mark is None:
@@ -109,8 +123,17 @@ def _end_all(wanted: TokenFilter) -> Revocation:
     if not wanted.spared:
         return selecting.end_all(wanted)
     # One's own login stays: it goes on as another one, behind the mark that ends all others.
-    everybody = replace(wanted, spared="")
+    everybody = replace(wanted, spared=())
     return own_request_token().carry_on(lambda: selecting.end_all(everybody))
+
+
+def _ends_own(wanted: TokenFilter) -> bool:
+    """Whether one entry of the feed ends it, and one's own login with it, which was to be spared.
+
+    That is a label: it ends what is issued behind it, too, so that one's own login cannot go on as
+    another one. Without that entry it would be ended halfway: what is recorded, and until now.
+    """
+    return bool(wanted.spared) and wanted.mark != replace(wanted, spared=()).mark
 
 
 def _as_a_whole(wanted: TokenFilter) -> bool:

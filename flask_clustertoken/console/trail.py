@@ -10,6 +10,9 @@ from . import gate
 #: Seconds after which a page that follows asks again.
 FOLLOW = 5
 
+#: Beyond every number of the feed, which are microseconds since 1970; stores take it as a number.
+NO_NUMBER = 10**18
+
 
 def show() -> Response:
     """The audit trail, as far as the store keeps it."""
@@ -42,6 +45,8 @@ def revocations() -> Response:
     try:
         before = max(0, int(request.args.get("before", "0")))
     except ValueError:
+        before = NO_NUMBER
+    if before >= NO_NUMBER:
         abort(400, "This is no number of a revocation.")
     return gate.show(
         "revocations.html",

@@ -66,10 +66,23 @@ def last_used(noted: float, now: float, apart: float, catalog: Catalog) -> str:
 
 
 def machine(moment: float) -> str:
-    """For the attribute ``datetime`` of ``<time>``."""
-    return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="seconds")
+    """For the attribute ``datetime`` of ``<time>``; ``""`` for what no calendar has a day for."""
+    day = _day(moment)
+    return day.isoformat(timespec="seconds") if day else ""
 
 
 def moment_words(moment: float) -> str:
-    """A time that every language reads, in UTC; a script shows it in the reader's own zone."""
-    return f"{datetime.fromtimestamp(moment, timezone.utc):%Y-%m-%d %H:%M} UTC"
+    """A time that every language reads, in UTC; a script shows it in the reader's own zone.
+
+    What no calendar has a day for is its seconds since 1970.
+    """
+    day = _day(moment)
+    return f"{day:%Y-%m-%d %H:%M} UTC" if day else f"{moment:.0f}"
+
+
+def _day(moment: float) -> datetime | None:
+    # (A record may say what it likes: milliseconds where seconds were meant are the year 58000.)
+    try:
+        return datetime.fromtimestamp(moment, timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return None

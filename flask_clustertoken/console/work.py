@@ -144,8 +144,12 @@ class Works:
         )
         return self._start(work, actor, do)
 
-    def go_on(self, work: Work, actor: Actor) -> Work:
-        """Go on with what stands still."""
+    def go_on(self, work: Work, actor: Actor, *, spared: str = "") -> Work:
+        """Go on with what stands still. *spared* is the id of a login that stays from now on."""
+        if work.wanted is not None and spared:
+            wanted = filter_of(work.wanted)
+            kept = tuple(dict.fromkeys([*wanted.spared, spared]))
+            work = replace(work, wanted=asdict(replace(wanted, spared=kept)))
         state: State = "ending" if work.wanted is not None and work.share < 1 else "confirming"
         return self._start(replace(work, state=state, trouble=""), actor, None)
 
@@ -243,8 +247,14 @@ class Works:
 
 def filter_of(said: Mapping[str, Any]) -> TokenFilter:
     """The filter that was written as *said*."""
-    ids = said["ids"]
-    more = {"kinds": tuple(said["kinds"]), "ids": None if ids is None else tuple(ids)}
+    ids, spared = said["ids"], said["spared"]
+    if isinstance(spared, str):  # (of a version that spared one login only)
+        spared = [spared] if spared else []
+    more = {
+        "kinds": tuple(said["kinds"]),
+        "ids": None if ids is None else tuple(ids),
+        "spared": tuple(spared),
+    }
     return TokenFilter(**{**said, **more})
 
 

@@ -15,7 +15,7 @@ from flask_wtf import CSRFProtect
 
 import flask_clustertoken.console as room
 from flask_clustertoken.console.texts import Catalog, Texts
-from flask_clustertoken.console.words import away, device_words, last_used, moment_words
+from flask_clustertoken.console.words import away, device_words, last_used, machine, moment_words
 
 from .parts import AT, HTML, MakeSite
 
@@ -133,6 +133,11 @@ def test_times_and_devices_are_said_as_people_say_them() -> None:
     assert device_words("", germans) == "Unbekanntes Gerät"
     at = datetime(2026, 2, 3, 4, 5, tzinfo=timezone.utc).timestamp()
     assert moment_words(at) == "2026-02-03 04:05 UTC"
+    assert machine(at).startswith("2026-02-03T04:05")
+    # What no calendar has a day for is a number, and no error.
+    for far in (at * 1000, 1e300, float("inf")):
+        assert moment_words(far) == f"{far:.0f}"
+        assert machine(far) == ""
 
 
 # -- the app's own looks -----------------------------------------------------------------

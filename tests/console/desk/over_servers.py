@@ -74,7 +74,7 @@ def an_administrator_at_work(url: str, folder: Path, **settings: Any) -> None:
         assert "120 tokens ended" in shown
         assert "In force on all 2 nodes" in shown
         assert not any(blue.authority.authenticate(text, "login") for text in crowd)
-        shown = red.outcome(red.post("/tokens/end"))
+        shown = red.outcome(red.post("/tokens/end", everybody="1"))
         assert "In force on all 2 nodes" in shown
         assert not blue.is_in(second)
         assert red.is_in(red.admin)

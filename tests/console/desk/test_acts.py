@@ -173,7 +173,7 @@ def test_every_act_is_in_the_audit_trail_and_says_whose_it_was(memory: Desk) -> 
     memory.outcome(memory.post("/tokens/end", id=one, ticked="1"))
     memory.outcome(memory.post("/tokens/end", subject="carol"))
     memory.outcome(memory.post("/tokens/end", prefix="b"))
-    memory.post("/tokens/end")
+    memory.post("/tokens/end", everybody="1")
     memory.post("/tokens/new", subject="bob", name="ci", days="30")
     memory.authority.files("fonts").put("a", b"x")
     memory.post("/files/delete", name="fonts", key="a")
@@ -267,8 +267,8 @@ def test_ones_own_login_is_spared_whichever_key_signed_it(memory: Desk) -> None:
     with memory.app.test_request_context():
         mine = filter_in(MultiDict({"key": key}), replace(a_token(memory), key_id="another"))
         other = filter_in(MultiDict({"key": key, "subject": "bob"}), a_token(memory))
-    assert mine.spared == a_token(memory).id
-    assert other.spared == ""
+    assert mine.spared == (a_token(memory).id,)
+    assert other.spared == ()
 
 
 def a_token(desk: Desk) -> Token:
@@ -344,6 +344,53 @@ def test_work_whose_process_died_is_gone_on_with_by_another(host: Cluster) -> No
     assert done is not None
     assert (done.state, done.count) == ("done", 450)
     assert not {one.id for one in first.tokens()} & {one.id for one in made}
+
+
+def stopped(desk: Desk, wanted: TokenFilter, **said: str) -> None:
+    """An act of somebody else's that stands still."""
+    begun = Work("w", "end", "ada", said, "stopped", wanted=asdict(wanted), share=0.0)
+    Works(desk.authority)._note(begun)
+
+
+@pytest.mark.parametrize("ticked", [False, True])
+def test_whoever_goes_on_with_anothers_act_keeps_their_own_login(
+    memory: Desk, ticked: bool
+) -> None:
+    """As does who began it; unless own logins were to end, and then the page says so before."""
+    began = memory.browser("ada")
+    (hers,) = memory.authority.tokens_of("ada")
+    others = [memory.browser("adam"), memory.browser("admin")]
+    if ticked:
+        stopped(memory, TokenFilter(prefix="ad"), prefix="ad", own="1")
+    else:
+        stopped(memory, TokenFilter(prefix="ad", spared=(hers.id,)), prefix="ad")
+    page = memory.get("/work", work="w").text
+    assert "Go on with it" in page
+    assert ("you will be logged out then" in page) is ticked
+    answer = memory.post("/work", work="w")
+    assert answer.status_code == 303
+    if ticked:
+        wait_until(lambda: not memory.is_in(memory.admin))
+    else:
+        assert "2 tokens ended" in memory.outcome(answer)
+    assert [memory.is_in(one) for one in (memory.admin, began)] == [not ticked, not ticked]
+    assert not any(memory.is_in(one) for one in others)
+
+
+def test_an_act_that_a_version_before_has_noted_is_gone_on_with(memory: Desk) -> None:
+    """It spared one login, by its id and not in a list."""
+    began, other = memory.browser("ada"), memory.browser("adam")
+    (hers,) = memory.authority.tokens_of("ada")
+    stopped(memory, TokenFilter(prefix="ad"))
+    shared = memory.authority.shared(SHARED)
+    note = shared.get("w")
+    assert note is not None
+    for spared in (hers.id, ""):
+        shared.set("w", {**note, "wanted": {**note["wanted"], "spared": spared}}, 60)
+        memory.outcome(memory.post("/work", work="w"))
+        assert memory.is_in(memory.admin)
+        assert memory.is_in(began) == bool(spared)
+        assert not memory.is_in(other)
 
 
 def test_trouble_is_said_and_can_be_gone_on_with(

@@ -220,6 +220,8 @@ def test_a_page_that_asks_by_itself_keeps_no_login_alive(
         ("/people", {"after": "zzz"}),
         ("/audit", {"before": "x"}),
         ("/revocations", {"before": "x"}),
+        ("/revocations", {"before": "9" * 19}),
+        ("/revocations", {"before": "9" * 400}),
         ("/files", {"page": "x"}),
         ("/keys/step", {"step": "x"}),
         ("/locks", {"page": "x"}),

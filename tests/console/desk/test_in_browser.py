@@ -205,7 +205,7 @@ def desk(clock: ManualClock, make_app: MakeApp) -> Desk:
 
     @made.app.post("/enter")
     def entered() -> str:
-        made.tokens.login("admin")
+        made.tokens.login("admin", labels=["sso:1"])
         return "<p id=in>in"
 
     authority = made.authority
@@ -227,6 +227,7 @@ PAGES = [
     *("/", "/people", "/people?q=bob", "/tokens", "/tokens?subject=admin", "/tokens/end"),
     *(
         "/tokens/end?subject=bob",
+        "/tokens/end?label=sso:1",
         "/tokens/new",
         "/api-tokens",
         "/locks",

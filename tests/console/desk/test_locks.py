@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from html import unescape
 from typing import Any
 
@@ -120,6 +122,53 @@ def test_nobody_locks_themselves_out(memory: Desk, form: dict[str, Any]) -> None
     assert memory.is_in(memory.admin)
 
 
+def test_whoever_is_locked_out_gets_no_api_token_and_the_page_says_why(memory: Desk) -> None:
+    """Not with the words that the lock has for that person; what was filled in is there still."""
+    memory.admin = memory.browser("admin", "role:admin")
+    form = {"subject": "bob", "name": "nightly", "days": "30"}
+    locking = memory.authority.locking
+    locking.lock(subject="bob", message="Please call the office.")
+    german = memory.admin.post(
+        "/console/tokens/new",
+        data=form,
+        headers={"Accept": "text/html", "Accept-Language": "de"},
+        base_url="https://localhost",
+    )
+    assert german.status_code == 409
+    assert "Diese Person ist gesperrt" in german.text
+    refused = memory.post("/tokens/new", **form)
+    assert refused.status_code == 409
+    assert "This person is locked out: lift the lock first." in refused.text
+    assert "Please call the office." not in refused.text
+    assert 'value="nightly"' in refused.text
+    assert "<title>Make an API token" in refused.text
+
+    locking.unlock(subject="bob")
+    locking.lock(everyone=True, except_labels=["role:admin"], message="Back at noon.")
+    refused = memory.post("/tokens/new", **form)
+    assert refused.status_code == 409
+    assert "API tokens are locked: lift that lock first." in refused.text
+    assert [one for one in memory.authority.tokens() if one.kind == "api"] == []
+
+
+def test_an_administrator_who_is_locked_out_meanwhile_reads_it_as_everybody_does(
+    memory: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is their own login that is refused, with what the lock says to them."""
+    authority = memory.authority
+    issue = authority.issue_api_token
+
+    def locked_first(*args: Any, **more: Any) -> Any:
+        authority.locking.lock(subject="admin", message="Please call the office.")
+        return issue(*args, **more)
+
+    monkeypatch.setattr(authority, "issue_api_token", locked_first)
+    refused = memory.post("/tokens/new", subject="bob", name="nightly", days="30")
+    assert refused.status_code == 403
+    assert "Please call the office." in refused.text
+    assert "This person is locked out" not in refused.text
+
+
 def test_a_second_lock_on_the_same_takes_the_first_ones_place(memory: Desk) -> None:
     """And the page that asks says so."""
     for ends, warned in (("3600", False), ("0", True)):
@@ -175,3 +224,26 @@ def test_nodes_that_know_no_locks_are_named(memory: Desk, monkeypatch: pytest.Mo
     answer = memory.post("/locks/set", what="subject", name="bob", ends="0")
     assert answer.status_code == 409
     assert "web-1:17 (0.0.9)" in answer.text
+
+
+def test_a_lock_whose_end_no_calendar_has_is_listed_and_lifted(memory: Desk) -> None:
+    """Milliseconds where seconds were meant: its pages say the number, and it can be taken away."""
+    locking, now = memory.authority.locking, memory.clock.time()
+    far = float(int(now * 1000))
+    plan = locking.plan(subject="bob", until=now + 60)
+    words = {**json.loads(plan.put.value), "until": far}
+    locking._publish(
+        replace(plan.feed_entry, value=far),
+        replace(plan.put, value=json.dumps(words).encode(), expires_at=None),
+        ("subject", "bob"),
+    )
+    for path, args in (
+        ("/locks", {}),
+        ("/locks/lift", {"what": "subject", "name": "bob"}),
+    ):
+        page = memory.get(path, **args)
+        assert page.status_code == 200, path
+        assert f"{far:.0f}" in page.text
+        assert 'datetime=""' not in page.text
+    memory.outcome(memory.post("/locks/lift", what="subject", name="bob"))
+    assert locked_in(memory) == []

@@ -12,6 +12,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.errors import RevokedMeanwhile
+from flask_clustertoken.tokens import Token
 from tests.extension.parts import MakeApp
 
 from .parts import HTML, Desk, fill, fill_database, ids_in, make_desk, next_in, people_in
@@ -111,9 +113,62 @@ def test_ones_own_login_is_not_among_them_unless_ticked(desk: Desk) -> None:
         assert desk.is_in(desk.admin)
         assert not desk.is_in(other)
         assert desk.is_in(bob) == ("prefix" in form or "subject" in form)
-    ticked = desk.post("/tokens/end", own="1")
+    ticked = desk.post("/tokens/end", everybody="1", own="1")
     assert ticked.status_code == 303
     assert not desk.is_in(desk.admin)
+
+
+UNREADABLE: list[dict[str, Any]] = [
+    {},
+    {"json": {"subject": "bob"}},
+    {"data": "subject=bob", "content_type": "text/plain"},
+    {"query_string": {"subject": "bob"}},
+    {"query_string": {"subject": "bob"}, "data": {"everybody": "1"}},
+    {"data": {"sub": "bob"}},
+    {"data": {"sub": "bob", "everybody": "1"}},
+    {"data": {"subject": ""}},
+    {"data": {"kind": "api"}},
+    {"data": {"own": "1"}},
+    {"data": {"everybody": "0"}},
+    {"data": {"subject": "bob", "kind": "logins"}},
+    {"data": {"subject": "bob", "kind": ["login", "x"]}},
+    {"data": {"subject": "bob", "everybody": "1"}},
+    {"data": {"subject": "bob", "ticked": "1", "everybody": "1"}},
+]
+
+
+@pytest.mark.parametrize("sent", UNREADABLE)
+def test_a_form_that_does_not_say_whose_tokens_end_ends_nobodys(
+    memory: Desk, sent: dict[str, Any]
+) -> None:
+    """What cannot be read, is mistyped or stands elsewhere is no way of saying everybody."""
+    browsers = [memory.browser("bob"), memory.browser("admin"), memory.admin]
+    program = memory.authority.issue_api_token("bob", "ci")
+    answer = memory.admin.post(
+        "/console/tokens/end", headers=HTML, base_url="https://localhost", **sent
+    )
+    assert answer.status_code == 400
+    assert 'role="alert"' in answer.text
+    assert all(memory.is_in(one) for one in browsers)
+    assert memory.authority.authenticate(program.text, "api")
+    assert memory.authority.history.newest().revoked == ()
+
+
+@pytest.mark.parametrize("kinds", [["login"], ["api"], ["login", "api"], []])
+def test_everybodys_tokens_end_by_the_form_of_the_page_that_asks(
+    memory: Desk, kinds: list[str]
+) -> None:
+    """It says so in a field of its own, and which kinds; fields of an app's protection pass."""
+    bob = memory.browser("bob")
+    program = memory.authority.issue_api_token("bob", "ci")
+    form = form_of(memory.get("/tokens/end", kind=kinds).text)
+    assert form["everybody"] == ["1"]
+    memory.outcome(memory.post("/tokens/end", **form, _csrf_token="x"))
+    assert memory.is_in(memory.admin)
+    assert memory.is_in(bob) == (kinds == ["api"])
+    lives = isinstance(memory.authority.authenticate(program.text, "api"), Token)
+    assert lives == (kinds == ["login"])
+    assert "everybody" not in form_of(memory.get("/tokens/end", subject="bob").text)
 
 
 def test_a_label_ends_all_logins_that_have_it(memory: Desk) -> None:
@@ -125,6 +180,43 @@ def test_a_label_ends_all_logins_that_have_it(memory: Desk) -> None:
     memory.outcome(memory.post("/tokens/end", label="sso:1"))
     assert [one.id for one in memory.authority.tokens_of("bob")] != [marked.id]
     assert len(list(memory.authority.tokens_of("bob"))) == 1
+
+
+@pytest.mark.parametrize("store", ["session", "cookie"])
+def test_by_a_label_that_ones_own_login_has_it_ends_too_and_that_has_to_be_ticked(
+    make_app: MakeApp, clock: ManualClock, store: str
+) -> None:
+    """A login behind the mark would be covered again: so it is said, and never done halfway."""
+    desk = make_desk(make_app, clock, TOKEN_STORE=store)
+    desk.admin, bob = desk.browser("admin", "sso:1"), desk.browser("bob", "sso:1")
+    said = "By this label your own login here ends as well"
+    asked = desk.get("/tokens/end", label="sso:1")
+    assert said in asked.text
+    assert re.search(r'name="own" value="1" required', asked.text)
+    assert "that are made later end as well" in asked.text
+    form = form_of(asked.text)
+    assert "own" not in form
+    for sent in (form, {**form, "kind": "login"}):
+        refused = desk.post("/tokens/end", **sent)
+        assert refused.status_code == 400
+        assert said in refused.text
+        assert 'role="alert"' in refused.text
+    assert desk.is_in(desk.admin)
+    assert desk.is_in(bob)
+
+    assert desk.post("/tokens/end", **form, own="1").status_code == 303
+    assert not desk.is_in(desk.admin)
+    assert not desk.is_in(bob)
+    with pytest.raises(RevokedMeanwhile):
+        desk.authority.issue_login("carol", labels=["sso:1"])
+
+    # With more said than the label it is one by one, and one's own login can stay.
+    desk.admin, other = desk.browser("admin", "sso:2"), desk.browser("admin", "sso:2")
+    asked = desk.get("/tokens/end", label="sso:2", subject="admin")
+    assert said not in asked.text
+    desk.outcome(desk.post("/tokens/end", **form_of(asked.text)))
+    assert desk.is_in(desk.admin)
+    assert desk.is_in(other) == (store == "cookie")
 
 
 FILTERS: list[dict[str, Any]] = [
@@ -272,9 +364,42 @@ def test_with_the_token_store_cookie_it_is_said_what_cannot_be_listed(
     desk.outcome(desk.post("/tokens/end", subject="bob", kind="login"))
     assert not desk.is_in(bob)
     assert desk.is_in(carol)
-    desk.outcome(desk.post("/tokens/end", kind="login"))
+    desk.outcome(desk.post("/tokens/end", everybody="1", kind="login"))
     assert not desk.is_in(carol)
     assert desk.is_in(desk.admin)
+
+
+@pytest.mark.parametrize("args", [{"prefix": "bo"}, {"subject": "bob", "label": "sso:1"}])
+def test_where_logins_are_not_recorded_it_is_said_that_a_narrow_filter_ends_none(
+    make_app: MakeApp, clock: ManualClock, args: dict[str, str]
+) -> None:
+    """Before and afterwards, and by what they can be ended; never that there were none."""
+    desk = make_desk(make_app, clock, TOKEN_STORE="cookie")
+    bob = desk.browser("bob", "sso:1")
+    said = "so that by this none of them ends. They can be ended by exact person, by label"
+    asked = desk.get("/tokens/end", **args)
+    assert said in asked.text
+    shown = desk.outcome(desk.post("/tokens/end", **form_of(asked.text)))
+    assert said in shown
+    assert "No API token was left to end." in shown
+    assert "Nothing was left to end" not in shown
+    assert desk.is_in(bob)
+
+    shown = desk.outcome(desk.post("/tokens/end", **args, kind="login"))
+    assert said in shown
+    assert "left to end" not in shown
+
+    # (A label is only a login's.)
+    desk.authority.issue_api_token("bob", "ci")
+    if "prefix" in args:
+        shown = desk.outcome(desk.post("/tokens/end", **args))
+        assert "1 token ended." in shown
+        assert said in shown
+    asked = desk.get("/tokens/end", **args, kind="api")
+    assert said not in asked.text
+    shown = desk.outcome(desk.post("/tokens/end", **args, kind="api"))
+    assert said not in shown
+    assert "Nothing was left to end" in shown
 
 
 def test_a_search_that_finds_nothing_yet_goes_on_by_itself(
