@@ -143,8 +143,7 @@ def _as_a_whole(wanted: TokenFilter) -> bool:
 
 def counted_in(values: MultiDict[str, str]) -> tuple[int, str]:
     """How far a count has come, which the page's own address says: so many, up to there."""
-    after = values.get("after", "")
-    try:
-        return max(0, int(values.get("counted", "0"))) if after else 0, after
-    except ValueError:
-        return 0, ""
+    after, counted = values.get("after", ""), values.get("counted", "0")
+    # (What has more digits than any count, somebody has written.)
+    known = counted.isdecimal() and len(counted) <= 12
+    return (int(counted), after) if after and known else (0, "")

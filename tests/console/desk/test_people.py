@@ -432,3 +432,11 @@ def test_the_browser_of_somebody_ended_is_asked_to_log_in(memory: Desk) -> None:
     bob: FlaskClient = memory.browser("bob")
     memory.outcome(memory.post("/tokens/end", subject="bob"))
     assert bob.get("/me", headers=HTML, base_url="https://localhost").status_code == 401
+
+
+@pytest.mark.parametrize("counted", ["9" * 4300, "-1", "x", ""])
+def test_a_count_that_nobody_made_begins_anew(memory: Desk, counted: str) -> None:
+    memory.browser("bob")
+    page = memory.get("/tokens/end", subject="bob", after="000/" + "0" * 40, counted=counted)
+    assert page.status_code == 200
+    assert "1 recorded token will end" in page.text
