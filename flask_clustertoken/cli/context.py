@@ -112,12 +112,7 @@ class Door:
     def own_store(self) -> ClusterStore:
         """The settings' store, which need not be there."""
         store = self.store(self.settings.store, None)
-        if not store.shared:
-            raise ConfigurationError(
-                PREFIX + "STORE",
-                f"what is in {store.scheme}: belongs to one process, and no other can look at it.",
-                "Use directory: or zookeeper://….",
-            )
+        check_shared(store)
         return store
 
     def store(
@@ -164,6 +159,19 @@ def _is_open(store: ClusterStore) -> bool:
         return store.begun() and store.root().state == "open"
     except ClusterTokenError:
         return False
+
+
+def check_shared(store: ClusterStore, called: str = PREFIX + "STORE") -> None:
+    """:class:`ConfigurationError` where a command would look at a store of its own.
+
+    *called* is where the store was named.
+    """
+    if not store.shared:
+        raise ConfigurationError(
+            called,
+            f"what is in {store.scheme}: belongs to one process, and no other can look at it.",
+            "Use directory: or zookeeper://….",
+        )
 
 
 def check_open(store: ClusterStore) -> None:
