@@ -185,6 +185,13 @@ def test_not_before_refuses_what_is_no_time(line: Line, wrong: str) -> None:
     assert line.authority.begin() == head
 
 
+def test_milliseconds_are_told_apart_from_seconds(line: Line) -> None:
+    """By the words of the function behind it, before anything is asked."""
+    written = "1777636800000"
+    for words in (["not-before", written], ["lock", "--subject", "a", "--until", written]):
+        assert "in seconds since 1970, and not in milliseconds" in line(*words, code=2).stderr
+
+
 def test_not_before_in_the_future_asks(line: Line) -> None:
     """A time to come would lock everybody out: it needs a yes."""
     future = str(line.authority.clock.time() + 3600)
