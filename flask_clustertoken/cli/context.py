@@ -194,7 +194,7 @@ def read_options(path: str | None) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(
             "STORE_OPTIONS", f"{path} is not a readable JSON file.", "Write one object into it."
         ) from error

@@ -19,7 +19,7 @@ from ..errors import Conflict, StoreUnavailable, ValueTooLarge
 from ..stores.base import Add, Change, ClusterStore, Put, Record, Unchanged
 from ..tokens import WrongArgument, validation
 from .lease import SharedLease
-from .names import NAME_LIMIT, spelled
+from .names import spelled
 from .once import is_first, slot_name
 
 #: Bytes of one value as JSON.
@@ -59,8 +59,6 @@ class SharedData:
 
     @staticmethod
     def _spelled(key: Any) -> str:
-        if not isinstance(key, str) or not 0 < len(key) <= NAME_LIMIT:
-            raise TypeError(f"a key of shared data is a text of 1 to {NAME_LIMIT} characters")
         return spelled(key, "a key of shared data")
 
     def _end(self, ttl: float | None) -> float | None:
