@@ -68,7 +68,7 @@ class SharedData:
     def _bytes(value: Any) -> bytes:
         try:
             raw = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise TypeError(f"shared data must be what JSON can hold: {error}") from error
         if len(raw) > LIMIT:
             raise ValueTooLarge(

@@ -147,7 +147,7 @@ def claims(values: Mapping[str, Any] | None) -> Claims:
     try:
         spelled = _spell(dict(values))
         size = len(spelled.encode())
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"claims must be what JSON can hold: {error}") from error
     if size > CLAIMS_LIMIT:
         # (The directory store would hold more, until the app moves to a cluster.)
