@@ -1,6 +1,6 @@
 """Fonts that a designer uploads once, and every server sends."""
 
-from flask import Flask, request
+from flask import Flask, abort, request
 
 from flask_clustertoken import ClusterToken, send_shared_file, token_required
 
@@ -13,7 +13,10 @@ tokens = ClusterToken(app)
 @token_required
 def upload(name):
     sent = request.files["font"]
-    info = tokens.files("fonts").put(name, sent.stream, "font/woff2")
+    try:
+        info = tokens.files("fonts").put(name, sent.stream, "font/woff2")
+    except ValueError as error:  # a name of more than 512 bytes
+        abort(400, str(error))
     return {"size": info.size, "sha256": info.sha256}
 
 
@@ -48,3 +51,12 @@ def try_it():
     assert client.get("/fonts/a.woff2", headers=asked).status_code == 304
     assert client.get("/fonts/a.woff2", headers={"Range": "bytes=0-3"}).data == content[:4]
     assert client.get("/fonts/b.woff2").status_code == 404
+    assert client.get("/fonts/" + "b" * 513).status_code == 404
+    with app.app_context():
+        text = tokens.issue_api_token("alice", "designer").text
+    bearer = {"Authorization": f"Bearer {text}"}
+    named = client.post("/fonts/b", data=form(), headers=bearer)
+    assert named.status_code == 200, named.text
+    refused = client.post("/fonts/" + "b" * 513, data=form(), headers=bearer)
+    assert refused.status_code == 400
+    assert "512" in refused.text

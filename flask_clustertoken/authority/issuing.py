@@ -230,7 +230,9 @@ class Issuing:
             validation.scopes(scopes),
         )
         if lifetime is not None and validation.seconds(lifetime, "lifetime") < 1:
-            raise ValueError("lifetime is a second at least; leave it out for a token without end")
+            raise validation.WrongArgument(
+                "lifetime is a second at least; leave it out for a token without end"
+            )
         runtime = self._runtime
         runtime.follower()
         if lifetime is not None:

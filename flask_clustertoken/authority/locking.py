@@ -105,9 +105,9 @@ class Locking:
 
         Logins of before are ended for good. API tokens and bearer tokens of another issuer are
         refused while the lock stands, and good again afterwards. *until* is in seconds since
-        1970, or a datetime with its zone; without it the lock stands until :meth:`unlock`. Whoever
-        has one of *except_labels* is spared. *message* may be read by whoever is refused. A
-        second lock on the same takes the first one's place.
+        1970 (milliseconds are refused), or a datetime with its zone; without it the lock stands
+        until :meth:`unlock`. Whoever has one of *except_labels* is spared. *message* may be read
+        by whoever is refused. A second lock on the same takes the first one's place.
 
         The receipt can be confirmed as that of a revocation. Raises
         :class:`~flask_clustertoken.errors.NodesTooOld`, and nothing was written, while nodes of an

@@ -112,12 +112,7 @@ class Door:
     def own_store(self) -> ClusterStore:
         """The settings' store, which need not be there."""
         store = self.store(self.settings.store, None)
-        if not store.shared:
-            raise ConfigurationError(
-                PREFIX + "STORE",
-                f"what is in {store.scheme}: belongs to one process, and no other can look at it.",
-                "Use directory: or zookeeper://….",
-            )
+        check_shared(store)
         return store
 
     def store(
@@ -166,6 +161,19 @@ def _is_open(store: ClusterStore) -> bool:
         return False
 
 
+def check_shared(store: ClusterStore, called: str = PREFIX + "STORE") -> None:
+    """:class:`ConfigurationError` where a command would look at a store of its own.
+
+    *called* is where the store was named.
+    """
+    if not store.shared:
+        raise ConfigurationError(
+            called,
+            f"what is in {store.scheme}: belongs to one process, and no other can look at it.",
+            "Use directory: or zookeeper://….",
+        )
+
+
 def check_open(store: ClusterStore) -> None:
     """:class:`StoreNotOpen` where nothing may be written, and what is read is not the truth."""
     root = store.root()
@@ -186,7 +194,7 @@ def read_options(path: str | None) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(
             "STORE_OPTIONS", f"{path} is not a readable JSON file.", "Write one object into it."
         ) from error

@@ -10,6 +10,10 @@ import click
 
 from .values import Duration, Kinds
 
+#: A page's number, and what is on one, at most: the place of the last one on it is still a number
+#: that Python can skip to.
+LONGEST = 10**9
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 json_option: Decorator = click.option(
@@ -42,11 +46,11 @@ def wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def page_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--limit`` and ``--page`` of a long list; :func:`check_page` says whether they fit."""
     command = click.option(
-        "--page", type=click.IntRange(min=1), default=1, help="Which page of so many."
+        "--page", type=click.IntRange(1, LONGEST), default=1, help="Which page of so many."
     )(command)
     return click.option(
         "--limit",
-        type=click.IntRange(min=0),
+        type=click.IntRange(0, LONGEST),
         default=100,
         show_default=True,
         help="At most so many; 0 for all.",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..tokens import TokenKind, is_id
+from ..tokens import TokenKind, WrongArgument, is_id, validation
 
 if TYPE_CHECKING:
     _Param = click.ParamType[Any]
@@ -29,13 +30,17 @@ class When(_Param):
     ) -> float:
         if isinstance(value, float):
             return value
+        found = self._read(value, param, ctx)
         try:
-            found = float(value)
-            if found != found or abs(found) > 1e11:
-                raise ValueError
-            return found
-        except ValueError:
-            pass
+            return validation.moment(found, repr(value))
+        except WrongArgument as error:
+            self.fail(str(error), param, ctx)
+
+    def _read(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | datetime:
+        with suppress(ValueError):
+            return float(value)
         try:
             moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", value))
         except ValueError:
@@ -47,7 +52,7 @@ class When(_Param):
                 param,
                 ctx,
             )
-        return moment.timestamp()
+        return moment
 
 
 class Duration(_Param):

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from flask import Response, abort, request, send_file
 from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
+from ..tokens import WrongArgument
 from .state import current_state
 
 #: Types that may hold programs: shown in a page's place they may do nothing.
@@ -21,7 +22,8 @@ def send_shared_file(
     download_name: str | None = None,
     max_age: int | None = None,
 ) -> Response:
-    """The file *key* of ``tokens.files(name)`` as an answer; 404 where there is none.
+    """The file *key* of ``tokens.files(name)`` as an answer; 404 where there is none, also where
+    no file can be called so.
 
     A browser saves it, and does not show it, unless its type is among *inline*: whoever uploaded
     a page would have it run as the app. It never guesses another type (``nosniff``), and scripts
@@ -30,9 +32,10 @@ def send_shared_file(
     :class:`~flask_clustertoken.errors.StoreError`, which is answered by 503. A file that turns out
     to be damaged while it is sent ends short of its length.
     """
+    files = current_state().authority.files(name)
     try:
-        opened = current_state().authority.files(name).open(key)
-    except FileNotFoundError:
+        opened = files.open(key)
+    except (FileNotFoundError, WrongArgument):
         abort(404)
     info = opened.info
     shown = info.content_type.partition(";")[0].strip().lower()

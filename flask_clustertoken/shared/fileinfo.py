@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+import mimetypes
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -89,3 +91,13 @@ def checked_type(value: Any) -> str:
     if not text.isascii() or not text.isprintable() or "/" not in text:
         raise validation.WrongArgument("a content type is a text such as image/png")
     return text
+
+
+def guessed_type(key: str) -> str:
+    """What a file that is called *key* may be, if a header may say it."""
+    # (A key is any text: where it looks like a URL with its data in it the guess is words of its
+    # own, and where it looks like half a URL there may be an error.)
+    with suppress(ValueError):
+        if found := mimetypes.guess_type(key)[0]:
+            return checked_type(found)
+    return ANY_TYPE

@@ -6,7 +6,6 @@ had the name before goes on with that. See :mod:`.upload` for what happens meanw
 
 from __future__ import annotations
 
-import mimetypes
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ from ..clock import Clock
 from ..errors import Conflict
 from ..stores.base import Change, ClusterStore, Delete, Unchanged
 from ..tokens import validation
-from .fileinfo import ANY_TYPE, PIECE, FileInfo, StoredFile, checked_type
+from .fileinfo import PIECE, FileInfo, StoredFile, checked_type, guessed_type
 from .names import checked, spelled
 from .pieces import Room, file_prefix, room_of
 from .reading import SharedFile
@@ -81,7 +80,7 @@ class SharedFiles:
 
         The name stands for the new file once all of it is there, and until then for the old one,
         whatever happens: an error leaves nothing behind. It ends after *ttl* seconds, if given.
-        Without *content_type* it is guessed from the key.
+        Without *content_type* it is guessed from the key, or ``application/octet-stream``.
 
         Raises :class:`~flask_clustertoken.errors.ValueTooLarge` beyond ``FILE_LIMIT``,
         :class:`~flask_clustertoken.errors.FilesFull` beyond ``FILES_TOTAL``, what *data* raises
@@ -89,8 +88,7 @@ class SharedFiles:
         fifteen minutes passed from one piece to the next.
         """
         place = self._key(key)
-        kind = content_type or mimetypes.guess_type(key)[0] or ANY_TYPE
-        kind = checked_type(kind)
+        kind = checked_type(content_type) if content_type else guessed_type(key)
         life = None if ttl is None else validation.seconds(ttl, "ttl")
         store = self._store
         upload = Upload(store, self._clock, self._deployment, self._limit, self._room(store))

@@ -19,7 +19,7 @@ from ..errors import Conflict, StoreUnavailable, ValueTooLarge
 from ..stores.base import Add, Change, ClusterStore, Put, Record, Unchanged
 from ..tokens import WrongArgument, validation
 from .lease import SharedLease
-from .names import NAME_LIMIT, spelled
+from .names import spelled
 from .once import is_first, slot_name
 
 #: Bytes of one value as JSON.
@@ -30,6 +30,10 @@ SLOT_LIFE = 7 * 86_400.0
 
 #: Seconds: the shortest lease. Each third of it a renewal has to be answered.
 LEASE_LEAST = 1.0
+
+#: Seconds: the longest one, a day. For as long nobody else has it after a holder that died; and a
+#: number is not any number to the thread that waits for a third of it.
+LEASE_MOST = 86_400.0
 
 #: Seconds for which an update is tried again while others are faster.
 PATIENCE = 30.0
@@ -59,8 +63,6 @@ class SharedData:
 
     @staticmethod
     def _spelled(key: Any) -> str:
-        if not isinstance(key, str) or not 0 < len(key) <= NAME_LIMIT:
-            raise TypeError(f"a key of shared data is a text of 1 to {NAME_LIMIT} characters")
         return spelled(key, "a key of shared data")
 
     def _end(self, ttl: float | None) -> float | None:
@@ -70,7 +72,7 @@ class SharedData:
     def _bytes(value: Any) -> bytes:
         try:
             raw = json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise TypeError(f"shared data must be what JSON can hold: {error}") from error
         if len(raw) > LIMIT:
             raise ValueTooLarge(
@@ -152,14 +154,20 @@ class SharedData:
         """What one process of the deployment holds at a time: a context manager.
 
         ``lease.held`` says whether it is ours, also in the middle of a loop; ``lease.lost`` is an
-        event; ``lease.fence`` grows with each holder. Held for *seconds* (1 at least) beyond the
-        last sign of life, and renewed in the background. *wait*: seconds for which entering goes
-        on trying where another one has it. After a holder that died it is free *seconds* and
-        :data:`~flask_clustertoken.clock.SKEW` later: clocks differ. See :class:`SharedLease`.
+        event; ``lease.fence`` grows with each holder. Held for *seconds* (from 1 to 86,400, a day)
+        beyond the last sign of life, and renewed in the background for as long as it is wanted.
+        *wait*: seconds for which entering goes on trying where another one has it. After a holder
+        that died it is free *seconds* and :data:`~flask_clustertoken.clock.SKEW` later: clocks
+        differ. See :class:`SharedLease`.
         """
         name, life = self._spelled(key), validation.seconds(seconds, "seconds")
         if life < LEASE_LEAST:
             raise WrongArgument(f"a lease is held for {LEASE_LEAST:g} s at least, not {life:g}")
+        if life > LEASE_MOST:
+            raise WrongArgument(
+                f"a lease is held for {LEASE_MOST:g} s at most beyond the last sign of life, not "
+                f"{life:g}; it is renewed for as long as it is wanted"
+            )
         return SharedLease(
             self._store,
             self._clock,

@@ -24,6 +24,10 @@ TEXT_LIMIT = 1024
 #: Characters of what names a device.
 DEVICE_LIMIT = 100
 
+#: Seconds since 1970 up to which a number is taken for a time: the year 5138. As milliseconds it is
+#: a day of 1973, so that milliseconds of any time that is meant are more.
+LATEST = 1e11
+
 #: Bytes of the claims as JSON: with the rest of a token's record, what every store can hold.
 CLAIMS_LIMIT = VALUE_LIMIT - 32 * 1024
 
@@ -84,7 +88,7 @@ def moment(value: Any, what: str) -> float:
     """A time of day, in seconds since 1970: a number of them, or a datetime with its zone.
 
     One without a zone is refused. Python takes it for local time, and who wrote it mostly meant
-    UTC: it would be off by hours, in silence.
+    UTC: it would be off by hours, in silence. Nor is one beyond :data:`LATEST`: milliseconds.
     """
     if isinstance(value, datetime):
         if value.utcoffset() is None:
@@ -94,7 +98,13 @@ def moment(value: Any, what: str) -> float:
                 "in UTC, value.astimezone() for one in local time"
             )
         value = value.timestamp()
-    return seconds(value, what)
+    found = seconds(value, what)
+    if found > LATEST:
+        raise WrongArgument(
+            f"{what} lies beyond the year 5138: a time is in seconds since 1970, and not in "
+            "milliseconds"
+        )
+    return found
 
 
 def past(value: Any, what: str, now: float) -> float:
@@ -137,7 +147,7 @@ def claims(values: Mapping[str, Any] | None) -> Claims:
     try:
         spelled = _spell(dict(values))
         size = len(spelled.encode())
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"claims must be what JSON can hold: {error}") from error
     if size > CLAIMS_LIMIT:
         # (The directory store would hold more, until the app moves to a cluster.)

@@ -299,6 +299,16 @@ def test_a_lock_that_cannot_be_meant_writes_nothing(
     assert len(cluster.shelf.entries) == before
 
 
+def test_a_lock_until_milliseconds_since_1970_is_refused(cluster: Cluster) -> None:
+    """It would stand for ever; the error names the mistake."""
+    node = cluster.node()
+    cluster.step()
+    before = len(cluster.shelf.entries)
+    with pytest.raises(ValueError, match="in seconds since 1970, and not in milliseconds"):
+        node.locking.lock(subject="a", until=cluster.clock.time() * 1000)
+    assert len(cluster.shelf.entries) == before
+
+
 def test_nothing_is_written_that_a_live_node_does_not_read(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

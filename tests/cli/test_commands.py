@@ -185,6 +185,13 @@ def test_not_before_refuses_what_is_no_time(line: Line, wrong: str) -> None:
     assert line.authority.begin() == head
 
 
+def test_milliseconds_are_told_apart_from_seconds(line: Line) -> None:
+    """By the words of the function behind it, before anything is asked."""
+    written = "1777636800000"
+    for words in (["not-before", written], ["lock", "--subject", "a", "--until", written]):
+        assert "in seconds since 1970, and not in milliseconds" in line(*words, code=2).stderr
+
+
 def test_not_before_in_the_future_asks(line: Line) -> None:
     """A time to come would lock everybody out: it needs a yes."""
     future = str(line.authority.clock.time() + 3600)
@@ -449,8 +456,16 @@ def test_the_other_door_names_what_is_wrong(args: list[str], code: int) -> None:
         ("issue-api", "alice", ""),
         ("issue-api", "alice", "ci", "--scope", "a b"),
         ("issue-api", "alice", "ci", "--lifetime", "0s"),
+        ("issue-api", "alice", "ci", "--lifetime", "0.5s"),
+        ("list", "--page", "9" * 24),
+        ("list", "--limit", "9" * 24),
+        ("audit", "--page", "9" * 24),
+        # (1 would be: another one was the first.)
+        ("once", "", "2026-05-01"),
+        ("once", "x" * 513, "2026-05-01"),
+        ("once", "report", ""),
     ],
-    ids=" ".join,
+    ids=lambda words: " ".join(words)[:40],
 )
 def test_what_cannot_be_meant_is_a_wrong_call(line: Line, words: tuple[str, ...]) -> None:
     """A sentence and code 2, and nothing was written."""
@@ -458,6 +473,14 @@ def test_what_cannot_be_meant_is_a_wrong_call(line: Line, words: tuple[str, ...]
     said = line(*words, code=2)
     assert "Usage:" in said.stderr
     assert line.authority.store.head() == head
+
+
+def test_options_that_no_reader_gets_through_are_a_wrong_file(line: Line, tmp_path: Path) -> None:
+    """Code 4 and the file's name, however deep they are nested."""
+    deep = tmp_path / "deep.json"
+    deep.write_text("[" * 100_000)
+    words = ("migrate", "directory:", f"directory://{tmp_path}/new")
+    assert str(deep) in line(*words, "--from-options", str(deep), "--yes", code=4).stderr
 
 
 def test_a_setting_that_was_changed_after_init_app_is_named(line: Line) -> None:

@@ -180,6 +180,8 @@ def test_an_api_token_ends_itself_and_others_only_with_the_scope(client: FlaskCl
         {"name": "x", "scopes": "read"},
         {"name": "x", "scopes": [1]},
         {"name": "x", "scopes": ["two words"]},
+        {"name": "x", "scopes": ['quo"ted']},
+        {"name": "x", "scopes": ["back\\slash"]},
         {"name": "x", "scopes": ["x"] * 21},
     ],
 )

@@ -132,6 +132,18 @@ def test_no_file_is_a_404_and_trouble_a_503(
     assert client.get("/files/logos/a.png").status_code == 503
 
 
+@pytest.mark.parametrize("key", ["", "x" * 513, "é" * 300])
+def test_what_no_file_can_be_called_is_a_404(client: FlaskClient, key: str) -> None:
+    """Whoever asks chooses the key: no text of theirs is an error of the app's."""
+    assert client.get("/named", query_string={"key": key}).status_code == 404
+
+
+def test_a_name_of_files_that_is_none_is_the_apps_mistake(app: Flask) -> None:
+    """The view chose that one, and would find nothing for ever."""
+    with app.test_request_context(), pytest.raises(ValueError, match="name of shared files"):
+        send_shared_file("", "logos/a.png")
+
+
 def test_what_a_form_sends_is_stored(app: Flask, client: FlaskClient) -> None:
     """The stream that Flask has for an uploaded file."""
 

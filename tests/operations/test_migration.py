@@ -231,6 +231,25 @@ def test_the_command_says_why_it_cannot(line: Line, tmp_path: Path) -> None:
     line("migrate", url, f"directory://{tmp_path}/file/x", "--yes", code=4)
 
 
+def test_the_command_moves_nothing_into_or_out_of_the_memory_of_one_process(
+    line: Line, tmp_path: Path
+) -> None:
+    """``memory:`` would end with the command, and the realm with it; neither store is touched."""
+    text = line.authority.issue_login("alice").text
+    url, new = line.authority.store.url, tmp_path / "new"
+
+    told = line("migrate", url, "memory:", "--yes", code=4).stderr
+    assert "the store TO" in told
+    assert "Use directory:" in told
+    # Before anything is asked: there is no terminal that could answer.
+    line("migrate", url, "memory:", code=4)
+    assert "the store FROM" in line("migrate", "memory:", f"directory://{new}", code=4).stderr
+
+    assert line.authority.store.root().state == "open"
+    assert line.authority.authenticate(text)
+    assert not new.exists()
+
+
 def test_nothing_is_written_while_a_target_is_filled(make_line: MakeLine, tmp_path: Path) -> None:
     """A command on a store that is being filled is refused: it would be lost or in the way."""
     line = make_line()

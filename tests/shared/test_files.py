@@ -168,6 +168,12 @@ def test_a_content_type_is_one(cluster: Cluster, kind: Any) -> None:
     assert files.put("logo", b"").content_type == "application/octet-stream"
 
 
+@pytest.mark.parametrize("key", ["data:te\nxt/html,x", f"data:{'a' * 300}/b,x"])
+def test_a_key_that_gives_no_content_type_away_is_no_mistake(cluster: Cluster, key: str) -> None:
+    """What is guessed of it may be nothing that a header can say: then nothing is guessed."""
+    assert cluster.node().files("a").put(key, b"x").content_type == "application/octet-stream"
+
+
 def test_a_file_is_replaced_as_a_whole(cluster: Cluster) -> None:
     """Until the new one is complete the name stands for the old one; who reads it reads on."""
     one, two = (cluster.node().files("a") for _ in range(2))

@@ -12,6 +12,7 @@ from flask_clustertoken.clock import SKEW, ManualClock
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.shared import SharedLease
 from flask_clustertoken.testing.contract import in_a_child
+from flask_clustertoken.tokens import WrongArgument
 from tests.doubles import Cluster, store_of
 
 SECONDS = 30.0
@@ -274,6 +275,16 @@ def test_a_lease_has_a_length(cluster: Cluster, seconds: Any) -> None:
     """Of a second at least: each third of it a renewal has to be answered."""
     with pytest.raises((TypeError, ValueError)):
         cluster.node().shared("tasks").lease("index", seconds)
+
+
+@pytest.mark.parametrize("seconds", [86_401, 1e300])
+def test_a_lease_that_could_not_be_kept_is_not_given(cluster: Cluster, seconds: float) -> None:
+    """Whoever died with it would keep the others out as long; a day is the most."""
+    tasks = cluster.node().shared("tasks")
+    with pytest.raises(WrongArgument, match="86400 s at most"):
+        tasks.lease("index", seconds)
+    with tasks.lease("index", 86_400) as longest:
+        assert longest.held
 
 
 def test_whoever_waits_for_the_loss_hears_of_it(cluster: Cluster) -> None:

@@ -60,6 +60,20 @@ def test_only_json_is_kept(cluster: Cluster, value: Any) -> None:
         cluster.node().shared("a").set("k", value)
 
 
+def test_what_is_nested_deeper_than_json_goes_is_an_error_of_its_kind(cluster: Cluster) -> None:
+    """As for everything that JSON cannot hold; nothing was written."""
+    deep: list[Any] = []
+    for _ in range(200_000):
+        deep = [deep]
+    node = cluster.node()
+    with pytest.raises(TypeError, match="JSON"):
+        node.shared("a").set("k", deep)
+    with pytest.raises(TypeError, match="JSON"):
+        node.issue_login("alice", {"deep": deep})
+    assert node.shared("a").get("k") is None
+    assert not list(node.tokens_of("alice"))
+
+
 @pytest.mark.parametrize("key", ["", "x" * 513, "漢" * 171, 5])
 def test_a_key_is_a_short_text(cluster: Cluster, key: Any) -> None:
     """Numbers and novels are no keys."""

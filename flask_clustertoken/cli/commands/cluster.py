@@ -16,7 +16,7 @@ from ...cluster import Drift, ListedNode, Sweeper, drift
 from ...operations import Migration, Progress, migrate, never_certain, remove_node, worst
 from ...stores.base import Purged
 from ...tokens import TokenKind
-from ..context import Door, explained, read_options, with_door
+from ..context import Door, check_shared, explained, read_options, with_door
 from ..exit_codes import NOT_AS_IT_SHOULD_BE, Failure
 from ..options import be_sure, json_option, kinds_option, wait_options, yes_option
 from ..output import as_json, clean, several, span, table
@@ -315,6 +315,9 @@ def migrate_command(
     """
     old = door.store(source, read_options(from_options), "the store FROM")
     with old, door.store(target, read_options(to_options), "the store TO") as new:
+        # (In TO it would end with this process, and FROM would be sealed all the same.)
+        check_shared(old, "the store FROM")
+        check_shared(new, "the store TO")
         door.check_begun(old, "FROM")
         be_sure(f"Move realm {door.settings.realm} to {target} and seal {source}?", yes)
         accepting = ", ".join(clean(node.name) for node in never_certain(old))
