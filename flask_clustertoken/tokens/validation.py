@@ -28,6 +28,9 @@ DEVICE_LIMIT = 100
 #: a day of 1973, so that milliseconds of any time that is meant are more.
 LATEST = 1e11
 
+#: Seconds for which anything may be asked to last: 300 years. Its end still has a date.
+LONGEST = 300 * 365 * 86_400.0
+
 #: Bytes of the claims as JSON: with the rest of a token's record, what every store can hold.
 CLAIMS_LIMIT = VALUE_LIMIT - 32 * 1024
 
@@ -76,6 +79,14 @@ def kinds(values: Iterable[Any]) -> tuple[TokenKind, ...]:
 
 
 def seconds(value: Any, what: str) -> float:
+    """For how long: a :func:`number`, and not of what could be no date (300 years) any more."""
+    found = number(value, what)
+    if found > LONGEST:
+        raise WrongArgument(f"{what} is in seconds, and at most {LONGEST:.0f} (300 years)")
+    return found
+
+
+def number(value: Any, what: str) -> float:
     """A number of seconds that is one: finite, not negative, and no truth value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{what} is a number of seconds, not {type(value).__name__}")
@@ -88,7 +99,7 @@ def moment(value: Any, what: str) -> float:
     """A time of day, in seconds since 1970: a number of them, or a datetime with its zone.
 
     One without a zone is refused. Python takes it for local time, and who wrote it mostly meant
-    UTC: it would be off by hours, in silence. Nor is one beyond :data:`LATEST`: milliseconds.
+    UTC: it would be off by hours, in silence. So is one beyond :data:`LATEST`: milliseconds.
     """
     if isinstance(value, datetime):
         if value.utcoffset() is None:
@@ -98,7 +109,7 @@ def moment(value: Any, what: str) -> float:
                 "in UTC, value.astimezone() for one in local time"
             )
         value = value.timestamp()
-    found = seconds(value, what)
+    found = number(value, what)
     if found > LATEST:
         raise WrongArgument(
             f"{what} lies beyond the year 5138: a time is in seconds since 1970, and not in "

@@ -457,6 +457,7 @@ def test_the_other_door_names_what_is_wrong(args: list[str], code: int) -> None:
         ("issue-api", "alice", "ci", "--scope", "a b"),
         ("issue-api", "alice", "ci", "--lifetime", "0s"),
         ("issue-api", "alice", "ci", "--lifetime", "0.5s"),
+        ("issue-api", "alice", "ci", "--lifetime", "99999999999d"),
         ("list", "--page", "9" * 24),
         ("list", "--limit", "9" * 24),
         ("audit", "--page", "9" * 24),

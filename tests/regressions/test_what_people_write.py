@@ -235,7 +235,7 @@ def test_w5_shared_data_has_names_and_keys_that_can_be_spelled(
         assert list(data.keys()) == []
 
 
-@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -1, "5", True, timedelta(1)])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), 1e300, -1, "5", True, timedelta(1)])
 def test_w5_a_time_to_live_is_a_number_of_seconds(make_app: MakeApp, wrong: Any) -> None:
     """What never ends, or ended before it began, is said before it is stored."""
     app, tokens = make_app()

@@ -277,7 +277,7 @@ def test_a_lease_has_a_length(cluster: Cluster, seconds: Any) -> None:
         cluster.node().shared("tasks").lease("index", seconds)
 
 
-@pytest.mark.parametrize("seconds", [86_401, 1e300])
+@pytest.mark.parametrize("seconds", [86_401, 30 * 86_400])
 def test_a_lease_that_could_not_be_kept_is_not_given(cluster: Cluster, seconds: float) -> None:
     """Whoever died with it would keep the others out as long; a day is the most."""
     tasks = cluster.node().shared("tasks")
