@@ -17,7 +17,7 @@ from datetime import datetime, timedelta, timezone
 
 from ..clock import Clock
 from ..errors import ClusterTokenError
-from ..stores.base import ClusterStore, Record
+from ..stores.base import VALUE_LIMIT, ClusterStore, Record
 from .line import AuditLine
 
 logger = logging.getLogger("flask_clustertoken")
@@ -32,8 +32,8 @@ KEPT_MOST = 100_000
 #: Seconds for which a node collects before it writes.
 COLLECT = 5.0
 
-#: Bytes of one batch, and lines that wait at most: the oldest is lost to the store then, and is
-#: in the log all the same.
+#: Bytes of one batch, where it has more than one line; and lines that wait at most: the oldest is
+#: lost to the store then, and is in the log all the same.
 BATCH_BYTES = 48 * 1024
 WAITING_MOST = 10_000
 
@@ -69,6 +69,15 @@ class Collected:
         self._last_write = clock.monotonic()
 
     def add(self, line: str) -> None:
+        if len(line) + len("[]") > VALUE_LIMIT:
+            # No store would ever take it, and all others would wait behind it.
+            logger.error(
+                "a line of the audit trail is in the log alone: its %d bytes are more than a "
+                "store takes (%d)",
+                len(line),
+                VALUE_LIMIT,
+            )
+            return
         self._waiting.append(line)
 
     def forget(self) -> None:
@@ -96,7 +105,7 @@ class Collected:
     def _next_batch(self) -> list[str]:
         batch: list[str] = []
         size = 0
-        while self._waiting and size + len(self._waiting[0]) < BATCH_BYTES:
+        while self._waiting and (not batch or size + len(self._waiting[0]) < BATCH_BYTES):
             line = self._waiting.popleft()
             size += len(line) + 1
             batch.append(line)

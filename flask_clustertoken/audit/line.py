@@ -8,11 +8,18 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from typing import Any
 
-#: Characters of what somebody else chose (a subject, a name) that a line holds at most.
+#: Characters of one text that a line holds at most, and bytes of it as JSON in ASCII writes it:
+#: an emoji takes twelve there.
 LONGEST = 256
+LONGEST_WRITTEN = 1024
 
-#: Ids, labels or subjects that one line names at most; *count* says how many there were.
+#: Ids, labels, subjects or kinds that one line names at most; *count* says how many there were.
+#: (So a line has a hundred texts at most, and is far from what a store takes as one value.)
 MOST_NAMED = 20
+
+#: What stands where a text was cut, and the bytes that one character takes at most.
+_CUT = "\N{HORIZONTAL ELLIPSIS}"
+_WIDEST = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +83,21 @@ class AuditLine:
 
 def shortened(text: str) -> str:
     """*text*, or its beginning: a line must not grow with what somebody else chose."""
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    if len(text) * _WIDEST <= LONGEST_WRITTEN:
+        return text
+    if len(text) <= LONGEST and _written(text) <= LONGEST_WRITTEN:
+        return text
+    left = LONGEST_WRITTEN - _written(_CUT)
+    for at, letter in enumerate(text[: LONGEST - 1]):
+        left -= _written(letter)
+        if left < 0:
+            return text[:at] + _CUT
+    return text[: LONGEST - 1] + _CUT
+
+
+def _written(text: str) -> int:
+    """Bytes that *text* takes in a line."""
+    return len(json.dumps(text)) - 2
 
 
 def spelled_time(seconds: float) -> str:

@@ -112,29 +112,29 @@ class AuditTrail:
             return
         settings = self._settings
         actor = current_actor() or self.ask() or NOBODY
-        named = max(len(subjects), len(token_ids), len(labels))
+        named = max(len(subjects), len(token_ids), len(labels), len(kinds))
         trace_id, span_id = self.trace_ids()
         line = AuditLine(
             time=spelled_time(self._clock.time()),
-            event=event,
-            outcome=outcome,
+            event=shortened(event),
+            outcome=shortened(outcome),
             realm=settings.realm,
             deployment=settings.deployment,
-            node=f"{this_host()}:{this_process()}",
-            by=actor.by,
+            node=shortened(f"{this_host()}:{this_process()}"),
+            by=shortened(actor.by),
             actor=shortened(actor.subject),
-            actor_token=actor.token_id,
-            operator=actor.operator,
-            network=actor.network if settings.keep_address else "",
-            subjects=tuple(map(shortened, subjects[:MOST_NAMED])),
-            token_ids=tuple(token_ids[:MOST_NAMED]),
-            labels=tuple(map(shortened, labels[:MOST_NAMED])),
+            actor_token=shortened(actor.token_id),
+            operator=shortened(actor.operator),
+            network=shortened(actor.network) if settings.keep_address else "",
+            subjects=_some(subjects),
+            token_ids=_some(token_ids),
+            labels=_some(labels),
             count=named if named > MOST_NAMED else 0,
-            kinds=tuple(kinds),
+            kinds=_some(kinds),
             seq=seq,
             detail=shortened(detail),
-            trace_id=trace_id,
-            span_id=span_id,
+            trace_id=shortened(trace_id),
+            span_id=shortened(span_id),
         )
         text = line.as_json()
         audit_log.info("%s", text)
@@ -212,3 +212,7 @@ class AuditTrail:
 
     def _trim(self, late: Callable[[], bool]) -> None:
         KeptAudit(self._runtime.store, self._clock).trim(late)
+
+
+def _some(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(map(shortened, names[:MOST_NAMED]))

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from .values import (
     choice,
     filled,
+    read_connections,
     read_flag,
     read_milliseconds,
     read_number,
@@ -99,7 +100,7 @@ _SIMPLE: dict[str, tuple[str, Callable[[str, Any], Any]]] = {
     "register-node-period": ("register_node_period", read_number),
     "min-time-between-jwks-requests": ("min_time_between_jwks_requests", read_number),
     "public-key-cache-ttl": ("public_key_cache_ttl", read_number),
-    "connection-pool-size": ("connection_pool_size", read_number),
+    "connection-pool-size": ("connection_pool_size", read_connections),
     "connection-timeout-millis": ("connect_timeout", read_milliseconds),
     "socket-timeout-millis": ("read_timeout", read_milliseconds),
     "proxy-url": ("proxy_url", read_url),

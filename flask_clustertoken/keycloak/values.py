@@ -35,13 +35,28 @@ def read_flag(name: str, value: Any) -> bool:
     return value
 
 
-def read_number(name: str, value: Any) -> int:
-    try:
-        if isinstance(value, bool | float):
-            raise ValueError
-        return int(value)
-    except (TypeError, ValueError):
-        raise wrong(name, f"{value!r} is not a whole number.", "Correct it.") from None
+def number(at_most: int) -> Callable[[str, Any], int]:
+    """A whole number; a negative one means what Keycloak says of it, mostly its default."""
+
+    def read(name: str, value: Any) -> int:
+        try:
+            if isinstance(value, bool | float):
+                raise ValueError
+            found = int(value)
+        except (TypeError, ValueError):
+            raise wrong(name, f"{value!r} is not a whole number.", "Correct it.") from None
+        if abs(found) > at_most:
+            raise wrong(name, f"{found} is too large.", f"At most {at_most}.")
+        return found
+
+    return read
+
+
+#: (As in Keycloak's adapter for Java: whoever wrote "never" there wrote this.)
+read_number = number(at_most=2**31 - 1)
+
+#: Each worker would keep so many at Keycloak.
+read_connections = number(at_most=10_000)
 
 
 def read_url(name: str, value: Any) -> str:

@@ -6,6 +6,7 @@ says what is wrong and what to write instead. READERS names one for every field.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -19,6 +20,9 @@ from .urls import plain_url
 #: The shortest staleness, in seconds: with less no contact with a store is over in time.
 STALENESS_LEAST = 0.1
 
+#: The shortest life of a login, in seconds: it is renewed after a part of it, in whole seconds.
+LIFETIME_LEAST = 2
+
 #: The shortest life of a bound cookie, in seconds: a browser needs some of it to ask for the next.
 BOUND_LEAST = 4
 
@@ -29,6 +33,13 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+
+#: Letters that a domain has at most (RFC 1035), and the last port.
+_DOMAIN_MOST = 253
+_LAST_PORT = 65_535
 
 #: What to do where a value is of another kind than it was written as.
 _QUOTED = (
@@ -57,6 +68,37 @@ def _text(pattern: re.Pattern[str] | None = None, form: str = "") -> Reader:
         return value
 
     return read
+
+
+def _path(key: str, value: Any) -> str:
+    """A file's path, which the system can be asked for."""
+    text: str = _text()(key, value)
+    try:
+        possible = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise ConfigurationError(
+            key, f"{text!r} is no path of a file.", "Write it such as /etc/app/token_secret."
+        )
+    return text
+
+
+def _domain(key: str, value: Any) -> str:
+    """A domain that can stand in a cookie, and that a browser takes.
+
+    With another one each login would be an error, or a login that no browser keeps.
+    """
+    text: str = _text(re.compile(r"\.?[A-Za-z0-9.-]+"), "a domain")(key, value)
+    name = text.removeprefix(".")
+    if not _HOST.fullmatch(name) or len(name) > _DOMAIN_MOST:
+        raise ConfigurationError(
+            key,
+            f"{text!r} is no domain: between two dots stand 1 to 63 letters, digits or hyphens, "
+            f"no hyphen at an end of them, and {_DOMAIN_MOST} in all.",
+            "Write it such as example.org, or leave it out for this host alone.",
+        )
+    return text
 
 
 def _optional(read: Reader) -> Reader:
@@ -161,6 +203,12 @@ def _origin(key: str, value: str) -> str:
     if match is None:
         raise wrong
     scheme, host, port = match.groups()
+    if port is not None and not 0 < int(port) <= _LAST_PORT:
+        raise ConfigurationError(
+            key,
+            f"the port of {value!r} is not a number from 1 to {_LAST_PORT}.",
+            "Correct it, or leave it out where it is the scheme's own.",
+        )
     return f"{scheme}://{host}" + (
         f":{int(port)}" if port is not None and int(port) != _DEFAULT_PORTS[scheme] else ""
     )
@@ -202,21 +250,23 @@ def check_api_prefix(prefix: str) -> str:
 
 
 READERS: dict[str, Reader] = {
-    "store": lambda key, value: plain_url(_text(re.compile(r"\S+"), "a store's URL")(key, value)),
+    "store": lambda key, value: plain_url(
+        _text(re.compile(r"[^\s\0]+"), "a store's URL")(key, value)
+    ),
     "store_options": _options,
     "token_store": _choice("session", "cookie"),
     "realm": _text(_NAME, "a name of letters, digits, '.', '_' and '-'"),
     "deployment": _text(_NAME, "a name of letters, digits, '.', '_' and '-'"),
     "secret": _secrets,
-    "secret_file": _text(),
+    "secret_file": _path,
     "cookie_name": _text(_COOKIE_NAME, "a cookie's name"),
-    "cookie_domain": _optional(_text(re.compile(r"\.?[A-Za-z0-9.-]+"), "a domain")),
+    "cookie_domain": _optional(_domain),
     "cookie_path": _text(re.compile(r"/[^;,\s]*"), "a path"),
     "cookie_secure": _flag,
     "cookie_httponly": _flag,
     "cookie_samesite": _choice("Lax", "Strict", "None"),
     "cookie_partitioned": _flag,
-    "lifetime": _seconds(at_most=400 * DAY),
+    "lifetime": _seconds(at_most=400 * DAY, least=LIFETIME_LEAST),
     "renew_after": _seconds(),
     "always_renew": _flag,
     "absolute_lifetime": _optional(_seconds()),

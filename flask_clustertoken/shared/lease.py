@@ -39,11 +39,12 @@ logger = logging.getLogger("flask_clustertoken")
 #: It is renewed when this part of its time has passed.
 RENEW_AT = 1 / 3
 
-#: Seconds by which a host's clock may differ from the store's: two such hosts agree to SKEW.
-APART = SKEW / 2
-
 #: Seconds that the two clocks of a host may part between two renewals without a look.
 _DRIFT = 1.0
+
+#: Seconds by which a host's clock may differ from the store's when one looks: two such hosts agree
+#: to SKEW, also where both have drifted since.
+APART = SKEW / 2 - _DRIFT
 
 #: Seconds between two tries of one who waits for it, and the first pause after trouble.
 _TRY_EVERY, _RETRY = 1.0, 0.1
@@ -186,9 +187,11 @@ class SharedLease:
 
     def _checked_time(self) -> float:
         """The store's wall clock, with which ours agrees."""
-        offset = self._clock.time() - self._clock.monotonic()
+        asked = self._clock.time()
+        offset = asked - self._clock.monotonic()
         now = self._store.time()
-        apart = abs(now - self._clock.time())
+        # (When in between the store looked at its clock, nobody knows.)
+        apart = max(now - asked, self._clock.time() - now)
         if apart > APART:
             raise StoreUnavailable(
                 f"this host's clock differs from the store's by {apart:.0f} s: with more than "

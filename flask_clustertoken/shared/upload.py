@@ -12,7 +12,9 @@ What may happen in between, and what closes it:
 - Two store under one name at once: the naming replaces the old record on the condition that it is
   the one that was read, and notes *its* pieces as unnamed in the same step. The last one wins, and
   the pieces of every other are noted once.
-- The answer to the naming is lost: our note is gone if and only if it was carried out.
+- The answer to the naming is lost: our note is gone if it was carried out, or if the sweep came
+  meanwhile, to a process that was frozen while it waited. No sweep comes before the time that the
+  note gives; after it only the name itself tells.
 """
 
 from __future__ import annotations
@@ -126,9 +128,21 @@ class Upload:
                 ) from error
             except StoreUnavailable:
                 # (Asked once: where nobody answers, the caller is told that it is unknown.)
-                if self._store.get(self._key) is None:
+                if self._is_named(file_key):
                     return info
                 raise
+
+    def _is_named(self, file_key: str) -> bool:
+        """Whether the naming was carried out, as far as the store still tells."""
+        if self._store.get(self._key) is not None:
+            return False
+        # (Looked at behind that answer: a sweep that came before it is noticed.)
+        if self._clock.time() < self._note.until:
+            return True
+        record = self._store.get(file_key)
+        with suppress(StoreDamaged):
+            return record is not None and StoredFile.decode(record.value).id == self.id
+        return False
 
     def _naming(self, file_key: str, old: Record | None, new: Record) -> list[Change]:
         now = self._clock.time()

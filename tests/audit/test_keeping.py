@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import suppress
 from random import Random
@@ -14,6 +15,7 @@ from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.settings import Settings
+from flask_clustertoken.stores.base import VALUE_LIMIT
 from flask_clustertoken.stores.memory import MemoryStore
 
 DAY = 86_400.0
@@ -127,6 +129,37 @@ def test_beyond_the_most_the_oldest_go(node: KeptTrail, monkeypatch: pytest.Monk
         node.step()
     assert node.kept.trim(lambda: False) == 3
     assert node.events() == [f"act{number}" for number in reversed(range(3, 8))]
+
+
+def test_a_line_that_is_longer_than_a_batch_is_written_alone(node: KeptTrail) -> None:
+    """Whoever is named may have a long name, and what comes behind must not wait for ever."""
+    longest = ["\U0001f600" * 300 + f"{number}" for number in range(30)]
+    node.trail.note("before")
+    node.trail.note("imported", subjects=longest, token_ids=longest, labels=longest, kinds=longest)
+    node.trail.note("behind")
+    node.step()
+    # (Each is a batch, and by this clock that stands all three are of one moment.)
+    assert sorted(node.events()) == ["before", "behind", "imported"]
+    assert node.batches() == 3
+    sizes = [len(record.value) for _, record in node.store.walk(keeping.PREFIX)]
+    assert max(sizes) > keeping.BATCH_BYTES
+
+
+def test_a_line_that_no_store_takes_is_left_out_and_said(
+    node: KeptTrail, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The others do not wait behind it; the log has it."""
+    collected = keeping.Collected(node.clock)
+    for line in ('{"event":"before"}', "x" * VALUE_LIMIT, '{"event":"behind"}'):
+        collected.add(line)
+    collected.write(node.store)
+    ((_, record),) = node.store.walk(keeping.PREFIX)
+    assert json.loads(record.value) == [{"event": "before"}, {"event": "behind"}]
+    assert "in the log alone" in caplog.text
+    fits = "x" * (VALUE_LIMIT - 2)
+    collected.add(fits)
+    collected.write(node.store)
+    assert node.batches() == 2
 
 
 def test_a_long_line_of_lines_becomes_several_batches(node: KeptTrail) -> None:

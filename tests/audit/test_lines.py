@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -179,6 +180,47 @@ def test_many_ids_are_named_in_part_and_counted(site: TrailSite) -> None:
     authority.revoke_ids(made)
     line = site.lines[-1]
     assert (len(line["token_ids"]), line["count"]) == (20, 30)
+
+
+@pytest.mark.parametrize(
+    "letter",
+    ["x", "\u4e2d", "\U0001f600", "\x00", "\ud800", '"'],
+    ids=["a letter", "a Chinese one", "an emoji", "a control", "half a pair", "a quote"],
+)
+def test_no_text_of_a_line_grows_with_what_is_handed_in(site: TrailSite, letter: str) -> None:
+    """Neither in letters nor in bytes, whatever it is: events and kinds are an app's own words."""
+    texts = [f"{number:02}" + letter * 5000 for number in range(30)]
+    with site.app.app_context():
+        site.tokens.audit.note(
+            texts[0],
+            outcome=texts[0],
+            subjects=texts,
+            token_ids=texts,
+            labels=texts,
+            kinds=texts,
+            detail=texts[0],
+        )
+    (line,) = site.lines
+    assert line["count"] == 30
+    lists = [line[name] for name in ("subjects", "token_ids", "labels", "kinds")]
+    assert [len(one) for one in lists] == [20] * 4
+    for text in [line["event"], line["outcome"], line["detail"], *chain(*lists)]:
+        assert len(text) <= 256
+        assert len(json.dumps(text)) - 2 <= 1024
+        assert text.endswith("\N{HORIZONTAL ELLIPSIS}")
+        assert len(text) == 256 or len(json.dumps(text)) > 1024 - 12
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["alice", "x" * 256, "\u4e2d" * 170, "\U0001f600" * 85],
+    ids=["a name", "letters", "Chinese ones", "emoji"],
+)
+def test_a_text_that_has_room_is_written_whole(site: TrailSite, text: str) -> None:
+    """Up to the last letter, or the last byte."""
+    with site.app.app_context():
+        site.tokens.audit.note("act", subjects=[text])
+    assert site.lines[0]["subjects"] == [text]
 
 
 def test_no_token_and_no_key_is_in_any_line(site: TrailSite) -> None:

@@ -83,6 +83,11 @@ def test_what_is_needed(name: str) -> None:
         ("bearer-only", "yes"),
         ("token-minimum-time-to-live", "soon"),
         ("token-minimum-time-to-live", 1.5),
+        ("connection-timeout-millis", 10**18),
+        ("socket-timeout-millis", str(2**31)),
+        ("register-node-period", 10**20),
+        ("min-time-between-jwks-requests", -(10**20)),
+        ("connection-pool-size", 10_001),
         ("credentials", "secret"),
         ("credentials", {"jwt": {}}),
         ("credentials", {"secret": ""}),
@@ -94,6 +99,19 @@ def test_what_is_wrong(name: str, value: Any) -> None:
     """It stops the start, and is named."""
     with pytest.raises(ConfigurationError, match=name.split("-")[0]):
         read_options(GOOD | {name: value})
+
+
+def test_numbers_are_as_large_as_javas() -> None:
+    """Whoever wrote the largest one for "never" starts as before."""
+    never = 2**31 - 1
+    options = read_options(
+        GOOD
+        | {"connection-timeout-millis": never, "public-key-cache-ttl": never}
+        | {"register-node-period": -1, "connection-pool-size": 10_000}
+    )
+    assert options.connect_timeout == never / 1000
+    assert options.public_key_cache_ttl == never
+    assert (options.register_node_period, options.connection_pool_size) == (-1, 10_000)
 
 
 def test_what_is_not_honoured() -> None:

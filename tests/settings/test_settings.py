@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from werkzeug.http import dump_cookie
 
 from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.settings import Settings
@@ -19,6 +20,7 @@ def settings(**given: Any) -> Settings:
 WRONG: list[tuple[str, Any]] = [
     ("STORE", ""),
     ("STORE", 5),
+    ("STORE", "directory:///srv/app\0"),
     ("STORE_OPTIONS", []),
     ("TOKEN_STORE", "redis"),
     ("REALM", "a b"),
@@ -30,10 +32,20 @@ WRONG: list[tuple[str, Any]] = [
     ("SECRET", 5),
     ("SECRET", [b"x" * 40]),
     ("SECRET_FILE", 5),
+    ("SECRET_FILE", "/etc/app\0/token_secret"),
+    ("SECRET_FILE", "/etc/\ud800"),
     ("COOKIE_NAME", "a=b"),
     ("COOKIE_NAME", ""),
     ("COOKIE_NAME", "a b"),
     ("COOKIE_DOMAIN", "a b"),
+    ("COOKIE_DOMAIN", "shop..example"),
+    ("COOKIE_DOMAIN", "x" * 64 + ".example"),
+    ("COOKIE_DOMAIN", ".".join(["x" * 63] * 4)),
+    ("COOKIE_DOMAIN", "."),
+    ("COOKIE_DOMAIN", "-"),
+    ("COOKIE_DOMAIN", "..example.org"),
+    ("COOKIE_DOMAIN", "example.org."),
+    ("COOKIE_DOMAIN", "shop-.example"),
     ("COOKIE_PATH", "x"),
     ("COOKIE_PATH", "/a;b"),
     ("COOKIE_SECURE", "yes"),
@@ -42,6 +54,7 @@ WRONG: list[tuple[str, Any]] = [
     ("COOKIE_SAMESITE", "lax"),
     ("COOKIE_PARTITIONED", 0),
     ("LIFETIME", 0),
+    ("LIFETIME", 1),
     ("LIFETIME", -5),
     ("LIFETIME", "7d"),
     ("LIFETIME", True),
@@ -69,6 +82,8 @@ WRONG: list[tuple[str, Any]] = [
     ("TRUSTED_ORIGINS", "app.example"),
     ("TRUSTED_ORIGINS", ["https://app.example/"]),
     ("TRUSTED_ORIGINS", [5]),
+    ("TRUSTED_ORIGINS", "https://app.example:65536"),
+    ("TRUSTED_ORIGINS", "https://app.example:0"),
     ("TRUSTED_ORIGINS", "https://*.example.com"),
     ("TRUSTED_ORIGINS", "https://user:pass@example.com"),
     ("TRUSTED_ORIGINS", "https://a.example,https://b.example"),
@@ -129,6 +144,35 @@ def test_a_lifetime_alone_says_what_else_to_set() -> None:
         settings(LIFETIME=8 * 3600)
     with pytest.raises(ConfigurationError, match=r"ABSOLUTE_LIFETIME.*None.*LIFETIME"):
         settings(LIFETIME=timedelta(days=60))
+
+
+@pytest.mark.parametrize("lifetime", [2, 3, 6, 7, 60, 86_400])
+def test_the_remedy_for_a_lifetime_is_one_that_is_accepted(lifetime: int) -> None:
+    """Whoever does what the message says has a setting that works."""
+    with pytest.raises(ConfigurationError, match="such as") as caught:
+        settings(LIFETIME=lifetime, RENEW_AFTER=lifetime)
+    said = int(caught.value.remedy.rstrip(".").rpartition(" ")[2])
+    assert settings(LIFETIME=lifetime, RENEW_AFTER=said).renew_after == said
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "example.org",
+        ".example.org",
+        "a-b.Example",
+        "xn--bcher-kva.example",
+        "localhost",
+        "10.0.0.1",
+        "x" * 63 + ".example",
+        "." + ".".join(["x" * 63] * 3 + ["x" * 61]),
+    ],
+)
+def test_a_domain_that_a_browser_knows_can_be_in_a_cookie(domain: str) -> None:
+    """With a dot in front or without, also the longest one: werkzeug writes what is accepted."""
+    made = settings(COOKIE_DOMAIN=domain)
+    assert made.cookie_domain == domain
+    assert "Domain=" in dump_cookie("name", "value", domain=domain)
 
 
 def test_a_key_that_resembles_nothing_is_not_guessed_at() -> None:

@@ -471,6 +471,57 @@ def test_a_naming_whose_answer_is_lost_is_known_to_be_done(cluster: Cluster) -> 
     assert not [key for key in left_over(cluster) if key.startswith(("upload/", "unnamed/"))]
 
 
+@pytest.mark.parametrize("done", [True, False], ids=["done", "not done"])
+def test_a_naming_whose_process_was_frozen_is_done_only_if_the_name_says_so(
+    cluster: Cluster, done: bool
+) -> None:
+    """The upload's note may have been swept meanwhile: that it is gone tells nothing then."""
+    node, other = cluster.node(), cluster.node()
+    files = node.files("a")
+    files.put("k", b"old")
+    store = store_of(node)
+
+    def frozen() -> None:
+        cluster.clock.advance(UPLOAD_LIFE + SKEW + 1)
+        sweep_files(other.store, cluster.clock)
+        raise StoreUnavailable("no answer")
+
+    def at_the_end() -> None:
+        (store.after if done else store.before)["append"] = frozen
+
+    stream = Stream(data(PIECE), at_the_end)
+    if done:
+        info = files.put("k", stream)
+        assert files.stat("k") == info
+    else:
+        with pytest.raises(StoreUnavailable, match="no answer"):
+            files.put("k", stream)
+        assert files.open("k").read() == b"old"
+        assert room(cluster) == 3
+    assert not [key for key in left_over(cluster) if key.startswith("upload/")]
+
+
+def test_a_frozen_upload_whose_name_is_damaged_is_not_known_to_be_done(cluster: Cluster) -> None:
+    """What cannot be read is not taken for ours: the lost answer is what the caller hears of."""
+    node, other = cluster.node(), cluster.node()
+    files = node.files("a")
+    files.put("k", b"old")
+    store = store_of(node)
+
+    def frozen() -> None:
+        (key,) = [one for one in cluster.shelf.records if one.startswith("file/")]
+        cluster.shelf.records[key] = Record(b"1 is no digest", None)
+        cluster.clock.advance(UPLOAD_LIFE + SKEW + 1)
+        sweep_files(other.store, cluster.clock)
+        raise StoreUnavailable("no answer")
+
+    def at_the_end() -> None:
+        store.before["append"] = frozen
+
+    with pytest.raises(StoreUnavailable, match="no answer"):
+        files.put("k", Stream(data(PIECE), at_the_end))
+
+
 def test_a_cut_line_leaves_the_old_file_whole(cluster: Cluster) -> None:
     """Trouble is raised, never taken for absence; what is left over is swept later."""
     node = cluster.node()

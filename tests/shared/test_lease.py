@@ -11,9 +11,10 @@ from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import SKEW, ManualClock
 from flask_clustertoken.errors import StoreUnavailable
 from flask_clustertoken.shared import SharedLease
+from flask_clustertoken.shared.lease import APART
 from flask_clustertoken.testing.contract import in_a_child
 from flask_clustertoken.tokens import WrongArgument
-from tests.doubles import Cluster, store_of
+from tests.doubles import Cluster, RemoteStore, store_of
 
 SECONDS = 30.0
 
@@ -211,6 +212,39 @@ def test_a_clock_that_is_set_meanwhile_loses_the_lease(cluster: Cluster) -> None
             waited += max(0.5, delay)
         assert waited > SECONDS - 1
         assert not mine.held
+
+
+def test_clocks_that_drift_unseen_leave_no_time_with_two_holders(cluster: Cluster) -> None:
+    """Both hosts' clocks are as wrong as they may be, and then part by what nobody looks at."""
+    behind = ManualClock(cluster.clock.time() - APART)
+    ahead = ManualClock(cluster.clock.time() + APART)
+    node, other = cluster.node(behind), cluster.node(ahead)
+    with lease(node) as mine:
+        behind.set_wall(-0.99)
+        assert mine.step() == SECONDS / 3
+        while not (theirs := lease(other)).take():
+            for clock in (behind, ahead, cluster.clock):
+                clock.advance(0.1)
+        assert not mine.held
+        assert theirs.held
+
+
+def test_a_slow_answer_about_the_time_hides_no_wrong_clock(cluster: Cluster) -> None:
+    """The store may have looked at its clock when it was asked, or only just before it answered."""
+    clock = ManualClock(cluster.clock.time() - APART - 2)
+    node = cluster.node(clock)
+    store = node.store
+    assert isinstance(store, RemoteStore)
+    looked = store.time
+
+    def slow() -> float:
+        found = looked()
+        clock.advance(3.0)
+        return found
+
+    store.time = slow  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable, match="NTP"), lease(node):
+        pass
 
 
 def test_waiting_ends_when_it_is_free_or_the_time_is_over(cluster: Cluster) -> None:

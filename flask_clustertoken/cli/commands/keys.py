@@ -222,8 +222,9 @@ def keys_drop_command(door: Door, fingerprint: str, yes: bool, json_too: bool) -
     click.echo(f"Key {dropped.key_id} is dropped; {ended} ended with it.")
     _say_where(dropped, by_hand)
     click.echo(
-        "If it had leaked: run 'revoke-all' too. A text made with it may have been renewed, and "
-        "carries another key's signature since."
+        f"If it had leaked: {door.program} revoke-all --kinds login,api --wait\n"
+        "A login made with it may have been renewed, or may have got itself an API token, and "
+        "either carries another key's signature."
     )
 
 
