@@ -97,6 +97,33 @@ def test_long_names_have_labels_that_fit(
     assert not login.stands()
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        # (PingFederate names its access token manager so.)
+        {"pi.atm": "1"},
+        {"https://login.example/claims": {"any": [1, None]}},
+        {"x5u": f"https://login.example/{'a' * 800}"},
+        {"x5c": ["M" * 920]},
+        {"x5c": ["M" * 2600] * 4},
+    ],
+    ids=["unknown", "unknown and odd", "address", "certificate", "chain"],
+)
+def test_a_header_that_says_more(
+    app: Flask,
+    client: FlaskClient,
+    issuer: Issuer,
+    provider: BackChannelLogout,
+    header: dict[str, Any],
+) -> None:
+    """Certificates, and what nobody here knows, are ignored (RFC 7515, 4): the token counts."""
+    login = Login(app, provider)
+
+    assert post_token(client, issuer.sign(issuer.logout_token(), **header)).status_code == 200
+
+    assert not login.stands()
+
+
 def test_two_providers_of_one_app(issuer: Issuer, tmp_path: Any) -> None:
     """Each ends its own logins only, whatever sessions and people are called."""
     app = bare_app(f"directory://{tmp_path}/shared")
