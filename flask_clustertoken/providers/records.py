@@ -19,7 +19,7 @@ class StreamRecord:
     """A stream as it was made or found at the transmitter."""
 
     stream_id: str
-    #: For whom its tokens are.
+    #: For whom its tokens are; empty: nobody knows, or not any more.
     audience: tuple[str, ...]
     #: Where it is polled, if it is.
     poll_url: str = ""

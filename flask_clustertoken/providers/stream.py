@@ -10,12 +10,15 @@ A step function. What may happen in between, and what closes it:
   failures it lets another one try.
 - An event cannot be judged now (the store, or keys): it is neither acknowledged nor refused, and
   comes again.
+- The node is killed between making the stream and keeping its record: until the next node finds
+  it nobody knows whom events are for, and those that are pushed are put off.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..authority import TokenAuthority
 from ..backoff import Backoff, share
@@ -200,7 +203,15 @@ class Stream:
             return record
         if self._transmitter.can_manage:
             newly = self._check_at == float("-inf")
-            record = ensure(self._transmitter, self._wanted, record, newly=newly)
+            known = record
+
+            def making() -> None:
+                # Killed behind this, we leave nobody whom events are for: what the new stream
+                # pushes meanwhile is put off, and not refused as somebody else's.
+                if known is not None:
+                    self._records.keep(replace(known, audience=()))
+
+            record = ensure(self._transmitter, self._wanted, known, newly=newly, making=making)
             self._records.keep(record)
         elif record is None and (self._wanted.poll_url or self._wanted.stream_id):
             record = StreamRecord(self._wanted.stream_id, (), self._wanted.poll_url)

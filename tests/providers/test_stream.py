@@ -117,6 +117,88 @@ def test_a_stream_that_is_gone_is_made_again(
     assert transmitter.stream is not None
 
 
+def test_what_is_pushed_while_the_stream_is_made(
+    listen: Listen, transmitter: TransmitterDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there, and the store has no record of it yet: the event is put off, not refused, and
+    counts when it comes again. What is somebody else's is refused all the same."""
+    node = listen(delivery="push", push_url=PUSH_URL)
+    login, text = node.login(), transmitter.signed(transmitter.revoked())
+    usual = node.authority.store.put
+
+    def put(key: str, *given: Any) -> None:
+        if key.endswith("/stream"):
+            raise StoreUnavailable("down")
+        usual(key, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(node.authority.store, "put", put)
+        node.step()
+        assert transmitter.stream is not None
+        assert node.push(text).status_code == 503
+        assert node.push(transmitter.signed(transmitter.revoked(iss="x"))).status_code == 400
+    assert login.stands()
+
+    node.step()
+    assert node.push(text).status_code == 202
+    assert not login.stands()
+    assert node.push(transmitter.signed(transmitter.revoked(aud="other"))).status_code == 400
+
+
+def test_what_is_pushed_after_the_stream_was_made_anew(
+    listen: Listen, transmitter: TransmitterDouble
+) -> None:
+    """Another node, which has just read whom the old one was for, reads it again before it
+    refuses; the same of what a verification says."""
+    push = {"delivery": "push", "push_url": PUSH_URL}
+    node, other = listen(**push), listen(**push)
+    node.step()
+    assert other.push(transmitter.signed(transmitter.revoked("sid-2"))).status_code == 202
+    login = other.login()
+
+    transmitter.stream, transmitter.audience = None, ["another"]
+    node.stream._check_at = node.stream._verify_at = float("-inf")
+    node.step()
+
+    old, state = transmitter.verifications
+    answers = [
+        other.push(transmitter.signed(transmitter.verification(one))) for one in (state, old)
+    ]
+    assert [one.status_code for one in answers] == [202, 400]
+    assert other.push(transmitter.signed(transmitter.revoked())).status_code == 202
+    assert not login.stands()
+
+
+def test_killed_while_the_stream_is_made_anew(
+    listen: Listen, transmitter: TransmitterDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new one tells already, and nobody has recorded it: its events are put off."""
+    node = listen(delivery="push", push_url=PUSH_URL)
+    node.step()
+    login = node.login()
+
+    class Killed(BaseException):
+        """As if the process had ended there."""
+
+    def kill(*_: Any) -> None:
+        raise Killed
+
+    transmitter.stream, transmitter.audience = None, ["another"]
+    text = transmitter.signed(transmitter.revoked())
+    node.stream._check_at = float("-inf")
+    with monkeypatch.context() as patched:
+        patched.setattr("flask_clustertoken.providers.management._record", kill)
+        with pytest.raises(Killed):
+            node.step()
+    assert transmitter.stream is not None
+    assert node.push(text).status_code == 503
+
+    node.stream._check_at = float("-inf")
+    node.step()
+    assert node.push(text).status_code == 202
+    assert not login.stands()
+
+
 def test_a_stream_that_is_paused_goes_on(
     listen: Listen,
     transmitter: TransmitterDouble,
