@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask, request
 
 from ..authority import TokenAuthority
-from ..errors import ConfigurationError, Conflict, MissingDriver
+from ..errors import Conflict, MissingDriver
 from ..extension import state_of
 from ..oidc import (
     Issuer,
@@ -22,6 +22,7 @@ from ..oidc import (
     checked_url,
     in_clear,
 )
+from .arguments import checked_seconds, checked_text
 from .front_channel import FrontChannel
 from .labels import digest, login_labels, sid_label, sub_label
 from .routes import Addresses, checked_name
@@ -57,16 +58,13 @@ class BackChannelLogout:
         proxy_url: str = "",
     ) -> None:
         self.issuer = checked_url("issuer", issuer)
-        if not client_id:
-            raise ConfigurationError(
-                "client_id", "it is empty.", "Copy the client's id from the provider."
-            )
-        if isinstance(timeout, bool) or not 0 < timeout <= 60:
-            raise ConfigurationError("timeout", f"{timeout!r} s is no time.", "Use 1 to 60.")
-        self.client_id = client_id
+        self.client_id = checked_text(
+            "client_id", client_id, "Copy the client's id from the provider."
+        )
         self.name = checked_name(name)
         self._url_prefix = url_prefix
-        self._reach = Limits(min(3.0, timeout), timeout, proxy_url=proxy_url, ca_bundle=ca_bundle)
+        wait = checked_seconds("timeout", timeout, 0.1, 60)
+        self._reach = Limits(min(3.0, wait), wait, proxy_url=proxy_url, ca_bundle=ca_bundle)
         if in_clear(issuer):
             logger.warning(
                 "the keys of %s are fetched without encryption: whoever is on the way can end "

@@ -36,12 +36,21 @@ def made(**changes: Any) -> BackChannelLogout:
         ("issuer", "https://login .example"),
         ("issuer", None),
         ("client_id", ""),
+        ("client_id", " "),
+        ("client_id", "shop\n"),
+        ("client_id", 5),
+        ("client_id", None),
         ("name", "Mein OIDC"),
         ("name", ""),
+        ("name", None),
+        ("name", 7),
         ("name", "../x"),
         ("timeout", 0),
         ("timeout", 3600),
         ("timeout", True),
+        ("timeout", "5"),
+        ("timeout", None),
+        ("timeout", float("nan")),
     ],
 )
 def test_arguments_that_cannot_be_meant(argument: str, value: Any) -> None:
@@ -49,6 +58,14 @@ def test_arguments_that_cannot_be_meant(argument: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=argument) as caught:
         made(**{argument: value})
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("prefix", ["oidc", "//evil.example", 5])
+def test_a_prefix_that_is_no_path(tmp_path: Path, prefix: Any) -> None:
+    """Said when the addresses are added."""
+    app = bare_app(f"directory://{tmp_path}/shared")
+    with pytest.raises(ConfigurationError, match="url_prefix"):
+        made(url_prefix=prefix).init_app(app)
 
 
 def test_two_of_one_name(tmp_path: Path) -> None:
