@@ -65,11 +65,11 @@ class SharedSignals:
     its tokens are for). *stream_id* and *poll_url* name one that is there.
 
     *ends* are the types of event that end logins, *events* all that are asked for: lists of whole
-    URIs, such as :data:`ENDS` and :data:`TOLD`, the defaults. *about* lists
-    other issuers of whose subjects and sessions it may speak, *find_subject* gives the app's own
-    subject (or several) for a subject identifier. *remember* (seconds or a ``timedelta``): for how
-    long the ids of events are kept; older events are refused. *silent_after* seconds without a
-    word it counts as silent: three missed verifications, unless said.
+    URIs, as in ``providers.ENDS`` and ``TOLD``. *about* lists other issuers of whose subjects and
+    sessions it may speak, *find_subject* gives the app's own subject (or several) for a subject
+    identifier; where it raises, the event comes again. *remember* (seconds or a ``timedelta``):
+    for how long the ids of events are kept; older events are refused. *silent_after* seconds
+    without a word it counts as silent: three missed verifications, unless said.
 
     Raises :class:`~flask_clustertoken.errors.ConfigurationError` where an argument is wrong or
     missing, :class:`~flask_clustertoken.errors.MissingDriver` without the extra ``oidc``. Asks

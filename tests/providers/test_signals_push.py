@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from werkzeug.exceptions import NotFound
 
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import RevokedMeanwhile, StoreUnavailable
@@ -267,6 +268,30 @@ def test_a_receiver_that_raises_loses_nothing(
     with security_event.connected_to(fail), told(pushed) as heard:
         assert pushed.push(transmitter.signed(transmitter.revoked())).status_code == 202
     assert len(heard) == 1
+    assert not login.stands()
+
+
+def test_an_app_that_fails_at_an_event(
+    listen: Listen, transmitter: TransmitterDouble, caplog: pytest.LogCaptureFixture
+) -> None:
+    """503, so that it comes again, whatever the app raises; and the log says what."""
+    people: dict[str, str] = {}
+
+    def find(subject: Any) -> str:
+        if subject["sub"] == "nobody":
+            raise NotFound
+        return people[subject["sub"]]
+
+    node = listen(credentials=..., delivery="push", audience="app", find_subject=find)
+    login, text = node.login(), about(transmitter, "alice")
+    assert node.push(about(transmitter, "nobody")).status_code == 503
+    assert node.push(text).status_code == 503
+    assert login.stands()
+    assert node.entries() == 0
+    assert "KeyError" in caplog.text
+
+    people["alice"] = "alice"
+    assert node.push(text).status_code == 202
     assert not login.stands()
 
 

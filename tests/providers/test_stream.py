@@ -16,7 +16,7 @@ from flask_clustertoken.operations.diagnosis import diagnose
 from flask_clustertoken.providers import stream_heard, stream_silent
 from flask_clustertoken.providers.stream import CHECK_EVERY, FAILURES, LEASE, MOST_AT_ONCE
 from tests.providers.listener import Listener, told
-from tests.providers.transmitter import CAEP, TransmitterDouble
+from tests.providers.transmitter import CAEP, RISC, TransmitterDouble
 
 Listen = Callable[..., Listener]
 
@@ -371,6 +371,45 @@ def test_what_is_refused_is_said(listen: Listen, transmitter: TransmitterDouble)
     assert refused == expected
     assert good in transmitter.acknowledged
     assert login.stands()
+
+
+@pytest.mark.parametrize("number", [1, MOST_AT_ONCE + 3])
+def test_events_that_the_app_fails_at(
+    listen: Listen,
+    transmitter: TransmitterDouble,
+    clock: ManualClock,
+    caplog: pytest.LogCaptureFixture,
+    number: int,
+) -> None:
+    """They come again until it is mended, and are logged once. What else there is to tell arrives
+    with the next poll, from the same node, and doctor says what is in the way."""
+    people: dict[str, str] = {}
+    node = listen(find_subject=lambda subject: people[subject["email"]])
+    subject = {"format": "email", "email": "alice@example.org"}
+    kind = f"{RISC}sessions-revoked"
+    stuck = [transmitter.put(transmitter.claims(kind, subject)) for _ in range(number)]
+    text = node.authority.issue_login("alice").text
+    node.settle()
+
+    for round_ in range(2 * FAILURES):
+        login = node.login({"sub": "bob", "sid": f"sid-{round_}"})
+        jti = transmitter.put(transmitter.revoked(f"sid-{round_}"))
+        clock.advance(5)
+        node.settle()
+        assert not login.stands()
+        assert jti in transmitter.acknowledged
+        assert node.step() == 5.0
+        assert node.stream._lease.held
+    assert not {*stuck} & {*transmitter.acknowledged, *transmitter.refused}
+    assert len([one for one in caplog.records if one.exc_info]) == number
+    assert f"fails at {number} of its events" in findings(node, clock)["warning"]
+
+    people["alice@example.org"] = "alice"
+    node.settle()
+    node.step()
+    assert {*stuck} <= {*transmitter.acknowledged}
+    assert not node.authority.authenticate(text)
+    assert "warning" not in findings(node, clock)
 
 
 @pytest.mark.parametrize(
