@@ -8,10 +8,13 @@ list of letters ends nobody's login without a word. Each raises
 from __future__ import annotations
 
 import re
+from os import PathLike, fspath, listdir
+from os.path import isdir
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..oidc import checked_url
+from ..oidc import Limits, checked_url
 from .events import ENDS, TOLD
 
 #: A URI begins with its scheme (RFC 3986, 3).
@@ -59,6 +62,34 @@ def checked_audience(value: Any) -> tuple[str, ...]:
     remedy = "Write what the stream's configuration calls aud, a text or several."
     listed = (value,) if isinstance(value, str) else _listed("audience", value)
     return tuple(checked_text("audience", one, remedy) for one in listed)
+
+
+def checked_limits(timeout: Any, proxy_url: str, ca_bundle: Any, *, most: float) -> Limits:
+    """By which way a provider is asked, and for how long: *timeout* of at most *most* seconds."""
+    wait = checked_seconds("timeout", timeout, 0.1, most)
+    bundle = _bundle("ca_bundle", ca_bundle)
+    return Limits(min(3.0, wait), wait, proxy_url=proxy_url, ca_bundle=bundle)
+
+
+def _bundle(argument: str, value: Any) -> str:
+    """Certificates that can be read; ``""``: the environment's."""
+    if isinstance(value, PathLike):
+        value = fspath(value)
+    if value == "":
+        return ""
+    remedy = "Name a PEM file with certificates that this process may read."
+    if not isinstance(value, str):
+        raise ConfigurationError(argument, f"{value!r} is no file.", remedy)
+    try:
+        if isdir(value):
+            # (As ``openssl rehash`` makes one: each is read when it is needed.)
+            listdir(value)
+        else:
+            SSLContext(PROTOCOL_TLS_CLIENT).load_verify_locations(value)
+    except (OSError, ValueError) as error:
+        problem = f"{value!r} cannot be read as certificates ({type(error).__name__})."
+        raise ConfigurationError(argument, problem, remedy) from error
+    return value
 
 
 def checked_function(argument: str, value: Any) -> Any:

@@ -14,7 +14,6 @@ from ..errors import Conflict, MissingDriver
 from ..extension import state_of
 from ..oidc import (
     Issuer,
-    Limits,
     LogoutToken,
     LogoutTokens,
     Once,
@@ -22,7 +21,7 @@ from ..oidc import (
     checked_url,
     in_clear,
 )
-from .arguments import checked_seconds, checked_text
+from .arguments import checked_limits, checked_text
 from .front_channel import FrontChannel
 from .labels import digest, login_labels, sid_label, sub_label
 from .routes import Addresses, checked_name
@@ -63,8 +62,7 @@ class BackChannelLogout:
         )
         self.name = checked_name(name)
         self._url_prefix = url_prefix
-        wait = checked_seconds("timeout", timeout, 0.1, 60)
-        self._reach = Limits(min(3.0, wait), wait, proxy_url=proxy_url, ca_bundle=ca_bundle)
+        self._reach = checked_limits(timeout, proxy_url, ca_bundle, most=60)
         if in_clear(issuer):
             logger.warning(
                 "the keys of %s are fetched without encryption: whoever is on the way can end "

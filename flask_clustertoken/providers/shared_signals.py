@@ -13,11 +13,12 @@ from flask import Flask
 from ..authority import TokenAuthority
 from ..errors import ConfigurationError, MissingDriver
 from ..extension import state_of
-from ..oidc import Limits, checked_url, in_clear
+from ..oidc import checked_url, in_clear
 from .acting import Acting
 from .arguments import (
     checked_audience,
     checked_function,
+    checked_limits,
     checked_seconds,
     checked_types,
     checked_urls,
@@ -112,8 +113,7 @@ class SharedSignals:
         self._ends = checked_types("ends", ends)
         seconds = remember.total_seconds() if isinstance(remember, timedelta) else remember
         self._remember = checked_seconds("remember", seconds, 3600)
-        wait = checked_seconds("timeout", timeout, 0.1)
-        self._reach = Limits(min(3.0, wait), wait, proxy_url=proxy_url, ca_bundle=ca_bundle)
+        self._reach = checked_limits(timeout, proxy_url, ca_bundle, most=3600)
         self._wanted = WantedStream(
             name,
             delivery,

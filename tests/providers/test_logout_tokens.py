@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -202,6 +205,20 @@ def test_trouble_of_the_store_is_no_success(
 
     assert post_token(client, text).status_code == 200
     assert not login.stands()
+
+
+def test_certificates_that_are_gone(issuer: Issuer, tmp_path: Path) -> None:
+    """Somebody took them away since the app began: nothing can be said of the token yet."""
+    bundle = tmp_path / "bundle.pem"
+    shutil.copy(certifi.where(), bundle)
+    app = bare_app(f"directory://{tmp_path}/shared")
+    BackChannelLogout(app, issuer="https://127.0.0.1:9", client_id="app", ca_bundle=str(bundle))
+    bundle.unlink()
+
+    answer = post_token(app.test_client(), issuer.sign(issuer.logout_token()))
+
+    assert (answer.status_code, answer.json["error"]) == (400, "temporarily_unavailable")
+    state_of(app).authority.close()
 
 
 def test_a_slow_provider_holds_up_no_answer(

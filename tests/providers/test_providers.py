@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from flask import Flask
 
@@ -45,6 +46,10 @@ def made(**changes: Any) -> BackChannelLogout:
         ("name", None),
         ("name", 7),
         ("name", "../x"),
+        ("ca_bundle", "/nowhere/at/all.pem"),
+        ("ca_bundle", __file__),
+        ("ca_bundle", "a\0b"),
+        ("ca_bundle", None),
         ("timeout", 0),
         ("timeout", 3600),
         ("timeout", True),
@@ -58,6 +63,12 @@ def test_arguments_that_cannot_be_meant(argument: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=argument) as caught:
         made(**{argument: value})
     assert caught.value.remedy
+
+
+def test_certificates_that_can_be_read(tmp_path: Path) -> None:
+    """A file of them, by its name or path, or a folder, as OpenSSL has them."""
+    for bundle in (certifi.where(), Path(certifi.where()), str(tmp_path), ""):
+        made(ca_bundle=bundle)
 
 
 @pytest.mark.parametrize("prefix", ["oidc", "//evil.example", 5])

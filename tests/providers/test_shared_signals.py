@@ -72,6 +72,8 @@ def made(**changes: Any) -> SharedSignals:
         ("poll_every", {"poll_every": "5"}),
         ("poll_every", {"poll_every": float("nan")}),
         ("timeout", {"timeout": "5"}),
+        ("ca_bundle", {"ca_bundle": "/nowhere/at/all.pem"}),
+        ("ca_bundle", {"ca_bundle": __file__}),
     ],
 )
 def test_arguments_that_cannot_be_meant(argument: str, changes: dict[str, Any]) -> None:
