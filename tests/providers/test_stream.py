@@ -616,6 +616,36 @@ def test_a_silent_stream_is_said(
     assert "ok" in findings(node, clock)
 
 
+def test_a_stream_that_is_silent_for_months(
+    listen: Listen, transmitter: TransmitterDouble, clock: ManualClock
+) -> None:
+    """What is said of it is said again before it is forgotten: since when, and how long."""
+    node = listen(verify_every=60)
+    for _ in range(3):
+        clock.advance(86_400)
+        node.settle()
+    transmitter.verifies = False
+    for day in range(40):
+        clock.advance(86_400)
+        node.settle()
+        assert findings(node, clock)["problem"], day
+    assert "has been silent for 960 h" in findings(node, clock)["problem"]
+    assert node.authority.readiness().silent != ()
+
+
+def test_a_stream_that_nobody_listens_to_any_more(
+    listen: Listen, transmitter: TransmitterDouble, clock: ManualClock
+) -> None:
+    """SharedSignals was taken out of the app, or has another name: doctor forgets it by itself."""
+    node = listen(verify_every=60)
+    node.settle()
+    clock.advance(86_400)
+    said = findings(node, clock)["problem"]
+    assert "has been silent for" in said
+    clock.advance(86_400)
+    assert findings(node, clock) == {}
+
+
 def test_a_stream_that_cannot_be_asked(
     listen: Listen, transmitter: TransmitterDouble, clock: ManualClock
 ) -> None:
