@@ -28,6 +28,7 @@ from .runtime import NodeRuntime as NodeRuntime
 from .runtime import Readiness as Readiness
 from .runtime import runtimes as runtimes
 from .sightings import seen_lately as seen_lately
+from .sources import TOLD_AGAIN as TOLD_AGAIN
 from .sources import TOLERATED as TOLERATED
 from .sources import Source as Source
 from .sources import source as source

@@ -18,8 +18,10 @@ from ..stores.base import ClusterStore
 #: Where they stand.
 SOURCES = "sources/"
 
-#: Seconds that the records are kept when nobody looks after the source any more.
-REMEMBERED = 30 * 86_400.0
+#: Seconds that the records are kept when nobody looks after the source any more: an app that does
+#: not listen to it has no use for what ``doctor`` says of it. Whoever does tells it again, at
+#: least every so many seconds.
+REMEMBERED, TOLD_AGAIN = 2 * 86_400.0, 0.5 * 86_400.0
 
 #: Seconds by which what is said of a source may be behind; nothing is written sooner.
 TOLERATED = 30.0
@@ -56,11 +58,12 @@ def source_key(name: str, url: str) -> str:
 
 
 def tell_source(store: ClusterStore, source: Source, now: float) -> None:
-    """Write what is said of *source*, for those that look."""
+    """Write what is said of *source*, for those that look; when it was heard is kept as long."""
     said = {name: value for name, value in asdict(source).items() if name != "heard_at"}
-    store.put(
-        f"{source_key(source.name, source.url)}/about", json.dumps(said).encode(), now + REMEMBERED
-    )
+    key = source_key(source.name, source.url)
+    store.put(f"{key}/about", json.dumps(said).encode(), now + REMEMBERED)
+    # (Not written: another node may hear of it just now.)
+    store.touch(f"{key}/heard", now + REMEMBERED)
 
 
 def tell_heard(store: ClusterStore, name: str, url: str, now: float) -> None:

@@ -25,6 +25,9 @@ ALGORITHMS = (
 #: Bytes of a compact JWS beyond which nothing is decoded.
 TEXT_LIMIT = 64 * 1024
 
+#: Encoded bytes of its header: the four certificates of a long chain in ``x5c`` fit.
+HEADER_LIMIT = 16 * 1024
+
 
 def _key_set(peer: Peer, data: Any, unnamed: bool) -> KeySet:
     """The signing keys in *data*, without what this version does not know."""
@@ -56,18 +59,27 @@ def _registry() -> Any:
     class Registry(JWSRegistry):
         """Our algorithms, without a warning at each use that one of them has a newer name."""
 
-        # An access token with many roles has more than the 8,000 bytes of joserfc's default.
-        max_header_length = max_signature_length = 4096
+        # A certificate in x5c has more than the 512 bytes of joserfc's default, and a key of
+        # 8,192 bits signs with more than its 1,024.
+        max_header_length = HEADER_LIMIT
+        max_signature_length = 4096
         max_payload_length = TEXT_LIMIT
+
+        def check_header(self, header: dict[str, Any]) -> None:
+            super().check_header(header)
+            if header.get("crit") == []:
+                # (RFC 7515, 4.1.11: it must not be empty. joserfc lets it pass.)
+                raise UnsupportedHeaderError("'crit' in header is empty")
 
         def get_alg(self, name: str) -> Any:
             if name not in ALGORITHMS or name not in self.algorithms:
                 raise UnsupportedAlgorithmError(f"Algorithm of '{name}' is not allowed")
             return self.algorithms[name]
 
-    from joserfc.errors import UnsupportedAlgorithmError
+    from joserfc.errors import UnsupportedAlgorithmError, UnsupportedHeaderError
 
-    return Registry()
+    # (RFC 7515, 4: what is not understood in a header is ignored, unless crit names it.)
+    return Registry(strict_check_header=False)
 
 
 class SigningKeys:
@@ -182,7 +194,7 @@ def _decode(text: str, keys: KeySet) -> tuple[dict[str, Any], dict[str, Any]]:
     for one in each:
         try:
             found = jwt.decode(text, one, registry=_registry())
-        except (JoseError, ValueError, TypeError) as error:
+        except (JoseError, ValueError, TypeError, RecursionError) as error:
             problem = type(error).__name__
             continue
         return dict(found.header), found.claims
@@ -197,8 +209,9 @@ def _header(text: str) -> dict[str, Any]:
     if not text or len(text) > TEXT_LIMIT or text.count(".") != 2 or not text.isascii():
         raise NotGenuine("not the form of a signed token")
     try:
-        header = jws.extract_compact(text.encode()).headers()
-    except (JoseError, ValueError, TypeError) as error:
+        header = jws.extract_compact(text.encode(), registry=_registry()).headers()
+    except (JoseError, ValueError, TypeError, RecursionError) as error:
+        # (RecursionError: brackets in brackets, for which such a header is long enough.)
         raise NotGenuine("not the form of a signed token") from error
     if header.get("alg") not in ALGORITHMS:
         raise NotSigned("signed by an algorithm that is not accepted")

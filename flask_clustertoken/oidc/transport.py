@@ -111,8 +111,16 @@ def equip(session: requests.Session, options: Reach) -> None:
     of the server's name, and finding those is the system's.) What the options name wins over the
     environment's proxies and certificates; what they leave out is the environment's.
     """
-    from requests import ConnectTimeout, ReadTimeout, TooManyRedirects
+    adapter = _adapter(options)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    session.headers["Accept"] = "application/json"
+
+
+def _adapter(options: Reach) -> Any:
+    from requests import ConnectTimeout, ReadTimeout, RequestException, TooManyRedirects
     from requests.adapters import HTTPAdapter
+    from requests.exceptions import SSLError
     from urllib3.exceptions import HTTPError
 
     pools = _pools()
@@ -127,6 +135,15 @@ def equip(session: requests.Session, options: Reach) -> None:
             if not str(proxy).lower().startswith("socks"):
                 manager.pool_classes_by_scheme = pools
             return manager
+
+        def cert_verify(self, *args: Any, **given: Any) -> None:
+            try:
+                super().cert_verify(*args, **given)  # type: ignore[no-untyped-call]
+            except RequestException:
+                raise
+            except OSError as error:
+                # (A bundle that is gone is a plain OSError, which nobody expects of a request.)
+                raise SSLError("the list of certificates cannot be found") from error
 
         def send(self, request: Any, **given: Any) -> Any:  # type: ignore[override]
             if options.proxy_url:
@@ -154,7 +171,4 @@ def equip(session: requests.Session, options: Reach) -> None:
             return answer
 
     pool = max(1, options.connection_pool_size)
-    adapter = Limited(pool_connections=2, pool_maxsize=pool, max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    session.headers["Accept"] = "application/json"
+    return Limited(pool_connections=2, pool_maxsize=pool, max_retries=0)

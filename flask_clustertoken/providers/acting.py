@@ -8,6 +8,9 @@ What may happen in between, and what closes it:
 - The process is killed before that step: nothing is recorded, nothing is acknowledged, and the
   transmitter sends it again. Revocations before the last have ids of their own: made again, they
   are not made twice.
+- A token that was acted on, or another one of its id, comes once the store has forgotten those
+  ids (with its entries, days later): where there is more than one revocation, the token's id is
+  looked for before the first.
 - It is killed behind the step, before the app was told: that it was begun stands in the same step,
   and when. Whoever gets the token again tells the app, once nobody can be at it any more.
 """
@@ -102,7 +105,10 @@ class Acting:
         return events, targets
 
     def _end(self, targets: Targets, once: Once, last: list[Change]) -> None:
-        """Each entry by itself, the token's id with the last."""
+        """Each entry by itself, the token's id with the last.
+
+        Raises :class:`~flask_clustertoken.errors.Conflict` where that is recorded already.
+        """
         authority = self._authority
         kinds: tuple[TokenKind, ...] = ("login", "api") if targets.all_kinds else ("login",)
         steps: list[Callable[[list[Change], str | None], object]] = []
@@ -124,6 +130,8 @@ class Acting:
                     subject, kinds, changes=changes, entry_id=name
                 )
             )
+        if len(steps) > 1 and authority.store.get(once.record.key) is not None:
+            raise Conflict("this token was acted on before")
         for number, step in enumerate(steps):
             # (The last has no id of its own: a known one would say nothing of who was first.)
             if number < len(steps) - 1:

@@ -10,11 +10,10 @@ from typing import Any
 from flask import Flask, request
 
 from ..authority import TokenAuthority
-from ..errors import ConfigurationError, Conflict, MissingDriver
+from ..errors import Conflict, MissingDriver
 from ..extension import state_of
 from ..oidc import (
     Issuer,
-    Limits,
     LogoutToken,
     LogoutTokens,
     Once,
@@ -22,6 +21,7 @@ from ..oidc import (
     checked_url,
     in_clear,
 )
+from .arguments import checked_limits, checked_text
 from .front_channel import FrontChannel
 from .labels import digest, login_labels, sid_label, sub_label
 from .routes import Addresses, checked_name
@@ -57,16 +57,12 @@ class BackChannelLogout:
         proxy_url: str = "",
     ) -> None:
         self.issuer = checked_url("issuer", issuer)
-        if not client_id:
-            raise ConfigurationError(
-                "client_id", "it is empty.", "Copy the client's id from the provider."
-            )
-        if isinstance(timeout, bool) or not 0 < timeout <= 60:
-            raise ConfigurationError("timeout", f"{timeout!r} s is no time.", "Use 1 to 60.")
-        self.client_id = client_id
+        self.client_id = checked_text(
+            "client_id", client_id, "Copy the client's id from the provider."
+        )
         self.name = checked_name(name)
         self._url_prefix = url_prefix
-        self._reach = Limits(min(3.0, timeout), timeout, proxy_url=proxy_url, ca_bundle=ca_bundle)
+        self._reach = checked_limits(timeout, proxy_url, ca_bundle, most=60)
         if in_clear(issuer):
             logger.warning(
                 "the keys of %s are fetched without encryption: whoever is on the way can end "

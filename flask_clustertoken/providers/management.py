@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -29,10 +29,12 @@ def ensure(
     record: StreamRecord | None,
     *,
     newly: bool = True,
+    making: Callable[[], None] = lambda: None,
 ) -> StreamRecord:
     """The stream that is wanted, made or changed where need be, and enabled.
 
-    *newly*: it was not looked at before, so that the log says what it leaves out.
+    *newly*: it was not looked at before, so that the log says what it leaves out. *making* is
+    called before another one than *record* is made.
     """
     known = wanted.stream_id or (record.stream_id if record is not None else "")
     there = transmitter.streams()
@@ -40,6 +42,7 @@ def ensure(
     found = found or next((one for one in there if _fits(one, wanted)), None)
     with_what = digest(wanted.authorization) if wanted.authorization else ""
     if found is None:
+        making()
         found, newly = transmitter.create(_body(wanted)), True
         logger.info("made the stream %s at %s", wanted.name, transmitter.issuer)
     elif not _is_right(found, wanted) or (record and record.pushed_with != with_what):

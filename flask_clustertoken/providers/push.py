@@ -9,7 +9,7 @@ import logging
 from flask import Flask, request
 from werkzeug.wrappers import Response
 
-from ..errors import NodesTooOld, StoreError
+from ..errors import ClusterTokenError, NodesTooOld, StoreError
 from ..oidc import ProviderUnavailable, Reception, message_body
 from .receiving import Receiving
 from .sets import BadSet
@@ -34,7 +34,7 @@ class PushAddress:
 
     def answer(self) -> Response:
         """202 once what the token asks for is done; 400 with the error that it is refused for;
-        503 where that cannot be said now (the transmitter tries again)."""
+        503 where that cannot be said now, or the app fails at it (the transmitter tries again)."""
         try:
             self._check_sender()
             text = self._text()
@@ -48,7 +48,14 @@ class PushAddress:
         return _answer(202)
 
     def _receive(self, text: str) -> None:
-        self._receiving.receive(text)
+        try:
+            self._receiving.receive(text)
+        except ClusterTokenError:
+            raise
+        except Exception as error:
+            # The app's own, such as its find_subject's: by then it may have been mended.
+            logger.exception("a pushed event failed")
+            raise self._transmitter.peer.trouble("this app fails at its event") from error
 
     def _check_sender(self) -> None:
         given = request.headers.get("Authorization", "").encode()

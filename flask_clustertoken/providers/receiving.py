@@ -47,14 +47,7 @@ class Receiving:
         """
         try:
             header, claims = self._transmitter.keys.verify(text, urgent=True)
-            token = read_set(
-                header,
-                claims,
-                issuer=self._transmitter.issuer,
-                audience=self._audience or self._known_audience(),
-                now=self._clock.time(),
-                remember=self._remember,
-            )
+            token = self._read(header, claims)
             of_stream = token.events.keys() & (VERIFICATION | STREAM_UPDATED)
             for kind in of_stream:
                 self._of_stream(kind, token.events[kind])
@@ -70,9 +63,32 @@ class Receiving:
         self._records.heard()
         return token
 
-    def _known_audience(self) -> Collection[str]:
-        record = self._records.stream()
-        return record.audience if record is not None else ()
+    def _read(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> SecurityEventToken:
+        def read(audience: Collection[str]) -> SecurityEventToken:
+            return read_set(
+                header,
+                claims,
+                issuer=self._transmitter.issuer,
+                audience=audience,
+                now=self._clock.time(),
+                remember=self._remember,
+            )
+
+        if self._audience:
+            return read(self._audience)
+        known = self._records.stream()
+        try:
+            return read(known.audience if known is not None else ())
+        except BadSet as error:
+            if error.code != "invalid_audience":
+                raise
+        # What is refused does not come again, and the stream may just have been made (anew).
+        known = self._records.stream(newly=True)
+        if known is None or not known.audience:
+            raise self._transmitter.peer.trouble(
+                "for whom the events of its stream are is not known; if that lasts, set audience"
+            )
+        return read(known.audience)
 
     def _of_stream(self, kind: str, payload: Mapping[str, Any]) -> None:
         """An event about the stream itself, which is nobody's else."""
@@ -80,8 +96,15 @@ class Receiving:
             status = str(payload.get("status"))[:40]
             logger.warning("%s says that its stream is %r now", self._transmitter.issuer, status)
             return
-        state, record = payload.get("state"), self._records.stream()
-        if state is None or record is None:
+        state = payload.get("state")
+        if state is None or self._asked_for(state, newly=False):
             return
-        if not isinstance(state, str) or not state.startswith(f"{record.nonce}."):
+        if not self._asked_for(state, newly=True):
             raise BadSet("invalid_state", "a verification that nobody here has asked for")
+
+    def _asked_for(self, state: Any, *, newly: bool) -> bool:
+        """Whether a verification says what we let it say; that cannot be judged of no stream."""
+        record = self._records.stream(newly=newly)
+        if record is None:
+            return True
+        return isinstance(state, str) and state.startswith(f"{record.nonce}.")

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import asdict, dataclass, field
 
 from ..authority import TokenAuthority
-from ..cluster import TOLERATED, Source, source, tell_heard, tell_source
+from ..cluster import TOLD_AGAIN, TOLERATED, Source, source, tell_heard, tell_source
 from .labels import digest
 
 #: Seconds for which a process goes by what it has read of the stream.
@@ -19,7 +19,7 @@ class StreamRecord:
     """A stream as it was made or found at the transmitter."""
 
     stream_id: str
-    #: For whom its tokens are.
+    #: For whom its tokens are; empty: nobody knows, or not any more.
     audience: tuple[str, ...]
     #: Where it is polled, if it is.
     poll_url: str = ""
@@ -52,7 +52,7 @@ class StreamRecords:
         #: What the keys of everything about the stream begin with.
         self.root = f"signals/{digest(f'{name}#{url}')[:12]}"
         self._known: StreamRecord | None = None
-        self._read_at = self._heard_at = float("-inf")
+        self._read_at = self._heard_at = self._told_at = float("-inf")
 
     def stream(self, *, newly: bool = False) -> StreamRecord | None:
         """The stream, as it was some seconds ago at most; *newly*: as it is."""
@@ -86,12 +86,15 @@ class StreamRecords:
         return source(self._authority.store, self._name, self._url)
 
     def tell(self, *, silent_after: float, trouble: str, before: Source | None) -> None:
-        """Say how it is, unless that is said already."""
-        now = self._authority.clock.time()
+        """Say how it is, unless that is said already, and not long ago: it is forgotten where
+        nobody says it any more."""
+        now, mono = self._authority.clock.time(), self._authority.clock.monotonic()
         since = now if before is None else before.since
         said = Source(self._name, self._url, self._by, since, silent_after, trouble[:300])
-        if before is None or (before.silent_after, before.trouble) != (
-            said.silent_after,
-            said.trouble,
+        if (
+            before is None
+            or (before.silent_after, before.trouble) != (said.silent_after, said.trouble)
+            or mono - self._told_at >= TOLD_AGAIN
         ):
             tell_source(self._authority.store, said, now)
+            self._told_at = mono

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from flask import Blueprint, Flask
 from flask.typing import ResponseReturnValue
@@ -16,9 +17,9 @@ View = Callable[[], ResponseReturnValue]
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,40}")
 
 
-def checked_name(name: str) -> str:
+def checked_name(name: Any) -> str:
     """*name*, which stands in addresses. Raises :class:`ConfigurationError`."""
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigurationError(
             "name", f"{name!r} is no name of a provider.", "Write it as 'oidc' or 'partner-login'."
         )
@@ -30,7 +31,10 @@ class Addresses:
 
     def __init__(self, name: str, url_prefix: str | None) -> None:
         self.name = checked_name(name)
-        prefix = f"/{name}" if url_prefix is None else url_prefix.rstrip("/")
+        prefix = f"/{name}" if url_prefix is None else url_prefix
+        if not isinstance(prefix, str):
+            raise ConfigurationError("url_prefix", f"{prefix!r} is no path.", "Write '/oidc'.")
+        prefix = prefix.rstrip("/")
         if not prefix.startswith("/") or prefix.startswith("//"):
             raise ConfigurationError("url_prefix", f"{prefix!r} is no path.", "Write '/oidc'.")
         self._blueprint = Blueprint(name.replace("-", "_"), __name__, url_prefix=prefix)

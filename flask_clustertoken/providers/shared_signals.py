@@ -13,8 +13,16 @@ from flask import Flask
 from ..authority import TokenAuthority
 from ..errors import ConfigurationError, MissingDriver
 from ..extension import state_of
-from ..oidc import Limits, checked_url, in_clear
+from ..oidc import checked_url, in_clear
 from .acting import Acting
+from .arguments import (
+    checked_audience,
+    checked_function,
+    checked_limits,
+    checked_seconds,
+    checked_types,
+    checked_urls,
+)
 from .authorization import Credentials
 from .events import ENDS, TOLD
 from .labels import login_labels
@@ -27,7 +35,7 @@ from .signals import stream_heard, stream_silent, tell
 from .stream import Stream
 from .subjects import Finder, FindSubject
 from .transmitter import Transmitter
-from .wanted import WantedStream, checked_seconds
+from .wanted import WantedStream
 
 EXTENSION_KEY = "clustertoken_signals"
 
@@ -57,11 +65,12 @@ class SharedSignals:
     *verify_every* seconds. Without, it is one that somebody has set up: it needs *audience* (whom
     its tokens are for). *stream_id* and *poll_url* name one that is there.
 
-    *ends* are the types of event that end logins, *events* all that are asked for. *about* lists
-    other issuers of whose subjects and sessions it may speak, *find_subject* gives the app's own
-    subject (or several) for a subject identifier. *remember* (seconds or a ``timedelta``): for how
-    long the ids of events are kept; older events are refused. *silent_after* seconds without a
-    word it counts as silent: three missed verifications, unless said.
+    *ends* are the types of event that end logins, *events* all that are asked for: lists of whole
+    URIs, as in ``providers.ENDS`` and ``TOLD``. *about* lists other issuers of whose subjects and
+    sessions it may speak, *find_subject* gives the app's own subject (or several) for a subject
+    identifier; where it raises, the event comes again. *remember* (seconds or a ``timedelta``):
+    for how long the ids of events are kept; older events are refused. *silent_after* seconds
+    without a word it counts as silent: three missed verifications, unless said.
 
     Raises :class:`~flask_clustertoken.errors.ConfigurationError` where an argument is wrong or
     missing, :class:`~flask_clustertoken.errors.MissingDriver` without the extra ``oidc``. Asks
@@ -98,18 +107,17 @@ class SharedSignals:
         self.name = checked_name(name)
         self._url_prefix = url_prefix
         self._credentials = credentials
-        self._audience = (audience,) if isinstance(audience, str) else tuple(audience)
-        self._about = tuple(checked_url("about", one) for one in about)
-        self._find_subject = find_subject
-        self._ends = frozenset(ends)
+        self._audience = checked_audience(audience)
+        self._about = checked_urls("about", about)
+        self._find_subject: FindSubject | None = checked_function("find_subject", find_subject)
+        self._ends = checked_types("ends", ends)
         seconds = remember.total_seconds() if isinstance(remember, timedelta) else remember
         self._remember = checked_seconds("remember", seconds, 3600)
-        wait = checked_seconds("timeout", timeout, 0.1)
-        self._reach = Limits(min(3.0, wait), wait, proxy_url=proxy_url, ca_bundle=ca_bundle)
+        self._reach = checked_limits(timeout, proxy_url, ca_bundle, most=3600)
         self._wanted = WantedStream(
             name,
             delivery,
-            frozenset(events) | self._ends,
+            checked_types("events", events) | self._ends,
             push_url=push_url,
             authorization=push_authorization,
             stream_id=stream_id,

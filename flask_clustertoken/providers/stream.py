@@ -10,12 +10,17 @@ A step function. What may happen in between, and what closes it:
   failures it lets another one try.
 - An event cannot be judged now (the store, or keys): it is neither acknowledged nor refused, and
   comes again.
+- The app fails at an event (its ``find_subject`` raises): that one comes again and again, and holds
+  up no other: the round is none that failed.
+- The node is killed between making the stream and keeping its record: until the next node finds
+  it nobody knows whom events are for, and those that are pushed are put off.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..authority import TokenAuthority
 from ..backoff import Backoff, share
@@ -43,8 +48,9 @@ CHECK_EVERY = 600.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 FAILURES, STAND_BACK = 4, 60.0
 
-#: Events that one poll takes at most: their texts have to fit into one answer.
-MOST_AT_ONCE = 32
+#: Events that one poll takes at most: their texts have to fit into one answer. And how many more,
+#: where so many are in the way that the app fails at.
+MOST_AT_ONCE, MOST_IN_THE_WAY = 32, 512
 
 #: Verifications that may fail to come before a stream counts as silent.
 MISSED = 3
@@ -79,6 +85,10 @@ class Stream:
         self._failures = 0
         self._stand_back_until = self._check_at = self._verify_at = float("-inf")
         self._most = MOST_AT_ONCE
+        #: The ids of events of the last poll at which the app failed, and how many were asked for
+        #: because of them.
+        self._failing: set[str] = set()
+        self._more = 0
         self._acks: list[str] = []
         self._errors: dict[str, dict[str, str]] = {}
         #: The ids that the last poll has acknowledged or refused.
@@ -187,7 +197,11 @@ class Stream:
     def _work(self, before: Source | None) -> float:
         record = self._set_up()
         self._verify(record)
-        self.trouble = self._unverified
+        self.trouble = self._unverified or (
+            f"this app fails at {len(self._failing)} of its events, which come again and again"
+            if self._failing
+            else ""
+        )
         self._say(before)
         if self._wanted.by == "poll":
             return 0.0 if self._poll(record) else self._wanted.poll_every
@@ -200,7 +214,15 @@ class Stream:
             return record
         if self._transmitter.can_manage:
             newly = self._check_at == float("-inf")
-            record = ensure(self._transmitter, self._wanted, record, newly=newly)
+            known = record
+
+            def making() -> None:
+                # Killed behind this, we leave nobody whom events are for: what the new stream
+                # pushes meanwhile is put off, and not refused as somebody else's.
+                if known is not None:
+                    self._records.keep(replace(known, audience=()))
+
+            record = ensure(self._transmitter, self._wanted, known, newly=newly, making=making)
             self._records.keep(record)
         elif record is None and (self._wanted.poll_url or self._wanted.stream_id):
             record = StreamRecord(self._wanted.stream_id, (), self._wanted.poll_url)
@@ -241,31 +263,37 @@ class Stream:
             raise self._transmitter.peer.trouble("its stream says no address to poll")
         acks, errors = list(self._acks), dict(self._errors)
         try:
-            polled = self._transmitter.poll(url, most=self._most, ack=acks, errors=errors)
+            polled = self._transmitter.poll(
+                url, most=self._most + self._more, ack=acks, errors=errors
+            )
         except StreamGone:
             self._check_at = float("-inf")
             raise
         except ProviderUnavailable:
             # Perhaps it was more than one answer can hold.
-            self._most = max(1, self._most // 2)
+            self._most, self._more = max(1, self._most // 2), self._more // 2
             raise
         self._most = min(MOST_AT_ONCE, self._most * 2)
         self._acks, self._errors = [], {}
-        repeated = set(polled.sets) <= self._said
+        newly = polled.sets.keys() - self._said
         self._said = {*acks, *errors}
+        failing: set[str] = set()
         put_off: Exception | None = None
         for jti, text in polled.sets.items():
             try:
                 self._take(jti, text)
             except (StoreError, NodesTooOld, ProviderUnavailable) as error:
                 put_off = error
-            except Exception as error:
-                logger.exception("an event of %s failed, and comes again", self._wanted.name)
-                put_off = error
+            except Exception:
+                failing.add(jti)
+                if jti not in self._failing:
+                    logger.exception("an event of %s failed, and comes again", self._wanted.name)
+        self._failing, self._more = failing, min(len(failing), MOST_IN_THE_WAY)
         if put_off is not None:
             raise put_off
-        # (A transmitter that gives out again what was acknowledged must not be asked in a circle.)
-        return bool(polled.sets) and not repeated
+        # (A transmitter that gives out again what was acknowledged must not be asked in a circle,
+        # nor for what comes again anyhow.)
+        return bool(newly - failing)
 
     def _take(self, jti: str, text: str) -> None:
         try:

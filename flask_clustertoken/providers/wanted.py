@@ -63,12 +63,3 @@ class WantedStream:
             raise ConfigurationError(
                 "push_authorization", "it is no header.", "Write 'Bearer <random text>'."
             )
-
-
-def checked_seconds(argument: str, value: float, least: float) -> float:
-    """*value*, given as *argument*. Raises :class:`ConfigurationError`."""
-    if isinstance(value, bool) or not least <= value < 2**31:
-        raise ConfigurationError(
-            argument, f"{value!r} is no time.", f"Write seconds, {least:g} or more."
-        )
-    return float(value)

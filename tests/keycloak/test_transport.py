@@ -305,6 +305,17 @@ def test_the_options_certificates_win(
     assert reached.is_set() is ours
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_certificates_that_are_gone(
+    ours: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody's fault but the host's; it is said as any trouble with Keycloak, and is no crash."""
+    gone = str(tmp_path / "gone.pem")
+    if not ours:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", gone)
+    assert failing(provider("https://127.0.0.1:9", ca_bundle=gone if ours else "")) < 1.5
+
+
 def test_tls_by_way_of_the_proxy(tmp_path: Path) -> None:
     """``CONNECT``, and then TLS with Keycloak itself."""
     pem, secret = certificate(tmp_path)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -97,6 +100,33 @@ def test_long_names_have_labels_that_fit(
     assert not login.stands()
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        # (PingFederate names its access token manager so.)
+        {"pi.atm": "1"},
+        {"https://login.example/claims": {"any": [1, None]}},
+        {"x5u": f"https://login.example/{'a' * 800}"},
+        {"x5c": ["M" * 920]},
+        {"x5c": ["M" * 2600] * 4},
+    ],
+    ids=["unknown", "unknown and odd", "address", "certificate", "chain"],
+)
+def test_a_header_that_says_more(
+    app: Flask,
+    client: FlaskClient,
+    issuer: Issuer,
+    provider: BackChannelLogout,
+    header: dict[str, Any],
+) -> None:
+    """Certificates, and what nobody here knows, are ignored (RFC 7515, 4): the token counts."""
+    login = Login(app, provider)
+
+    assert post_token(client, issuer.sign(issuer.logout_token(), **header)).status_code == 200
+
+    assert not login.stands()
+
+
 def test_two_providers_of_one_app(issuer: Issuer, tmp_path: Any) -> None:
     """Each ends its own logins only, whatever sessions and people are called."""
     app = bare_app(f"directory://{tmp_path}/shared")
@@ -175,6 +205,20 @@ def test_trouble_of_the_store_is_no_success(
 
     assert post_token(client, text).status_code == 200
     assert not login.stands()
+
+
+def test_certificates_that_are_gone(issuer: Issuer, tmp_path: Path) -> None:
+    """Somebody took them away since the app began: nothing can be said of the token yet."""
+    bundle = tmp_path / "bundle.pem"
+    shutil.copy(certifi.where(), bundle)
+    app = bare_app(f"directory://{tmp_path}/shared")
+    BackChannelLogout(app, issuer="https://127.0.0.1:9", client_id="app", ca_bundle=str(bundle))
+    bundle.unlink()
+
+    answer = post_token(app.test_client(), issuer.sign(issuer.logout_token()))
+
+    assert (answer.status_code, answer.json["error"]) == (400, "temporarily_unavailable")
+    state_of(app).authority.close()
 
 
 def test_a_slow_provider_holds_up_no_answer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import time
@@ -73,6 +74,44 @@ def test_another_kind_of_token(
     assert post_token(client, issuer.sign(issuer.logout_token(), typ=typ)).status_code == 400
 
     assert login.stands()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"crit": ["of-ours"], "of-ours": 1},
+        {"crit": ["exp"], "exp": NOW + 60},
+        {"crit": ["of-ours"]},
+        {"crit": []},
+        {"crit": "typ"},
+        {"x5c": ["M" * 2600] * 6},
+    ],
+    ids=["unknown", "a claim", "missing", "empty", "text", "long"],
+)
+def test_a_header_that_demands_more(
+    app: Flask,
+    client: FlaskClient,
+    issuer: Issuer,
+    provider: BackChannelLogout,
+    header: dict[str, Any],
+) -> None:
+    """Critical is what nobody here knows, or nothing (RFC 7515, 4.1.11); or it has no end: 400."""
+    login = Login(app, provider)
+
+    assert post_token(client, issuer.sign(issuer.logout_token(), **header)).status_code == 400
+
+    assert login.stands()
+
+
+def test_brackets_in_a_header_have_an_end(client: FlaskClient, issuer: Issuer) -> None:
+    """So many that reading them overflows Python's stack: 400 as for anything that is no token."""
+    deep = b'{"alg":"RS256","kid":"one","x":' + b"[" * 5000 + b"]" * 5000 + b"}"
+    head = base64.urlsafe_b64encode(deep).rstrip(b"=").decode()
+    _, body, signature = issuer.sign(issuer.logout_token()).split(".")
+
+    answer = post_token(client, f"{head}.{body}.{signature}")
+
+    assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
 
 
 def test_other_tokens_of_the_provider(

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from flask import Flask
 
@@ -36,12 +37,25 @@ def made(**changes: Any) -> BackChannelLogout:
         ("issuer", "https://login .example"),
         ("issuer", None),
         ("client_id", ""),
+        ("client_id", " "),
+        ("client_id", "shop\n"),
+        ("client_id", 5),
+        ("client_id", None),
         ("name", "Mein OIDC"),
         ("name", ""),
+        ("name", None),
+        ("name", 7),
         ("name", "../x"),
+        ("ca_bundle", "/nowhere/at/all.pem"),
+        ("ca_bundle", __file__),
+        ("ca_bundle", "a\0b"),
+        ("ca_bundle", None),
         ("timeout", 0),
         ("timeout", 3600),
         ("timeout", True),
+        ("timeout", "5"),
+        ("timeout", None),
+        ("timeout", float("nan")),
     ],
 )
 def test_arguments_that_cannot_be_meant(argument: str, value: Any) -> None:
@@ -49,6 +63,20 @@ def test_arguments_that_cannot_be_meant(argument: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=argument) as caught:
         made(**{argument: value})
     assert caught.value.remedy
+
+
+def test_certificates_that_can_be_read(tmp_path: Path) -> None:
+    """A file of them, by its name or path, or a folder, as OpenSSL has them."""
+    for bundle in (certifi.where(), Path(certifi.where()), str(tmp_path), ""):
+        made(ca_bundle=bundle)
+
+
+@pytest.mark.parametrize("prefix", ["oidc", "//evil.example", 5])
+def test_a_prefix_that_is_no_path(tmp_path: Path, prefix: Any) -> None:
+    """Said when the addresses are added."""
+    app = bare_app(f"directory://{tmp_path}/shared")
+    with pytest.raises(ConfigurationError, match="url_prefix"):
+        made(url_prefix=prefix).init_app(app)
 
 
 def test_two_of_one_name(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from flask_clustertoken.errors import ConfigurationError
 from flask_clustertoken.providers import ClientCredentials, SharedSignals, stream_parts
 from tests.providers.app import bare_app
 from tests.providers.listener import Listener
-from tests.providers.transmitter import TransmitterDouble
+from tests.providers.transmitter import CAEP, TransmitterDouble
 
 Listen = Callable[..., Listener]
 
@@ -48,6 +48,32 @@ def made(**changes: Any) -> SharedSignals:
         ("verify_every", {"verify_every": True}),
         ("silent_after", {"silent_after": -1}),
         ("timeout", {"timeout": 0}),
+        ("ends", {"ends": f"{CAEP}session-revoked"}),
+        ("ends", {"ends": ["session-revoked"]}),
+        ("ends", {"ends": {f"{CAEP}session-revoked", "account-disabled"}}),
+        ("ends", {"ends": [""]}),
+        ("ends", {"ends": [None]}),
+        ("ends", {"ends": None}),
+        ("events", {"events": f"{CAEP}session-revoked"}),
+        ("events", {"events": ["credential-change"]}),
+        ("events", {"events": 7}),
+        ("about", {"about": ISSUER}),
+        ("about", {"about": None}),
+        ("about", {"about": [7]}),
+        ("audience", {"audience": 7}),
+        ("audience", {"audience": [7]}),
+        ("audience", {"audience": ["app", ""]}),
+        ("audience", {"audience": " "}),
+        ("find_subject", {"find_subject": "alice"}),
+        ("name", {"name": None}),
+        ("name", {"name": 7}),
+        ("remember", {"remember": "30"}),
+        ("remember", {"remember": None}),
+        ("poll_every", {"poll_every": "5"}),
+        ("poll_every", {"poll_every": float("nan")}),
+        ("timeout", {"timeout": "5"}),
+        ("ca_bundle", {"ca_bundle": "/nowhere/at/all.pem"}),
+        ("ca_bundle", {"ca_bundle": __file__}),
     ],
 )
 def test_arguments_that_cannot_be_meant(argument: str, changes: dict[str, Any]) -> None:
@@ -55,6 +81,17 @@ def test_arguments_that_cannot_be_meant(argument: str, changes: dict[str, Any]) 
     with pytest.raises(ConfigurationError, match=argument) as caught:
         made(**changes)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("argument", ["ends", "events"])
+def test_a_short_name_of_an_event(argument: str) -> None:
+    """Nothing that is sent would ever match it: the error spells what was meant. A type of
+    somebody's own is fine, with or without ``https``."""
+    with pytest.raises(ConfigurationError) as caught:
+        made(**{argument: ["session-revoked"]})
+    assert f"{CAEP}session-revoked" in caught.value.remedy
+    made(**{argument: ["https://example.org/events/over", "urn:example:over"]})
+    made(**{argument: ()})
 
 
 def test_two_of_one_name(tmp_path: Path) -> None:

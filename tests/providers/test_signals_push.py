@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from werkzeug.exceptions import NotFound
 
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import RevokedMeanwhile, StoreUnavailable
@@ -153,6 +154,77 @@ def test_one_id_for_two_events(pushed: Listener, transmitter: TransmitterDouble)
     assert login.stands()
 
 
+@pytest.fixture
+def knowing(listen: Listen) -> Listener:
+    """A node whose app knows people, too: an event about one ends two things, in two steps."""
+    push = {"credentials": ..., "delivery": "push", "audience": "app"}
+    return listen(**push, find_subject=lambda subject: subject["sub"])
+
+
+def about(transmitter: TransmitterDouble, sub: str, **changes: Any) -> str:
+    person = transmitter.person(sub)
+    return transmitter.signed(transmitter.claims(f"{RISC}sessions-revoked", person, **changes))
+
+
+def test_a_replay_long_afterwards(knowing: Listener, transmitter: TransmitterDouble) -> None:
+    """The feed has forgotten its entries, and their ids: it is known as done all the same, and
+    ends no login that was made since."""
+    first, text = knowing.login(), about(transmitter, "alice")
+    with told(knowing) as heard:
+        assert knowing.push(text).status_code == 202
+        assert not first.stands()
+        store = knowing.authority.store
+        store.trim([one.seq for one in store.read(0).entries])
+        since = knowing.login()
+
+        assert knowing.push(text).status_code == 202
+
+    assert since.stands()
+    assert len(heard) == 1
+
+
+def test_one_id_for_two_events_about_people(
+    knowing: Listener, transmitter: TransmitterDouble
+) -> None:
+    """The other one is refused before its first step."""
+    login = knowing.login()
+    assert knowing.push(about(transmitter, "bob", jti="one")).status_code == 202
+
+    answer = knowing.push(about(transmitter, "alice", jti="one"))
+
+    assert (answer.status_code, json.loads(answer.data)["err"]) == (400, "invalid_request")
+    assert login.stands()
+
+
+def test_stopped_between_two_steps(
+    knowing: Listener, transmitter: TransmitterDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half is done, and nothing recorded: it comes again, and the other half is done, once."""
+    text, authority = about(transmitter, "alice"), knowing.authority
+    by_label = knowing.login()
+    by_subject = authority.issue_login("alice").text
+    usual, calls = authority.store.append, []
+
+    def append(entries: Any, *given: Any, **more: Any) -> Any:
+        calls.append(entries)
+        if len(calls) == 2:
+            raise StoreUnavailable("down")
+        return usual(entries, *given, **more)
+
+    with told(knowing) as heard:
+        with monkeypatch.context() as patched:
+            patched.setattr(authority.store, "append", append)
+            assert knowing.push(text).status_code == 503
+        assert not by_label.stands()
+        assert authority.authenticate(by_subject)
+        assert heard == []
+
+        assert [knowing.push(text).status_code for _ in range(2)] == [202, 202]
+    assert not authority.authenticate(by_subject)
+    assert knowing.entries() == 2
+    assert len(heard) == 1
+
+
 def test_trouble_of_the_store_is_no_success(
     pushed: Listener, transmitter: TransmitterDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +268,30 @@ def test_a_receiver_that_raises_loses_nothing(
     with security_event.connected_to(fail), told(pushed) as heard:
         assert pushed.push(transmitter.signed(transmitter.revoked())).status_code == 202
     assert len(heard) == 1
+    assert not login.stands()
+
+
+def test_an_app_that_fails_at_an_event(
+    listen: Listen, transmitter: TransmitterDouble, caplog: pytest.LogCaptureFixture
+) -> None:
+    """503, so that it comes again, whatever the app raises; and the log says what."""
+    people: dict[str, str] = {}
+
+    def find(subject: Any) -> str:
+        if subject["sub"] == "nobody":
+            raise NotFound
+        return people[subject["sub"]]
+
+    node = listen(credentials=..., delivery="push", audience="app", find_subject=find)
+    login, text = node.login(), about(transmitter, "alice")
+    assert node.push(about(transmitter, "nobody")).status_code == 503
+    assert node.push(text).status_code == 503
+    assert login.stands()
+    assert node.entries() == 0
+    assert "KeyError" in caplog.text
+
+    people["alice"] = "alice"
+    assert node.push(text).status_code == 202
     assert not login.stands()
 
 

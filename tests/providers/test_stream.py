@@ -16,7 +16,7 @@ from flask_clustertoken.operations.diagnosis import diagnose
 from flask_clustertoken.providers import stream_heard, stream_silent
 from flask_clustertoken.providers.stream import CHECK_EVERY, FAILURES, LEASE, MOST_AT_ONCE
 from tests.providers.listener import Listener, told
-from tests.providers.transmitter import CAEP, TransmitterDouble
+from tests.providers.transmitter import CAEP, RISC, TransmitterDouble
 
 Listen = Callable[..., Listener]
 
@@ -115,6 +115,88 @@ def test_a_stream_that_is_gone_is_made_again(
     node.settle()
 
     assert transmitter.stream is not None
+
+
+def test_what_is_pushed_while_the_stream_is_made(
+    listen: Listen, transmitter: TransmitterDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there, and the store has no record of it yet: the event is put off, not refused, and
+    counts when it comes again. What is somebody else's is refused all the same."""
+    node = listen(delivery="push", push_url=PUSH_URL)
+    login, text = node.login(), transmitter.signed(transmitter.revoked())
+    usual = node.authority.store.put
+
+    def put(key: str, *given: Any) -> None:
+        if key.endswith("/stream"):
+            raise StoreUnavailable("down")
+        usual(key, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(node.authority.store, "put", put)
+        node.step()
+        assert transmitter.stream is not None
+        assert node.push(text).status_code == 503
+        assert node.push(transmitter.signed(transmitter.revoked(iss="x"))).status_code == 400
+    assert login.stands()
+
+    node.step()
+    assert node.push(text).status_code == 202
+    assert not login.stands()
+    assert node.push(transmitter.signed(transmitter.revoked(aud="other"))).status_code == 400
+
+
+def test_what_is_pushed_after_the_stream_was_made_anew(
+    listen: Listen, transmitter: TransmitterDouble
+) -> None:
+    """Another node, which has just read whom the old one was for, reads it again before it
+    refuses; the same of what a verification says."""
+    push = {"delivery": "push", "push_url": PUSH_URL}
+    node, other = listen(**push), listen(**push)
+    node.step()
+    assert other.push(transmitter.signed(transmitter.revoked("sid-2"))).status_code == 202
+    login = other.login()
+
+    transmitter.stream, transmitter.audience = None, ["another"]
+    node.stream._check_at = node.stream._verify_at = float("-inf")
+    node.step()
+
+    old, state = transmitter.verifications
+    answers = [
+        other.push(transmitter.signed(transmitter.verification(one))) for one in (state, old)
+    ]
+    assert [one.status_code for one in answers] == [202, 400]
+    assert other.push(transmitter.signed(transmitter.revoked())).status_code == 202
+    assert not login.stands()
+
+
+def test_killed_while_the_stream_is_made_anew(
+    listen: Listen, transmitter: TransmitterDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new one tells already, and nobody has recorded it: its events are put off."""
+    node = listen(delivery="push", push_url=PUSH_URL)
+    node.step()
+    login = node.login()
+
+    class Killed(BaseException):
+        """As if the process had ended there."""
+
+    def kill(*_: Any) -> None:
+        raise Killed
+
+    transmitter.stream, transmitter.audience = None, ["another"]
+    text = transmitter.signed(transmitter.revoked())
+    node.stream._check_at = float("-inf")
+    with monkeypatch.context() as patched:
+        patched.setattr("flask_clustertoken.providers.management._record", kill)
+        with pytest.raises(Killed):
+            node.step()
+    assert transmitter.stream is not None
+    assert node.push(text).status_code == 503
+
+    node.stream._check_at = float("-inf")
+    node.step()
+    assert node.push(text).status_code == 202
+    assert not login.stands()
 
 
 def test_a_stream_that_is_paused_goes_on(
@@ -289,6 +371,45 @@ def test_what_is_refused_is_said(listen: Listen, transmitter: TransmitterDouble)
     assert refused == expected
     assert good in transmitter.acknowledged
     assert login.stands()
+
+
+@pytest.mark.parametrize("number", [1, MOST_AT_ONCE + 3])
+def test_events_that_the_app_fails_at(
+    listen: Listen,
+    transmitter: TransmitterDouble,
+    clock: ManualClock,
+    caplog: pytest.LogCaptureFixture,
+    number: int,
+) -> None:
+    """They come again until it is mended, and are logged once. What else there is to tell arrives
+    with the next poll, from the same node, and doctor says what is in the way."""
+    people: dict[str, str] = {}
+    node = listen(find_subject=lambda subject: people[subject["email"]])
+    subject = {"format": "email", "email": "alice@example.org"}
+    kind = f"{RISC}sessions-revoked"
+    stuck = [transmitter.put(transmitter.claims(kind, subject)) for _ in range(number)]
+    text = node.authority.issue_login("alice").text
+    node.settle()
+
+    for round_ in range(2 * FAILURES):
+        login = node.login({"sub": "bob", "sid": f"sid-{round_}"})
+        jti = transmitter.put(transmitter.revoked(f"sid-{round_}"))
+        clock.advance(5)
+        node.settle()
+        assert not login.stands()
+        assert jti in transmitter.acknowledged
+        assert node.step() == 5.0
+        assert node.stream._lease.held
+    assert not {*stuck} & {*transmitter.acknowledged, *transmitter.refused}
+    assert len([one for one in caplog.records if one.exc_info]) == number
+    assert f"fails at {number} of its events" in findings(node, clock)["warning"]
+
+    people["alice@example.org"] = "alice"
+    node.settle()
+    node.step()
+    assert {*stuck} <= {*transmitter.acknowledged}
+    assert not node.authority.authenticate(text)
+    assert "warning" not in findings(node, clock)
 
 
 @pytest.mark.parametrize(
@@ -493,6 +614,36 @@ def test_a_silent_stream_is_said(
     assert other.authority.readiness().silent == ()
     assert said == ["silent signals True"] * 2 + ["heard signals"] * 2
     assert "ok" in findings(node, clock)
+
+
+def test_a_stream_that_is_silent_for_months(
+    listen: Listen, transmitter: TransmitterDouble, clock: ManualClock
+) -> None:
+    """What is said of it is said again before it is forgotten: since when, and how long."""
+    node = listen(verify_every=60)
+    for _ in range(3):
+        clock.advance(86_400)
+        node.settle()
+    transmitter.verifies = False
+    for day in range(40):
+        clock.advance(86_400)
+        node.settle()
+        assert findings(node, clock)["problem"], day
+    assert "has been silent for 960 h" in findings(node, clock)["problem"]
+    assert node.authority.readiness().silent != ()
+
+
+def test_a_stream_that_nobody_listens_to_any_more(
+    listen: Listen, transmitter: TransmitterDouble, clock: ManualClock
+) -> None:
+    """SharedSignals was taken out of the app, or has another name: doctor forgets it by itself."""
+    node = listen(verify_every=60)
+    node.settle()
+    clock.advance(86_400)
+    said = findings(node, clock)["problem"]
+    assert "has been silent for" in said
+    clock.advance(86_400)
+    assert findings(node, clock) == {}
 
 
 def test_a_stream_that_cannot_be_asked(

@@ -17,7 +17,7 @@ from flask_clustertoken.providers.acting import TOLD_WITHIN
 from flask_clustertoken.providers.stream import LEASE
 from tests.conftest import Tell
 from tests.providers.listener import Listener
-from tests.providers.transmitter import TransmitterDouble
+from tests.providers.transmitter import RISC, TransmitterDouble
 from tests.rounds import rounds
 
 Listen = Callable[..., Listener]
@@ -86,7 +86,7 @@ def test_kills(
     chance = random.Random(seed)
     told: list[str] = []
     ids: list[str] = []
-    struck = 0
+    entries = struck = 0
 
     def hear(_: Any, event: SecurityEvent, **__: Any) -> None:
         told.append(event.id)
@@ -96,9 +96,19 @@ def test_kills(
 
     with security_event.connected_to(hear):
         while struck < KILLS:
-            node = listen()
+            node = listen(find_subject=lambda subject: subject["sub"])
             for _ in range(chance.randint(0, 3)):
-                ids.append(transmitter.put(transmitter.revoked(f"sid-{len(ids)}")))
+                session = chance.random() < 0.5
+                claims = (
+                    transmitter.revoked(f"sid-{len(ids)}")
+                    if session
+                    else transmitter.claims(
+                        f"{RISC}sessions-revoked", transmitter.person(f"person-{len(ids)}")
+                    )
+                )
+                ids.append(transmitter.put(claims))
+                # (A person ends by a label and as the app's subject: in two steps.)
+                entries += 1 if session else 2
             transmitter.instead = down if chance.random() < 0.3 else lambda _: None
             fate = Fate(chance.randint(1, 40), chance.random() < 0.5)
             try:
@@ -113,17 +123,17 @@ def test_kills(
             clock.advance(LEASE + 1 if chance.random() < 0.8 else 5)
         transmitter.instead = lambda _: None
         clock.advance(TOLD_WITHIN + LEASE)
-        last = listen()
+        last = listen(find_subject=lambda subject: subject["sub"])
         for _ in range(8):
             clock.advance(last.step() or 1)
 
     assert set(ids) <= set(transmitter.acknowledged)
     assert transmitter.refused == {}
-    assert last.entries() == len(ids)
+    assert last.entries() == entries
     assert set(told) == set(ids)
     # (Told again is only what was just being told when the process was killed.)
     assert len(told) - len(ids) <= struck
     tell(
         f"nodes that poll, killed in some call of theirs, {seed}",
-        kills=struck, events=len(ids), acted_on=last.entries(), told_again=len(told) - len(ids),
+        kills=struck, events=len(ids), entries=last.entries(), told_again=len(told) - len(ids),
     )  # fmt: skip

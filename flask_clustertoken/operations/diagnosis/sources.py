@@ -22,7 +22,8 @@ def look_at_sources(store: ClusterStore, clock: Clock) -> Iterator[Finding]:
                 f"{named} has been silent for {_span(one.silent_for(now))}: log-outs there may "
                 "not arrive here" + (f"; {one.trouble}" if one.trouble else ""),
                 "See there whether the stream is enabled and can reach this app (push), and in the "
-                "log of the nodes what it answers (poll).",
+                "log of the nodes what it answers (poll). Where no app listens to it any more, "
+                "this ends by itself two days after the last node that did.",
             )
         elif one.trouble:
             yield Finding("warning", "signals", f"{named}: {one.trouble}", "See the nodes' log.")
