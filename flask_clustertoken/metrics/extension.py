@@ -108,18 +108,26 @@ def metrics_app(
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not may(environ):
-            return _answer(start_response, "404 Not Found", Scrape(b"not found\n", "text/plain"))
+            return _answer(
+                environ, start_response, "404 Not Found", Scrape(b"not found\n", "text/plain")
+            )
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             wrong = Scrape(b"GET only\n", "text/plain")
-            return _answer(start_response, "405 Method Not Allowed", wrong, ("Allow", "GET"))
+            return _answer(
+                environ, start_response, "405 Method Not Allowed", wrong, ("Allow", "GET")
+            )
         scrape = exposition.scrape(environ.get("HTTP_ACCEPT", ""))
-        return _answer(start_response, "200 OK", scrape)
+        return _answer(environ, start_response, "200 OK", scrape)
 
     return answer
 
 
 def _answer(
-    start_response: StartResponse, status: str, scrape: Scrape, *more: tuple[str, str]
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    status: str,
+    scrape: Scrape,
+    *more: tuple[str, str],
 ) -> Iterable[bytes]:
     headers = [
         ("Content-Type", scrape.content_type),
@@ -128,4 +136,5 @@ def _answer(
         *more,
     ]
     start_response(status, headers)
-    return [scrape.body]
+    # (A body behind the headers of HEAD is taken for the connection's next answer.)
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [scrape.body]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import Barrier, Thread
 
 import pytest
+from werkzeug.test import create_environ, run_wsgi_app
 
 from flask_clustertoken.authority.proving import CHALLENGE_LIFE, OLD_LOGIN_GRACE
 from flask_clustertoken.clock import SKEW, ManualClock
@@ -334,4 +335,8 @@ def test_each_login_of_a_browser_is_bound_anew(make_site: MakeSite, clock: Manua
 def test_the_addresses_take_posts_alone(make_site: MakeSite, clock: ManualClock) -> None:
     browser = Browser(make_site(), clock)
     assert browser.send("/dbsc/register").status_code == 405
+    environ = create_environ("/dbsc/refresh", method="HEAD")
+    body, status, headers = run_wsgi_app(browser.app, environ)
+    assert (b"".join(body), status) == (b"", "405 Method Not Allowed")
+    assert headers["Allow"] == "POST"
     assert browser.send("/dbsc/other").status_code == 404

@@ -200,6 +200,19 @@ def test_any_method_may_ask(front: Door, method: str) -> None:
     assert answer.identity["Subject"] == "alice"
 
 
+@pytest.mark.parametrize("path", ["/auth", "/auth/orders/7", "/auth?scpoe=read"])
+def test_whoever_asks_by_head_gets_no_body(front: Door, path: str) -> None:
+    """A server would send it, and the connection's next answer would begin with it."""
+    told = {"X-Original-Method": "GET"}
+    by_get, by_head = (front.ask(method, path, told) for method in ("GET", "HEAD"))
+
+    assert by_get.body
+    assert by_head.body == b""
+    assert (by_head.status, by_head["Content-Length"]) == (by_get.status, str(len(by_get.body)))
+    by_post = front.ask("POST", path, {"X-Original-Method": "HEAD"})
+    assert by_post.body, "it is the proxy's own request that has no body, not the original one"
+
+
 def test_a_seen_token_costs_no_store_call(front: Door) -> None:
     """What a request costs is arithmetic, or every page of every service would wait for a store."""
     text = front.login()

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 from flask import Response
+from werkzeug.test import create_environ, run_wsgi_app
 
 from flask_clustertoken import current_token, token_required
 from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.extension import state_of
+from flask_clustertoken.metrics import metrics_app
 from tests.metrics.parts import MeasuredSite
 
 DAY = 86_400.0
@@ -154,6 +157,16 @@ def test_only_programs_of_this_host_are_answered(
     answer = client.get("/metrics", environ_overrides=environ, headers=headers)
     assert answer.status_code == 404
     assert b"clustertoken_" not in answer.data
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "192.0.2.7"])
+def test_whoever_asks_by_head_gets_no_body(site: MeasuredSite, peer: str) -> None:
+    """In Flask and beside it: a server would send it before the connection's next answer."""
+    for app in (site.app, metrics_app(state_of(site.app).authority)):
+        environ = create_environ("/metrics", method="HEAD", environ_overrides={"REMOTE_ADDR": peer})
+        body, _, headers = run_wsgi_app(app, environ)
+        assert b"".join(body) == b""
+        assert int(headers["Content-Length"]) > 0
 
 
 def test_a_scrape_is_not_kept_by_caches_and_comes_in_the_asked_form(site: MeasuredSite) -> None:
