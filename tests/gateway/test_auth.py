@@ -403,6 +403,35 @@ def test_a_login_that_is_over_leads_there_too(front: Door) -> None:
     assert asked.status == 403
 
 
+def test_a_login_that_has_to_be_bound_and_is_not_leads_in_no_circle(cluster: Cluster) -> None:
+    """As at the app: the next login of this browser would end here once more."""
+    there = door(cluster, DEVICE_BOUND="require")
+    text = there.login()
+    assert there.auth(text, query="login=/login", **BROWSER).status == 200
+    cluster.clock.advance(100)
+    cluster.step()
+
+    answer = there.auth(text, query="login=/login", **BROWSER)
+    assert (answer.status, answer["Location"]) == (401, None)
+    assert (answer.json["error"], answer.json["reason"]) == ("unbound", "unbound")
+    assert answer["WWW-Authenticate"] == 'Bearer realm="tokens", error="invalid_token"'
+    assert set(answer.identity.values()) == {""}
+
+
+def test_whoever_waits_for_a_proof_is_not_sent_to_log_in(cluster: Cluster) -> None:
+    """The browser says that it could not prove the login now: "try again", and nobody is in."""
+    there = door(cluster, DEVICE_BOUND="offer")
+    issued = there.authority.bind(there.authority.issue_login("alice").token, "A" * 44)
+    asked = {"query": "login=/login", **BROWSER}
+    assert there.auth(issued.text, **asked).status == 302
+
+    answer = there.auth(issued.text, Secure_Session_Skipped="unreachable", **asked)
+    assert (answer.status, answer["Retry-After"]) == (503, "2")
+    assert answer["Location"] is None
+    assert set(answer.identity.values()) == {""}
+    assert there.auth("garbage", Secure_Session_Skipped="unreachable", **asked).status == 302
+
+
 @pytest.mark.parametrize(
     "login",
     [
