@@ -171,7 +171,6 @@ def test_a_lock_is_a_403_with_its_message(front: Door) -> None:
         ("scope=read&scope=write", 200, 403),
         ("scope=read+write", 200, 403),
         ("kind=api&scope=read", 403, 200),
-        ("scope=", 200, 200),
     ],
 )
 def test_a_location_may_demand_kind_and_scopes(
@@ -182,6 +181,15 @@ def test_a_location_may_demand_kind_and_scopes(
 
     assert front.auth(text, query=query).status == login
     assert front.auth(bearer=bearer, query=query).status == api
+
+
+@pytest.mark.parametrize("query", ["scope=", "scope=%20", "scope=read&scope=", "login=", "kind="])
+def test_an_empty_demand_lets_nobody_in(front: Door, query: str) -> None:
+    """Its value was lost, a variable that is not set: that is no wish to demand nothing."""
+    bearer = front.api_token("read")
+    assert front.auth(bearer=bearer, query=query).status == 400
+    policy = {"Authorization": f"Bearer {bearer}", "X-Auth-Policy": query}
+    assert front.ask("GET", "/auth/x", policy).status == 400
 
 
 @pytest.mark.parametrize("query", ["scpoe=read", "kind=robot", "slide=no", "scope", "a=%zz;&&"])
