@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from threading import Barrier, Thread
 
 import pytest
@@ -267,6 +268,21 @@ def test_what_is_no_proof_binds_nothing(
     assert response.status_code == 400
     assert not token_of(browser).bound
     assert browser.visit().status_code == 200
+
+
+def test_lists_in_lists_without_an_end_are_no_proof_either(
+    make_site: MakeSite, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody may send them, logged in or not: that is no trouble of ours, and fills no log."""
+    header, _, signature = proof(new_key(), "").split(".")
+    deep = urlsafe_b64encode(b"[" * 2700).decode()
+
+    response = Browser(make_site(), clock).send_proof(
+        "/dbsc/register", f"{header}.{deep}.{signature}"
+    )
+
+    assert response.status_code == 400
+    assert not [one for one in caplog.records if one.exc_info]
 
 
 def test_another_logins_challenge_binds_nothing(make_site: MakeSite, clock: ManualClock) -> None:
