@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from flask import Flask, Response, abort, request
 
+from ..audit import address_of
 from ..authority import TokenAuthority
 from ..errors import ConfigurationError, MissingDriver
 from ..extension import OPEN, state_of
@@ -48,10 +48,8 @@ def from_this_host(environ: WSGIEnvironment) -> bool:
     """Whether *environ* is of a request that a program of this host made, with no proxy between."""
     if any(environ.get(name) for name in FORWARDED):
         return False
-    try:
-        return ip_address(environ.get("REMOTE_ADDR", "")).is_loopback
-    except ValueError:
-        return False
+    address = address_of(environ.get("REMOTE_ADDR", ""))
+    return address is not None and address.is_loopback
 
 
 class Metrics:

@@ -159,6 +159,25 @@ def test_only_programs_of_this_host_are_answered(
     assert b"clustertoken_" not in answer.data
 
 
+@pytest.mark.parametrize(
+    ("peer", "answered"),
+    [
+        ("127.0.0.1", True),
+        ("127.0.0.2", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:192.0.2.7", False),
+        ("2001:db8::1", False),
+    ],
+)
+def test_a_program_of_this_host_is_known_by_its_address(
+    site: MeasuredSite, peer: str, answered: bool
+) -> None:
+    """Also where the server listens on ``[::]``, and shows 127.0.0.1 as an address of IPv6."""
+    answer = site.app.test_client().get("/metrics", environ_overrides={"REMOTE_ADDR": peer})
+    assert (answer.status_code == 200) is answered
+
+
 @pytest.mark.parametrize("peer", ["127.0.0.1", "192.0.2.7"])
 def test_whoever_asks_by_head_gets_no_body(site: MeasuredSite, peer: str) -> None:
     """In Flask and beside it: a server would send it before the connection's next answer."""
