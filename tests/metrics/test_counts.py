@@ -199,3 +199,23 @@ def test_a_scrape_is_not_kept_by_caches_and_comes_in_the_asked_form(site: Measur
     assert openmetrics.headers["Content-Type"].startswith("application/openmetrics-text")
     assert openmetrics.text.endswith("# EOF\n")
     assert client.post("/metrics").status_code == 405
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=x",
+        "application/openmetrics-text; version=1!0",
+        "text/plain; version=x",
+        "application/openmetrics-text; version=x, application/openmetrics-text; version=1.0.0",
+        "nonsense",
+        ",;=,",
+    ],
+)
+def test_a_form_that_there_is_not_is_answered_in_plain_text(
+    site: MeasuredSite, accept: str
+) -> None:
+    """As if nothing had been asked for: numbers in another form are better than none."""
+    answer = site.app.test_client().get("/metrics", headers={"Accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
