@@ -64,7 +64,7 @@ def site(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
         status, headers, body = page("503 Service Unavailable", "Please try again in a moment.")
     sent = body.encode()
     start_response(status, [*headers, ("Content-Length", str(len(sent)))])
-    return [sent]
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [sent]
 
 
 def answer(environ: WSGIEnvironment, request_token: RequestToken) -> Answer:

@@ -8,6 +8,7 @@ acts (:func:`done_by`). Others use :class:`AuditTrail`, and read what the store 
 from __future__ import annotations
 
 from .actor import Actor as Actor
+from .actor import address_of as address_of
 from .actor import at_the_shell as at_the_shell
 from .actor import done_by as done_by
 from .actor import network_of as network_of

@@ -134,12 +134,15 @@ class Proving:
 
         Only logins of ours are concerned, neither API tokens nor another issuer's.
         """
-        if token.bound_key or token.kind != "login" or token.epoch == "":
-            return None
-        age = self._runtime.clock.time() - token.issued_at
-        if age < UNBOUND_GRACE + self.tolerance:
+        if self._runtime.clock.time() < self.unbound_until(token):
             return None
         return Refusal("unbound", "the login is not bound to a device", token.id, token.subject)
+
+    def unbound_until(self, token: Token) -> float:
+        """Until when (seconds since 1970) :meth:`unbound` lets *token* pass as it is."""
+        if token.bound_key or token.kind != "login" or token.epoch == "":
+            return float("inf")
+        return token.issued_at + UNBOUND_GRACE + self.tolerance
 
     # -- the end of the unbound login --------------------------------------------------
 

@@ -103,7 +103,8 @@ class DeviceBinding:
                     *headers,
                 ],
             )
-            return [body]
+            # (A body behind the headers of HEAD is taken for the connection's next answer.)
+            return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
 
         return answered
 

@@ -17,7 +17,8 @@ from .proof import ALGORITHM
 def address(environ: dict[str, Any], prefix: str, name: str) -> str:
     """The path of *name* below *prefix*, as the browser sees it: also where the app is mounted."""
     mounted = str(environ.get("SCRIPT_NAME", "")).rstrip("/")
-    return f"{quote(mounted, safe='/~')}{prefix}/{name}"
+    # (WSGI puts each byte of a path into a character of its own: PEP 3333.)
+    return f"{quote(mounted.encode('latin-1'), safe='/~')}{prefix}/{name}"
 
 
 def registration(path: str, challenge: str) -> tuple[str, str]:

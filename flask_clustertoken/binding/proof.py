@@ -62,7 +62,7 @@ def read(text: str) -> Claim:
         found = jws.extract_compact(text.encode())
         header = found.headers()
         payload = json.loads(found.payload)
-    except (JoseError, ValueError, TypeError) as error:
+    except (JoseError, ValueError, TypeError, RecursionError) as error:
         raise NotProven("not the form of a proof") from error
     if header.get("alg") != ALGORITHM or header.get("typ") != "dbsc+jwt":
         raise NotProven(f"a proof is of the type dbsc+jwt and signed with {ALGORITHM}")

@@ -160,7 +160,9 @@ class ClusterToken:
         """End every login of the current subject.
 
         *keep_current* gives this browser a *new* token, issued after the mark. Raises
-        :class:`~flask_clustertoken.errors.NotAllowed` with a bearer token.
+        :class:`~flask_clustertoken.errors.NotAllowed` with a bearer token, and with a login whose
+        device is not proven: of that subject only this login is ended, and with *keep_current*
+        none.
         """
         return own_request_token().logout_everywhere(keep_current)
 

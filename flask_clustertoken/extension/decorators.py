@@ -12,7 +12,7 @@ from flask import current_app, make_response, request
 from werkzeug.exceptions import HTTPException
 
 from ..tokens import Refusal, Token, TokenKind
-from ..wsgi import CROSS_ORIGIN, ENVIRON_KEY, RequestToken, whence
+from ..wsgi import CROSS_ORIGIN, ENVIRON_KEY, RequestToken, was_not_asked, whence
 from .globals import current
 from .requirements import NEEDED, check_kind, checked_scopes
 from .responses import (
@@ -29,10 +29,6 @@ from .state import current_environ, current_state, request_token_in, this_reques
 from .ways import way_to
 
 View = TypeVar("View", bound=Callable[..., Any])
-
-#: By what header a browser says that it did not get to prove a bound login. Anybody may write it:
-#: it makes a refusal milder, and never anything good.
-_SKIPPED = "HTTP_SECURE_SESSION_SKIPPED"
 
 #: An attribute of a view function: true where nothing in here refuses anybody.
 OPEN = "clustertoken_open"
@@ -131,7 +127,7 @@ def refuse(refusal: Refusal, error: type[TokenMissing] = TokenMissing) -> NoRetu
         raise AccessLocked(refusal)
     if refusal is CROSS_ORIGIN:
         raise CrossOrigin(refusal, whence(current_environ()))
-    if refusal.reason == "unproven" and _SKIPPED in current_environ():
+    if was_not_asked(refusal, current_environ()):
         raise DeviceNotAsked(refusal)
     state = current_state()
     handler = state.callbacks.handle_unauthorized or state.handle_unauthorized

@@ -75,10 +75,14 @@ class Gateway:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
+        # (Taken here: behind it the environ is that of the request that a proxy asks about.)
+        asked_by = environ["REQUEST_METHOD"]
         if path == original.PATH or original.is_beneath(environ):
-            return self._forward(environ, start_response)
-        sent = self._answer(path, environ).send(start_response)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else sent
+            sent = self._forward(environ, start_response)
+        else:
+            sent = self._answer(path, environ).send(start_response)
+        # A body behind the headers of HEAD is taken for the next answer of the connection.
+        return [] if asked_by == "HEAD" else sent
 
     def _answer(self, path: str, environ: WSGIEnvironment) -> Reply:
         methods, endpoint = self._endpoints.get(path, ((), _alive))

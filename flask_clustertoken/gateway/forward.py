@@ -10,7 +10,14 @@ from urllib.parse import quote, urlsplit
 
 from ..authority import TokenAuthority
 from ..tokens import Refusal, Token
-from ..wsgi import CROSS_ORIGIN, ENVIRON_KEY, ClusterTokenMiddleware, RequestToken, whence
+from ..wsgi import (
+    CROSS_ORIGIN,
+    ENVIRON_KEY,
+    ClusterTokenMiddleware,
+    RequestToken,
+    was_not_asked,
+    whence,
+)
 from .identity import NOBODY, Identities, TooLong
 from .options import GatewayOptions
 from .original import is_beneath, origin_of, page_of, put_original
@@ -82,19 +89,20 @@ class ForwardAuth:
                 said += "(Its method is not known: the proxy does not tell, or is not trusted.) "
             return _refused(403, "cross_origin", said + whence(environ))
         if found.reason == "stale":
-            said = "The login cannot be checked at the moment. Please try again."
-            return _refused(503, "unavailable", said, ("Retry-After", str(RETRY_AFTER)))
+            return _later("The login cannot be checked at the moment. Please try again.")
         if found.reason == "locked":
             said = found.message or "Access is locked at the moment."
             return _refused(403, "locked", said)
+        if was_not_asked(found, environ):
+            return _later("The browser could not renew this login at the moment. Please try again.")
+        if found.reason == "unbound":
+            # (No login page: another login in this browser would end here once more.)
+            return _unauthorized(found, "unbound", "This needs a login that is bound to a device.")
         way = self._way_to_login(environ, policy)
         if way is not None:
             # (303: a form's POST becomes a GET of the login page.)
             return Reply(302 if environ["REQUEST_METHOD"] == "GET" else 303, None, (way,))
-        words = {} if found.reason == "missing" else {"error": "invalid_token"}
-        answer = _refused(401, "unauthorized", "You need to be logged in.", challenge(**words))
-        answer.body["reason"] = found.reason
-        return answer
+        return _unauthorized(found, "unauthorized", "You need to be logged in.")
 
     def _way_to_login(self, environ: WSGIEnvironment, policy: Policy) -> tuple[str, str] | None:
         """``Location``, for a browser that shows what it gets as a page."""
@@ -144,6 +152,17 @@ def _not_enough(token: Token, policy: Policy) -> Reply | None:
 def _refused(status: int, error: str, message: str, *headers: tuple[str, str]) -> Reply:
     """As the Flask extension words it."""
     return Reply(status, {"error": error, "message": message}, headers)
+
+
+def _unauthorized(found: Refusal, error: str, message: str) -> Reply:
+    words = {} if found.reason == "missing" else {"error": "invalid_token"}
+    answer = _refused(401, error, message, challenge(**words))
+    answer.body["reason"] = found.reason
+    return answer
+
+
+def _later(message: str) -> Reply:
+    return _refused(503, "unavailable", message, ("Retry-After", str(RETRY_AFTER)))
 
 
 def _shows_pages(environ: dict[str, Any]) -> bool:

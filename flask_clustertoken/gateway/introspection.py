@@ -43,18 +43,20 @@ class Introspection:
             if found.reason == "stale":
                 return unavailable("The token cannot be checked at the moment.")
             return _INACTIVE
-        proven_until = float("inf")
+        proving, until = self._authority.proving, float("inf")
         if found.bound:
-            proven_until = self._authority.proving.proven_until(found, proofs)
-        return self._active(found, lease_end, proven_until)
+            until = proving.proven_until(found, proofs)
+        elif proving.required:
+            until = proving.unbound_until(found)
+        return self._active(found, lease_end, until)
 
     def _lease_end(self) -> float:
         follower = self._authority.following
         return float("-inf") if follower is None else follower.lease_end
 
-    def _active(self, token: Token, lease_end: float, proven_until: float) -> Reply:
+    def _active(self, token: Token, lease_end: float, until: float) -> Reply:
         clock = self._authority.clock
-        left = min(lease_end - clock.monotonic(), proven_until - clock.time())
+        left = min(lease_end - clock.monotonic(), until - clock.time())
         if token.expires_at is not None:
             left = min(left, token.expires_at - clock.time())
         if self._longest is not None:

@@ -94,18 +94,25 @@ def _text(key: str, value: Any) -> str:
 
 
 def _networks(key: str, value: Any) -> tuple[str, ...]:
-    found = (value,) if isinstance(value, str) and value else tuple(value or ())
-    for one in found:
-        try:
-            if one != UNIX:
-                ip_network(one)
-        except ValueError:
+    listed = [] if value is None or value == "" else value
+    if not isinstance(listed, list | tuple | set | frozenset):
+        listed = [listed]
+    for one in listed:
+        if one != UNIX and not _is_network(one):
             raise ConfigurationError(
                 key,
                 f"{one!r} is neither an address nor a network.",
                 'Write addresses and networks, as in ["127.0.0.1", "10.1.0.0/16"], or "unix".',
-            ) from None
-    return found
+            )
+    return tuple(listed)
+
+
+def _is_network(value: Any) -> bool:
+    # (A text: ipaddress also takes numbers, and 5 for 0.0.0.5.)
+    try:
+        return isinstance(value, str) and bool(ip_network(value))
+    except ValueError:
+        return False
 
 
 def _url(key: str, value: Any) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
+from ..audit import address_of
 from .options import PREFIX, UNIX
 
 logger = logging.getLogger("flask_clustertoken.gateway")
@@ -39,14 +40,8 @@ class Peers:
     def _judge(self, text: str) -> bool:
         if not text:
             return self._unix
-        try:
-            address = ip_address(text.partition("%")[0])
-        except ValueError:
-            return False
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            # (A socket for both families shows a peer of the old one so.)
-            address = address.ipv4_mapped
-        return any(address in one for one in self._networks)
+        address = address_of(text)
+        return address is not None and any(address in one for one in self._networks)
 
 
 @lru_cache(maxsize=1000)

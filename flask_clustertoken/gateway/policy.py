@@ -39,7 +39,8 @@ ANY = Policy()
 def read_policy(query: str) -> Policy:
     """The policy in *query*. What is named twice only ever demands more.
 
-    Raises :class:`WrongPolicy` for what is unknown: a mistyped demand must not demand nothing.
+    Raises :class:`WrongPolicy` for what is unknown or empty: a mistyped demand, or one whose value
+    was lost on the way into the configuration, must not demand nothing.
     """
     scopes: set[str] = set()
     kinds = set(ANY.kinds)
@@ -50,6 +51,8 @@ def read_policy(query: str) -> Policy:
         raise WrongPolicy(f"the query cannot be read: {error}") from None
     for name, value in pairs:
         if name == "scope":
+            if not value.split():
+                raise WrongPolicy("scope is empty: name one, or leave it out")
             scopes.update(value.split())
         elif name == "kind":
             if value not in ANY.kinds:
@@ -60,6 +63,8 @@ def read_policy(query: str) -> Policy:
                 raise WrongPolicy("slide is 0 or 1")
             slide = slide and value == "1"
         elif name == "login":
+            if not value:
+                raise WrongPolicy("login is empty: name a page, or leave it out")
             if login and login != value:
                 raise WrongPolicy("login is named twice")
             login = value

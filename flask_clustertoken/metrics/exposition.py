@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,17 +46,17 @@ class Exposition:
     def scrape(self, accept: str = "") -> Scrape:
         """Everything that is known now, in the form that *accept* (the request's header) asks for.
 
+        In plain text where it asks for what there is not.
         Waits for no server: what is said of nodes and keys is of a step of before.
         """
         from prometheus_client import CollectorRegistry
-        from prometheus_client.exposition import choose_encoder
 
         self._recorder.note()
         with self._settled():
             # (Read while nobody puts files together.)
             counted = list(self._counted())
         told = [*derived(counted, self._clock.monotonic()), *self._facts.told()]
-        encode, content_type = choose_encoder(accept)
+        encode, content_type = _encoder(accept)
         registry = CollectorRegistry()
         registry.register(_Told(told))
         return Scrape(encode(registry), content_type)
@@ -75,6 +75,16 @@ class Exposition:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return registry.collect()
+
+
+def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    from prometheus_client.exposition import choose_encoder
+
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):
+        # (A version that is no number, which prometheus-client compares all the same.)
+        return choose_encoder("")
 
 
 class _Told:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from flask import Flask, Response, abort, request
 
+from ..audit import address_of
 from ..authority import TokenAuthority
 from ..errors import ConfigurationError, MissingDriver
 from ..extension import OPEN, state_of
@@ -48,10 +48,8 @@ def from_this_host(environ: WSGIEnvironment) -> bool:
     """Whether *environ* is of a request that a program of this host made, with no proxy between."""
     if any(environ.get(name) for name in FORWARDED):
         return False
-    try:
-        return ip_address(environ.get("REMOTE_ADDR", "")).is_loopback
-    except ValueError:
-        return False
+    address = address_of(environ.get("REMOTE_ADDR", ""))
+    return address is not None and address.is_loopback
 
 
 class Metrics:
@@ -108,18 +106,26 @@ def metrics_app(
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if not may(environ):
-            return _answer(start_response, "404 Not Found", Scrape(b"not found\n", "text/plain"))
+            return _answer(
+                environ, start_response, "404 Not Found", Scrape(b"not found\n", "text/plain")
+            )
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             wrong = Scrape(b"GET only\n", "text/plain")
-            return _answer(start_response, "405 Method Not Allowed", wrong, ("Allow", "GET"))
+            return _answer(
+                environ, start_response, "405 Method Not Allowed", wrong, ("Allow", "GET")
+            )
         scrape = exposition.scrape(environ.get("HTTP_ACCEPT", ""))
-        return _answer(start_response, "200 OK", scrape)
+        return _answer(environ, start_response, "200 OK", scrape)
 
     return answer
 
 
 def _answer(
-    start_response: StartResponse, status: str, scrape: Scrape, *more: tuple[str, str]
+    environ: WSGIEnvironment,
+    start_response: StartResponse,
+    status: str,
+    scrape: Scrape,
+    *more: tuple[str, str],
 ) -> Iterable[bytes]:
     headers = [
         ("Content-Type", scrape.content_type),
@@ -128,4 +134,5 @@ def _answer(
         *more,
     ]
     start_response(status, headers)
-    return [scrape.body]
+    # (A body behind the headers of HEAD is taken for the connection's next answer.)
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [scrape.body]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .cookies import Cookie as Cookie
 from .credentials import CROSS_ORIGIN as CROSS_ORIGIN
+from .credentials import was_not_asked as was_not_asked
 from .device import device_of as device_of
 from .gate import BearerVerifier as BearerVerifier
 from .gate import Gate as Gate

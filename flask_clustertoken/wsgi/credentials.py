@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Mapping
 from typing import Any
 
 from ..authority import TokenAuthority
@@ -13,6 +14,9 @@ from .gate import Gate, tell_of_bearers
 from .origin import SAFE_METHODS, is_cross_origin
 
 logger = logging.getLogger("flask_clustertoken")
+
+#: By what header a browser says that it did not get to prove a bound login.
+_SKIPPED = "HTTP_SECURE_SESSION_SKIPPED"
 
 #: Why a cookie was not looked at.
 CROSS_ORIGIN = Refusal("invalid", "an unsafe request from a page of another origin")
@@ -58,6 +62,15 @@ def judge_cookies(
         if refusal is None or _telling(found) > _telling(refusal):
             refusal = found
     return MISSING if refusal is None else refusal, None
+
+
+def was_not_asked(refusal: Refusal, environ: Mapping[str, Any]) -> bool:
+    """Whether *refusal* is of a bound login whose browser says that it did not get to prove it.
+
+    That is "try again", and no reason to log in. Anybody may write the header: it makes a refusal
+    milder, and never anything good.
+    """
+    return refusal.reason == "unproven" and _SKIPPED in environ
 
 
 def unjudged(authority: TokenAuthority, error: Exception) -> Refusal:

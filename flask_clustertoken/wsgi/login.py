@@ -39,6 +39,13 @@ def check_allowed(gate: Gate, current: Token | Refusal, environ: dict[str, Any])
 #: a copy of a bound one can do that much with it, and nothing else.)
 _STILL_LOGINS = ("stale", "unproven", "unbound")
 
+#: Those of a login that may be a copy in other hands, and what is missing to know that it is not:
+#: by it alone nobody's other logins end.
+_MAYBE_COPIES = {
+    "unproven": "its browser has not proven that it is on its device",
+    "unbound": "it is not bound to a device",
+}
+
 
 def end_unjudged(gate: Gate, current: Token | Refusal) -> None:
     """End the login that came with a request, where it was not accepted and may be good."""
@@ -89,13 +96,27 @@ def end(gate: Gate, current: Token | Refusal) -> Revocation | None:
 
 
 def end_everywhere(gate: Gate, current: Token | Refusal) -> Revocation | None:
-    """End every login of this subject; ``None`` where nobody is logged in."""
+    """End every login of this subject; ``None`` where nobody is logged in.
+
+    A login that may be a copy ends alone, as in :func:`end`, and :class:`NotAllowed` is raised.
+    """
     if isinstance(current, Token):
         gate.authority.events.announce(LoginEnding(current))
         return gate.authority.revoke_subject(current.subject)
     if current.reason == "stale":
         _not_ended(current)
+    if current.reason in _MAYBE_COPIES:
+        end_unjudged(gate, current)
+        _not_everywhere(current, "this login alone was ended")
     return None
+
+
+def check_others(current: Refusal) -> None:
+    """Raise where whoever wants to keep this login would be told that the others had ended."""
+    if current.reason == "stale":
+        _not_ended(current)
+    if current.reason in _MAYBE_COPIES:
+        _not_everywhere(current, "no login was ended")
 
 
 def end_others(gate: Gate, current: Token, asker: Token | None) -> tuple[Revocation, IssuedToken]:
@@ -131,6 +152,12 @@ def _not_ended(current: Refusal) -> NoReturn:
     raise StoreUnavailable(
         "this login cannot be checked at the moment, so it was not ended"
     ) from current.cause
+
+
+def _not_everywhere(current: Refusal, instead: str) -> NoReturn:
+    raise NotAllowed(
+        f"{instead}, since {_MAYBE_COPIES[current.reason]}; log in again to end the others"
+    )
 
 
 def _check_size(gate: Gate, issued: IssuedToken) -> None:

@@ -282,6 +282,9 @@ class RequestToken:
 
         ``None`` where nobody is logged in; :class:`~flask_clustertoken.errors.StoreUnavailable`
         where that cannot be known now, :class:`RuntimeError` once the response has begun.
+        :class:`~flask_clustertoken.errors.NotAllowed` with a login that is bound to a device and
+        came without its proof (``unproven``), or has to be bound and is not (``unbound``): that
+        one is ended, unless it was to be kept, and no other.
         """
         current = self._before_a_change()
         if not keep_current:
@@ -291,6 +294,9 @@ class RequestToken:
                 revocation, issued = login.end_others(self._gate, current, asker)
             self._send(issued)
             return revocation
+        else:
+            login.check_others(current)
+            return None
         with self._done_by(current):
             return login.end_everywhere(self._gate, current)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, jsonify
+from flask import Flask, jsonify, request
 from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 from werkzeug.test import Client, TestResponse
@@ -238,7 +238,8 @@ def add_views(app: Flask, tokens: ClusterToken) -> None:
 
     @app.post("/everywhere")
     def everywhere() -> Any:
-        return jsonify(ended=tokens.logout_everywhere(keep_current=True) is not None)
+        keep = "all" not in request.args
+        return jsonify(ended=tokens.logout_everywhere(keep_current=keep) is not None)
 
 
 def token_of(browser: Browser) -> Token:

@@ -183,6 +183,46 @@ def test_logging_out_without_the_proof_ends_it_too(browser: Browser, clock: Manu
     assert browser.refresh().status_code == 401
 
 
+def test_everywhere_without_the_proof_ends_this_login_and_says_that_it_ended_no_other(
+    browser: Browser, clock: ManualClock
+) -> None:
+    """Whoever has a copy must not end them; whoever has not must not be told that he did."""
+    another = Browser(browser.app, clock)
+    another.log_in()
+    clock.advance(400)
+    session, browser.session = browser.session, None
+
+    answer = browser.visit("/everywhere?all", method="POST")
+
+    assert answer.status_code == 403
+    assert answer.json is not None
+    assert "This login alone was ended" in answer.json["message"]
+    assert "log in again" in answer.json["message"]
+    assert not browser.has(LOGIN)
+    browser.session = session
+    assert browser.refresh().status_code == 401
+    assert another.visit().status_code == 200
+
+
+def test_without_the_proof_nobody_keeps_one_and_ends_the_others(
+    browser: Browser, clock: ManualClock
+) -> None:
+    """The login goes on: its browser may prove it with the next request."""
+    another = Browser(browser.app, clock)
+    another.log_in()
+    clock.advance(400)
+    session, browser.session = browser.session, None
+
+    answer = browser.visit("/everywhere", method="POST")
+
+    assert answer.status_code == 403
+    assert answer.json is not None
+    assert "No login was ended" in answer.json["message"]
+    browser.session = session
+    assert browser.visit().status_code == 200
+    assert another.visit().status_code == 200
+
+
 def test_logging_in_again_ends_the_one_whose_key_is_lost(
     browser: Browser, clock: ManualClock
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.validate import validator
 
 import pytest
-from werkzeug.test import Client
+from werkzeug.test import create_environ, run_wsgi_app
 
 from flask_clustertoken import ClusterTokenMiddleware, Token
 from flask_clustertoken.clock import ManualClock
@@ -51,13 +51,16 @@ def test_a_plain_app_binds_its_logins(clock: ManualClock) -> None:
     middleware.authority.close()
 
 
-def test_where_it_is_mounted_the_addresses_are(clock: ManualClock) -> None:
+@pytest.mark.parametrize(
+    ("mounted", "seen"), [("/the app", "/the%20app"), ("/café", "/caf%C3%A9"), ("/~bob/", "/~bob")]
+)
+def test_where_it_is_mounted_the_addresses_are(clock: ManualClock, mounted: str, seen: str) -> None:
     """As the browser sees them."""
     middleware = wrapped(clock)
-    response = Client(middleware, use_cookies=False).post(
-        "/login/alice", base_url="https://localhost/the app"
-    )
-    assert '(ES256);path="/the%20app/dbsc/register"' in response.headers[REGISTRATION]
+    environ = create_environ("/login/alice", "https://localhost", method="POST")
+    environ["SCRIPT_NAME"] = mounted.encode().decode("latin-1")
+    _, _, headers = run_wsgi_app(middleware, environ)
+    assert f'(ES256);path="{seen}/dbsc/register"' in headers[REGISTRATION]
     middleware.authority.close()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from threading import Barrier, Thread
 
 import pytest
+from werkzeug.test import create_environ, run_wsgi_app
 
 from flask_clustertoken.authority.proving import CHALLENGE_LIFE, OLD_LOGIN_GRACE
 from flask_clustertoken.clock import SKEW, ManualClock
@@ -268,6 +270,21 @@ def test_what_is_no_proof_binds_nothing(
     assert browser.visit().status_code == 200
 
 
+def test_lists_in_lists_without_an_end_are_no_proof_either(
+    make_site: MakeSite, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody may send them, logged in or not: that is no trouble of ours, and fills no log."""
+    header, _, signature = proof(new_key(), "").split(".")
+    deep = urlsafe_b64encode(b"[" * 2700).decode()
+
+    response = Browser(make_site(), clock).send_proof(
+        "/dbsc/register", f"{header}.{deep}.{signature}"
+    )
+
+    assert response.status_code == 400
+    assert not [one for one in caplog.records if one.exc_info]
+
+
 def test_another_logins_challenge_binds_nothing(make_site: MakeSite, clock: ManualClock) -> None:
     app = make_site()
     alice, mallory = Browser(app, clock), Browser(app, clock)
@@ -334,4 +351,8 @@ def test_each_login_of_a_browser_is_bound_anew(make_site: MakeSite, clock: Manua
 def test_the_addresses_take_posts_alone(make_site: MakeSite, clock: ManualClock) -> None:
     browser = Browser(make_site(), clock)
     assert browser.send("/dbsc/register").status_code == 405
+    environ = create_environ("/dbsc/refresh", method="HEAD")
+    body, status, headers = run_wsgi_app(browser.app, environ)
+    assert (b"".join(body), status) == (b"", "405 Method Not Allowed")
+    assert headers["Allow"] == "POST"
     assert browser.send("/dbsc/other").status_code == 404

@@ -71,6 +71,29 @@ def test_what_is_told_costs_no_login(app: Flask, clock: ManualClock) -> None:
         assert [one.bound for one in state_of(app).authority.tokens_of("alice")] == [True]
 
 
+def test_everywhere_with_a_login_that_is_not_bound_ends_it_alone(
+    app: Flask, clock: ManualClock
+) -> None:
+    """It may be a copy of one that was about to be bound."""
+    browser, another = Browser(app, clock), Browser(app, clock)
+    browser.log_in(register=False)
+    another.log_in()
+    copy = browser.copy(LOGIN)
+    clock.advance(UNBOUND_GRACE)
+
+    answer = browser.visit("/everywhere?all", method="POST")
+
+    assert answer.status_code == 403
+    assert answer.json is not None
+    assert "This login alone was ended" in answer.json["message"]
+    assert not browser.has(LOGIN)
+    browser.cookies = copy
+    refused = browser.visit()
+    assert refused.json is not None
+    assert (refused.status_code, refused.json["reason"]) == (401, "revoked")
+    assert another.visit().status_code == 200
+
+
 def test_api_tokens_are_not_concerned(app: Flask, clock: ManualClock) -> None:
     issued = state_of(app).authority.issue_api_token("alice", "a robot")
     clock.advance(60)

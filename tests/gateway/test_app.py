@@ -96,6 +96,25 @@ def test_a_wrong_setting_stops_the_start(given: dict[str, str], named: str) -> N
     assert SECRET not in str(found.value)
 
 
+@pytest.mark.parametrize(
+    "trusted", [5, [5], True, [None], b"::1", {"127.0.0.1": 8}, "127.0.0.1, ::1"]
+)
+def test_proxies_that_are_no_texts_stop_the_start(trusted: object) -> None:
+    """A number is an address to ipaddress: a slip would trust somebody whom nobody meant."""
+    with pytest.raises(ConfigurationError) as found:
+        create_app(environ={}, store="memory:", secret=SECRET, gateway_trusted=trusted)
+    assert found.value.setting == "CLUSTERTOKEN_GATEWAY_TRUSTED"
+    assert "10.1.0.0/16" in found.value.remedy
+
+
+@pytest.mark.parametrize(
+    "trusted", [None, "", [], "::1", ("10.0.0.0/8", "unix"), {"127.0.0.1"}, "unix"]
+)
+def test_proxies_may_be_one_or_several_or_none(trusted: object) -> None:
+    made = create_app(environ={}, store="memory:", secret=SECRET, gateway_trusted=trusted)
+    made.authority.close()
+
+
 def test_it_needs_no_flask() -> None:
     """A host that runs the gateway alone need not have it."""
     blocked = "import sys; sys.modules['flask'] = None; import flask_clustertoken.gateway"

@@ -171,7 +171,6 @@ def test_a_lock_is_a_403_with_its_message(front: Door) -> None:
         ("scope=read&scope=write", 200, 403),
         ("scope=read+write", 200, 403),
         ("kind=api&scope=read", 403, 200),
-        ("scope=", 200, 200),
     ],
 )
 def test_a_location_may_demand_kind_and_scopes(
@@ -182,6 +181,15 @@ def test_a_location_may_demand_kind_and_scopes(
 
     assert front.auth(text, query=query).status == login
     assert front.auth(bearer=bearer, query=query).status == api
+
+
+@pytest.mark.parametrize("query", ["scope=", "scope=%20", "scope=read&scope=", "login=", "kind="])
+def test_an_empty_demand_lets_nobody_in(front: Door, query: str) -> None:
+    """Its value was lost, a variable that is not set: that is no wish to demand nothing."""
+    bearer = front.api_token("read")
+    assert front.auth(bearer=bearer, query=query).status == 400
+    policy = {"Authorization": f"Bearer {bearer}", "X-Auth-Policy": query}
+    assert front.ask("GET", "/auth/x", policy).status == 400
 
 
 @pytest.mark.parametrize("query", ["scpoe=read", "kind=robot", "slide=no", "scope", "a=%zz;&&"])
@@ -198,6 +206,19 @@ def test_any_method_may_ask(front: Door, method: str) -> None:
 
     assert answer.status == 200
     assert answer.identity["Subject"] == "alice"
+
+
+@pytest.mark.parametrize("path", ["/auth", "/auth/orders/7", "/auth?scpoe=read"])
+def test_whoever_asks_by_head_gets_no_body(front: Door, path: str) -> None:
+    """A server would send it, and the connection's next answer would begin with it."""
+    told = {"X-Original-Method": "GET"}
+    by_get, by_head = (front.ask(method, path, told) for method in ("GET", "HEAD"))
+
+    assert by_get.body
+    assert by_head.body == b""
+    assert (by_head.status, by_head["Content-Length"]) == (by_get.status, str(len(by_get.body)))
+    by_post = front.ask("POST", path, {"X-Original-Method": "HEAD"})
+    assert by_post.body, "it is the proxy's own request that has no body, not the original one"
 
 
 def test_a_seen_token_costs_no_store_call(front: Door) -> None:
@@ -388,6 +409,35 @@ def test_a_login_that_is_over_leads_there_too(front: Door) -> None:
     other = front.login("bob")
     asked = front.auth(other, method="POST", query="login=/login", **ELSEWHERE, **BROWSER)
     assert asked.status == 403
+
+
+def test_a_login_that_has_to_be_bound_and_is_not_leads_in_no_circle(cluster: Cluster) -> None:
+    """As at the app: the next login of this browser would end here once more."""
+    there = door(cluster, DEVICE_BOUND="require")
+    text = there.login()
+    assert there.auth(text, query="login=/login", **BROWSER).status == 200
+    cluster.clock.advance(100)
+    cluster.step()
+
+    answer = there.auth(text, query="login=/login", **BROWSER)
+    assert (answer.status, answer["Location"]) == (401, None)
+    assert (answer.json["error"], answer.json["reason"]) == ("unbound", "unbound")
+    assert answer["WWW-Authenticate"] == 'Bearer realm="tokens", error="invalid_token"'
+    assert set(answer.identity.values()) == {""}
+
+
+def test_whoever_waits_for_a_proof_is_not_sent_to_log_in(cluster: Cluster) -> None:
+    """The browser says that it could not prove the login now: "try again", and nobody is in."""
+    there = door(cluster, DEVICE_BOUND="offer")
+    issued = there.authority.bind(there.authority.issue_login("alice").token, "A" * 44)
+    asked = {"query": "login=/login", **BROWSER}
+    assert there.auth(issued.text, **asked).status == 302
+
+    answer = there.auth(issued.text, Secure_Session_Skipped="unreachable", **asked)
+    assert (answer.status, answer["Retry-After"]) == (503, "2")
+    assert answer["Location"] is None
+    assert set(answer.identity.values()) == {""}
+    assert there.auth("garbage", Secure_Session_Skipped="unreachable", **asked).status == 302
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from flask_clustertoken.authority.proving import UNBOUND_GRACE
 from flask_clustertoken.settings.limits import DAY
 from tests.doubles import Cluster, store_of
 from tests.gateway.parts import COOKIE, Door, door
@@ -224,6 +225,22 @@ def test_an_answer_is_not_kept_longer_than_the_proof_is_good(
     cluster.step()
     answer = front.post("/introspect", caller, token=text, bound_token=proof)
     assert answer.json == {"active": False}
+
+
+def test_an_answer_is_not_kept_longer_than_a_login_counts_unbound(cluster: Cluster) -> None:
+    """Where every login has to be bound, ``/auth`` refuses it behind that moment."""
+    there = door(cluster, DEVICE_BOUND="require")
+    caller, text = there.api_token("introspect"), there.login()
+    cluster.clock.advance(UNBOUND_GRACE + there.authority.proving.tolerance - 3)
+    cluster.step()
+    answer = there.post("/introspect", caller, token=text)
+    assert (answer.json["active"], answer.max_age) == (True, 3)
+    robot = there.post("/introspect", caller, token=there.api_token("read"))
+    assert robot.max_age > 3
+
+    cluster.clock.advance(3)
+    assert there.auth(text).status == 401
+    assert there.post("/introspect", caller, token=text).json == {"active": False}
 
 
 def test_the_proxy_hands_both_cookies_on(front: Door, bound: tuple[str, str]) -> None:

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 from flask import Response
+from werkzeug.test import create_environ, run_wsgi_app
 
 from flask_clustertoken import current_token, token_required
 from flask_clustertoken.clock import ManualClock
+from flask_clustertoken.extension import state_of
+from flask_clustertoken.metrics import metrics_app
 from tests.metrics.parts import MeasuredSite
 
 DAY = 86_400.0
@@ -156,6 +159,35 @@ def test_only_programs_of_this_host_are_answered(
     assert b"clustertoken_" not in answer.data
 
 
+@pytest.mark.parametrize(
+    ("peer", "answered"),
+    [
+        ("127.0.0.1", True),
+        ("127.0.0.2", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:192.0.2.7", False),
+        ("2001:db8::1", False),
+    ],
+)
+def test_a_program_of_this_host_is_known_by_its_address(
+    site: MeasuredSite, peer: str, answered: bool
+) -> None:
+    """Also where the server listens on ``[::]``, and shows 127.0.0.1 as an address of IPv6."""
+    answer = site.app.test_client().get("/metrics", environ_overrides={"REMOTE_ADDR": peer})
+    assert (answer.status_code == 200) is answered
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "192.0.2.7"])
+def test_whoever_asks_by_head_gets_no_body(site: MeasuredSite, peer: str) -> None:
+    """In Flask and beside it: a server would send it before the connection's next answer."""
+    for app in (site.app, metrics_app(state_of(site.app).authority)):
+        environ = create_environ("/metrics", method="HEAD", environ_overrides={"REMOTE_ADDR": peer})
+        body, _, headers = run_wsgi_app(app, environ)
+        assert b"".join(body) == b""
+        assert int(headers["Content-Length"]) > 0
+
+
 def test_a_scrape_is_not_kept_by_caches_and_comes_in_the_asked_form(site: MeasuredSite) -> None:
     """Prometheus asks for OpenMetrics; a person with curl gets the plain text."""
     client = site.app.test_client()
@@ -167,3 +199,23 @@ def test_a_scrape_is_not_kept_by_caches_and_comes_in_the_asked_form(site: Measur
     assert openmetrics.headers["Content-Type"].startswith("application/openmetrics-text")
     assert openmetrics.text.endswith("# EOF\n")
     assert client.post("/metrics").status_code == 405
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=x",
+        "application/openmetrics-text; version=1!0",
+        "text/plain; version=x",
+        "application/openmetrics-text; version=x, application/openmetrics-text; version=1.0.0",
+        "nonsense",
+        ",;=,",
+    ],
+)
+def test_a_form_that_there_is_not_is_answered_in_plain_text(
+    site: MeasuredSite, accept: str
+) -> None:
+    """As if nothing had been asked for: numbers in another form are better than none."""
+    answer = site.app.test_client().get("/metrics", headers={"Accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
