@@ -47,9 +47,6 @@ logger = logging.getLogger("flask_clustertoken")
 #: Seconds between two looks at what only time ends.
 LOOK_EVERY = 1.0
 
-#: Seconds after which calls that wait behind slow ones are looked after.
-LOOK_AFTER_CALLS = 0.05
-
 #: Seconds for which the thread stays although nothing is open.
 LINGER = 5.0
 
@@ -224,10 +221,7 @@ class Watching:
                 self._drop(self._closed.popleft())
             watches = [one for same in self._open.values() for one in same]
         self._look_at(watches)
-        self._callers.look()
-        if self._callers.waiting:
-            return LOOK_AFTER_CALLS
-        return LOOK_EVERY if watches else LINGER
+        return min(LOOK_EVERY if watches else LINGER, self._callers.look())
 
     def _look_at(self, watches: list[Watch]) -> None:
         """End those of *watches* that are over. What is said of the view is said of all."""

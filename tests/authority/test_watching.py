@@ -437,6 +437,19 @@ def test_who_saw_the_thread_begin_that_could_not_is_refused_too(cluster: Cluster
     assert len(node.watching) == 0
 
 
+def test_whoever_is_told_is_told_once_there_are_threads_again(cluster: Cluster) -> None:
+    """The connection ends at once all the same."""
+    node = cluster.node()
+    token, told = token_of(node), list[Refusal]()
+    with no_thread("clustertoken-caller") as refused:
+        watch = node.watching.watch(token, told.append).open()
+        node.revoke_subject("alice")
+        assert watch.wait(30)
+        wait_until(lambda: refused)
+        assert not told
+    wait_until(lambda: told == [watch.ended])
+
+
 def test_a_connection_that_was_closed_is_not_told(cluster: Cluster) -> None:
     """Its client is gone, and somebody else may have its place."""
     node = cluster.node()
