@@ -221,8 +221,10 @@ class NodeRuntime:
                     runner.prepare()
                 follower.step()
             except BaseException:
+                # (A request's own time-out, for one.) Nobody else knows of this node.
                 if runner is not None:
                     runner.stop()
+                self._leave(follower)
                 raise
             if runner is not None:
                 self.runner = runner
@@ -278,14 +280,17 @@ class NodeRuntime:
         if self.runner is not None:
             self.runner.stop()
         if self.following is not None:
-            try:
-                self.following.withdraw()
-            except Exception as error:
-                # The lease is given up; what stays in the list is swept.
-                logger.info("this node could not leave the list of nodes: %s", error)
+            self._leave(self.following)
         for handle in self._bulk.values():
             handle.close()
         self.store.close()
+
+    def _leave(self, follower: Follower) -> None:
+        try:
+            follower.withdraw()
+        except Exception as error:
+            # The lease is given up; what stays in the list is swept.
+            logger.info("this node could not leave the list of nodes: %s", error)
 
     # -- what others ask ---------------------------------------------------------------
 

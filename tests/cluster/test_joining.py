@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from flask_clustertoken import backoff
@@ -9,8 +11,13 @@ from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.errors import NoThread
 from tests.doubles import Cluster, reason, store_of
 from tests.no_thread import no_thread
+from tests.waiting import wait_until
 
 FOLLOWER = "clustertoken-follower"
+
+
+def followers() -> set[threading.Thread]:
+    return {one for one in threading.enumerate() if one.name == FOLLOWER}
 
 
 @pytest.fixture
@@ -51,6 +58,27 @@ def test_it_joins_as_soon_as_there_is_a_thread(cluster: Cluster, node: TokenAuth
     assert len(cluster.shelf.presence) == 2
     node.close()
     assert len(cluster.shelf.presence) == 1
+
+
+class TimedOut(BaseException):
+    """What ends a greenlet, as ``gevent.Timeout``: no :class:`Exception`."""
+
+
+@pytest.mark.parametrize("call", ["vouch", "read"])
+def test_a_first_round_that_is_cut_short_leaves_nobody_in_the_list(
+    cluster: Cluster, node: TokenAuthority, call: str
+) -> None:
+    """By a request's own time-out. The next request begins anew, as another node."""
+    text, before = cluster.node().issue_login("alice").text, followers()
+    for _ in range(3):
+        store_of(node).failing[call] = TimedOut()
+        with pytest.raises(TimedOut):
+            node.authenticate(text)
+        assert len(cluster.shelf.presence) == 1
+        store_of(node).heal()
+    assert node.authenticate(text)
+    assert len(cluster.shelf.presence) == 2
+    wait_until(lambda: len(followers() - before) == 1)
 
 
 def test_requests_do_not_press_for_a_thread(cluster: Cluster, node: TokenAuthority) -> None:
