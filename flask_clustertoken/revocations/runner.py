@@ -75,7 +75,8 @@ class Runner:
             try:
                 self._follower.store.watch(self._moved)
                 self._watching = True
-            except StoreError:
+            except (StoreError, NoThread):
+                # (Meanwhile each proof of freshness reads what there is.)
                 logger.debug("the store cannot be watched yet", exc_info=True)
 
     def _moved(self) -> None:
