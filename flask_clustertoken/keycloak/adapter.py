@@ -121,7 +121,7 @@ def listen(state: KeycloakState) -> None:
     events.listen(TokenRenewed, state.logout_sync.token_renewed)
     events.listen(NodeFresh, joined)
     # What got no thread, tries again.
-    state.authority.runtime.after_step.append(state.registration.join_late)
+    state.authority.runtime.after_step += [state.registration.join_late, state.background.start]
     events.listen(NodeLeaving, leaving)
 
 
