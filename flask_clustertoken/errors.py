@@ -15,6 +15,7 @@
     ├── FileChanged             a shared file was replaced or deleted while it was read
     ├── NodesTooOld             nodes of an older version would not understand it
     ├── KeyMissing              this node cannot sign: the key is not here
+    ├── NoThread                the system gives this process no more threads
     ├── NotMade                 no token was handed out
     │   ├── AlreadyBound        the login was bound to a key before: that happens once
     │   ├── RevokedMeanwhile    a revocation covers the login that was being made
@@ -157,6 +158,17 @@ class NodesTooOld(ClusterTokenError):
 
 class KeyMissing(ClusterTokenError):
     """The key that the cluster signs with is not on this node."""
+
+
+class NoThread(ClusterTokenError):
+    """The system gave this process no thread for *what*; whoever asks later may get one."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(
+            f"the system has no thread to give for {what}: too many run at once. Look at the "
+            "container's pids.max and at ulimit -u"
+        )
 
 
 class NotMade(ClusterTokenError):

@@ -11,6 +11,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from math import inf
+
+from ..backoff import Backoff
+from ..errors import NoThread
 
 logger = logging.getLogger("flask_clustertoken")
 
@@ -22,6 +26,13 @@ STUCK_AFTER = 0.1
 
 #: Seconds for which a thread without work stays.
 LINGER = 5.0
+
+#: Seconds after which calls that wait are looked after.
+LOOK_AGAIN = 0.05
+
+#: Seconds before a thread is asked for again where the system had none to give, at most: at first
+#: and in the end.
+RETRY, LONGEST_RETRY = 0.1, 1.0
 
 
 class Callers:
@@ -41,11 +52,8 @@ class Callers:
         #: Each thread's current call's beginning; ``None``: it is looking for one.
         self._running: dict[int, float | None] = {}
         self._more: threading.Semaphore | None = None
-
-    @property
-    def waiting(self) -> bool:
-        """Whether there are calls that nobody makes yet: look again soon."""
-        return bool(self._calls)
+        self._pauses = Backoff(RETRY, LONGEST_RETRY)
+        self._start_at = 0.0
 
     def call(self, work: Callable[[], object]) -> None:
         """Have *work* called soon, in some thread. What it raises is logged."""
@@ -58,25 +66,44 @@ class Callers:
         more.release()
         self.look()
 
-    def look(self) -> None:
-        """Start threads where calls wait and too few are free; to be asked now and then."""
+    def look(self) -> float:
+        """Start threads where calls wait and too few are free; the seconds until it is asked again.
+
+        (At the latest; for ever where no call waits.)
+        """
         if not self._calls:
-            return
+            return inf
         now = time.monotonic()
+        if now >= self._start_at:
+            self._start_some(now)
+        return max(LOOK_AGAIN, self._start_at - now) if self._calls else inf
+
+    def _start_some(self, now: float) -> None:
+        while (thread := self._wanted(now)) is not None:
+            # (Not under the lock: with gevent another greenlet runs until the thread has started.)
+            try:
+                thread.start()
+            except RuntimeError:
+                with self._lock:
+                    # It would count as free for ever.
+                    self._running.pop(id(thread), None)
+                if not self._pauses.failing:
+                    logger.warning("%s. They wait", NoThread("calls at the end of connections"))
+                self._start_at = now + self._pauses.next()
+                return
+            self._pauses.reset()
+
+    def _wanted(self, now: float) -> threading.Thread | None:
+        """One more thread, which counts as free from here on; ``None``: there are enough."""
         with self._lock:
             running = list(self._running.values())
             idle = running.count(None)
             stuck = sum(began is not None and now - began > STUCK_AFTER for began in running)
-            wanted = min(len(self._calls) - idle, FREE - (len(running) - stuck))
-            threads = [
-                threading.Thread(target=self._work, name="clustertoken-caller", daemon=True)
-                for _ in range(wanted)
-            ]
-            for thread in threads:
-                self._running[id(thread)] = None
-        # (Not under the lock: with gevent another greenlet runs until the thread has started.)
-        for thread in threads:
-            thread.start()
+            if min(len(self._calls) - idle, FREE - (len(running) - stuck)) < 1:
+                return None
+            thread = threading.Thread(target=self._work, name="clustertoken-caller", daemon=True)
+            self._running[id(thread)] = None
+            return thread
 
     def _work(self) -> None:
         me = id(threading.current_thread())

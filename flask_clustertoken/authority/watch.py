@@ -48,7 +48,11 @@ class Watch:
         self.asking = False
 
     def open(self) -> Watch:
-        """From here on, once. A token that is over already ends at once."""
+        """From here on, once. A token that is over already ends at once.
+
+        Raises :class:`~flask_clustertoken.errors.NoThread` where nobody could look after it: then
+        it was not opened, and whoever comes later may be.
+        """
         if self._over is not None:
             raise RuntimeError("this was opened before; each connection has a watch of its own")
         self._over = threading.Event()

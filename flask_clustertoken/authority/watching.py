@@ -33,7 +33,7 @@ from typing import Protocol
 
 from .. import forks
 from ..clock import Clock
-from ..errors import ClusterTokenError
+from ..errors import ClusterTokenError, NoThread
 from ..events import Events, NodeLeaving, NodeStale, RevocationApplied, TokenRenewed
 from ..revocations import Follower
 from ..settings import Settings
@@ -46,9 +46,6 @@ logger = logging.getLogger("flask_clustertoken")
 
 #: Seconds between two looks at what only time ends.
 LOOK_EVERY = 1.0
-
-#: Seconds after which calls that wait behind slow ones are looked after.
-LOOK_AFTER_CALLS = 0.05
 
 #: Seconds for which the thread stays although nothing is open.
 LINGER = 5.0
@@ -143,6 +140,14 @@ class Watching:
         return WhileValid(self.watch(token), chunks, last)
 
     def open(self, watch: Watch) -> None:
+        try:
+            self._open_watched(watch)
+        except BaseException:
+            # Whoever asked for it is told, and has nothing to close.
+            watch.close()
+            raise
+
+    def _open_watched(self, watch: Watch) -> None:
         # First into the list, then looked at: a revocation between the two is found by whoever
         # learns it.
         watch.ends_at = self._ends_at(watch.token)
@@ -154,7 +159,12 @@ class Watching:
         if not listens:
             self._listen()
         self._look_at([watch])
-        self._start()
+        try:
+            self._start()
+        except NoThread as error:
+            watch.close()
+            self._refuse_all(error)
+            raise
         if first:
             self.wake()  # (It may be resting for longer.)
 
@@ -211,10 +221,7 @@ class Watching:
                 self._drop(self._closed.popleft())
             watches = [one for same in self._open.values() for one in same]
         self._look_at(watches)
-        self._callers.look()
-        if self._callers.waiting:
-            return LOOK_AFTER_CALLS
-        return LOOK_EVERY if watches else LINGER
+        return min(LOOK_EVERY if watches else LINGER, self._callers.look())
 
     def _look_at(self, watches: list[Watch]) -> None:
         """End those of *watches* that are over. What is said of the view is said of all."""
@@ -323,7 +330,18 @@ class Watching:
                 target=self._run, args=(self._wake,), name="clustertoken-watching", daemon=True
             )
         # (Not under the lock: with gevent another greenlet runs until the thread has started.)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise NoThread("watching open connections") from error
+
+    def _refuse_all(self, why: NoThread) -> None:
+        """There is no thread: what others have opened by now, as they saw one begin, is over."""
+        with self._lock:
+            # (In one step: whoever comes later tries to start one.)
+            self._thread = None
+            watches = [one for same in self._open.values() for one in same]
+        self._end([(watch, Refusal("stale", str(why), cause=why)) for watch in watches])
 
     def _run(self, wake: threading.Event) -> None:
         delay = 0.0

@@ -10,7 +10,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..revocations import Follower
+from ..backoff import Backoff
+from ..clock import Clock
+from ..errors import NoThread
+from ..revocations import FOLLOWING, Follower
+
+#: Seconds before a process tries again that had no thread to join with, at most: at first and in
+#: the end. (Each request would else be a try.)
+JOIN_AGAIN, LONGEST_JOIN_AGAIN = 0.5, 3.0
 
 _locks: dict[str, threading.Lock] = {}
 
@@ -41,7 +48,8 @@ class Joining:
 
     *joined* says whose round is over, ``None`` where none is, and raises where none may begin;
     *begin* makes a follower; *do* does its round, and from then on *joined* tells of it.
-    *patience* are the seconds that others wait.
+    *patience* are the seconds that others wait. Where there is no thread for it, *do* raises
+    :class:`~flask_clustertoken.errors.NoThread`, and so does :meth:`follower` for a while.
     """
 
     def __init__(
@@ -50,12 +58,17 @@ class Joining:
         begin: Callable[[], Follower],
         do: Callable[[Follower], None],
         patience: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self._joined = joined
         self._begin = begin
         self._do = do
         self._patience = patience
+        self._clock = clock
         self._round: FirstRound | None = None
+        self._pauses = Backoff(JOIN_AGAIN, LONGEST_JOIN_AGAIN)
+        #: By the monotonic clock: there was no thread, and before that nobody tries again.
+        self._again_at = float("-inf")
 
     def follower(self) -> Follower:
         """The follower whose first round is over, or, for who would wait too long, under way."""
@@ -67,6 +80,8 @@ class Joining:
                     return joined
                 under_way, first = self._round, self._round is None
                 if under_way is None:
+                    if self._clock.monotonic() < self._again_at:
+                        raise NoThread(FOLLOWING)
                     # Made here, not at construction: after any fork and any monkey-patching.
                     under_way = self._round = FirstRound(
                         self._begin(), threading.get_ident(), threading.Event()
@@ -82,6 +97,9 @@ class Joining:
     def _do_first(self, mine: FirstRound) -> Follower:
         try:
             self._do(mine.follower)
+        except NoThread:
+            self._again_at = self._clock.monotonic() + self._pauses.next()
+            raise
         finally:
             self._round = None
             mine.over.set()
@@ -90,3 +108,5 @@ class Joining:
     def forget(self) -> None:
         """In a fork's child: a round that the parent was at is not ours."""
         self._round = None
+        self._again_at = float("-inf")
+        self._pauses.reset()

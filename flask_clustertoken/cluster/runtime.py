@@ -144,7 +144,7 @@ class NodeRuntime:
         self.sweeper: Sweeper | None = None
         self.runner: Runner | None = None  # takes the steps of the follower, where a thread does
         self._joining = Joining(
-            self._joined, self._begin, self._first_round, lambda: self.store.timeout + 1
+            self._joined, self._begin, self._first_round, self._patience, self.clock
         )
         self.closed = False
         _runtimes.add(self)
@@ -168,7 +168,10 @@ class NodeRuntime:
     # -- the follower ------------------------------------------------------------------
 
     def follower(self) -> Follower:
-        """This process's follower; the first call opens the store and does the first round."""
+        """This process's follower; the first call opens the store and does the first round.
+
+        Raises :class:`~flask_clustertoken.errors.NoThread` where the system has none for it.
+        """
         follower = self.following
         return follower if follower is not None else self._joining.follower()
 
@@ -176,6 +179,9 @@ class NodeRuntime:
         if self.closed:
             raise ClusterTokenError("this authority was closed")
         return self.following
+
+    def _patience(self) -> float:
+        return self.store.timeout + 1
 
     def _begin(self) -> Follower:
         self.description = Description(self.settings, self.keys, self.store, self.clock)
@@ -208,10 +214,21 @@ class NodeRuntime:
 
     def _first_round(self, follower: Follower) -> None:
         if self.active:
-            follower.step()
-            if self._threaded:
-                self.runner = Runner(follower)
-                self.runner.start()
+            runner = Runner(follower) if self._threaded else None
+            try:
+                if runner is not None:
+                    # Before the first step: a node that takes no more of them is not announced.
+                    runner.prepare()
+                follower.step()
+            except BaseException:
+                # (A request's own time-out, for one.) Nobody else knows of this node.
+                if runner is not None:
+                    runner.stop()
+                self._leave(follower)
+                raise
+            if runner is not None:
+                self.runner = runner
+                runner.start()
             atexit.register(self.close)
         else:
             follower.meet(self.store.root().epoch)
@@ -263,14 +280,17 @@ class NodeRuntime:
         if self.runner is not None:
             self.runner.stop()
         if self.following is not None:
-            try:
-                self.following.withdraw()
-            except Exception as error:
-                # The lease is given up; what stays in the list is swept.
-                logger.info("this node could not leave the list of nodes: %s", error)
+            self._leave(self.following)
         for handle in self._bulk.values():
             handle.close()
         self.store.close()
+
+    def _leave(self, follower: Follower) -> None:
+        try:
+            follower.withdraw()
+        except Exception as error:
+            # The lease is given up; what stays in the list is swept.
+            logger.info("this node could not leave the list of nodes: %s", error)
 
     # -- what others ask ---------------------------------------------------------------
 

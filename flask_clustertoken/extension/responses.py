@@ -20,6 +20,7 @@ from ..errors import (
     KeyMissing,
     Locked,
     NotAllowed,
+    NoThread,
     NotMade,
     RevokedMeanwhile,
     StoreError,
@@ -237,6 +238,11 @@ def _cannot_sign(error: Exception) -> TokenRefused:
     return StoreInTrouble()
 
 
+def _without_thread(error: Exception) -> TokenRefused:
+    logger.error("answered 503: %s", _told(error))
+    return StoreInTrouble()
+
+
 def _told(error: BaseException) -> str:
     """The error and, behind it, the driver's own. A traceback a request would bury the rest."""
     said = f"{type(error).__name__}: {error}"
@@ -248,6 +254,7 @@ _ANSWERS: dict[type[ClusterTokenError], Callable[[Exception], TokenRefused]] = {
     StoreError: _in_trouble,
     ConfigurationError: _misconfigured,
     KeyMissing: _cannot_sign,
+    NoThread: _without_thread,
     NotAllowed: _not_allowed,
     NotMade: _not_made,
 }

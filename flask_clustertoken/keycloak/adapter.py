@@ -120,6 +120,8 @@ def listen(state: KeycloakState) -> None:
     events.listen(TokenRevoked, state.logout_sync.login_ended)
     events.listen(TokenRenewed, state.logout_sync.token_renewed)
     events.listen(NodeFresh, joined)
+    # What got no thread, tries again.
+    state.authority.runtime.after_step += [state.registration.join_late, state.background.start]
     events.listen(NodeLeaving, leaving)
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable
 
 from ..authority import TokenAuthority
+from ..errors import NoThread
 from ..events import NodeFresh, NodeLeaving
 from .stream import Stream
+
+logger = logging.getLogger(__name__)
+
+_NOT_HEARD = str(NoThread("listening to security events"))
 
 
 class Listening:
@@ -20,6 +26,7 @@ class Listening:
         self._pid = 0
         self._leaving = threading.Event()
         self._stepping = threading.Lock()
+        self._late = False
         #: This process's part, once it has one.
         self.stream: Stream | None = None
 
@@ -28,8 +35,11 @@ class Listening:
         self._authority.events.listen(NodeFresh, lambda _: self._join())
         self._authority.events.listen(NodeLeaving, lambda _: self._leave())
         self._authority.runtime.listening.append(self._silence)
+        self._authority.runtime.after_step.append(self._join_late)
 
     def _silence(self) -> str:
+        if self._late:
+            return _NOT_HEARD
         return self.stream.silence if self.stream is not None else ""
 
     def part(self) -> Stream:
@@ -58,7 +68,19 @@ class Listening:
                 with stepping:
                     pause = stream.step()
 
-        threading.Thread(target=run, name="clustertoken-signals", daemon=True).start()
+        try:
+            threading.Thread(target=run, name="clustertoken-signals", daemon=True).start()
+        except RuntimeError:
+            # (The node stays fresh, and nothing else would say so again: each step tries.)
+            self.stream, late, self._late = None, self._late, True
+            if not late:
+                logger.warning("%s", _NOT_HEARD)
+            return
+        self._late = False
+
+    def _join_late(self) -> None:
+        if self._late:
+            self._join()
 
     def _leave(self) -> None:
         if self.stream is None or self._pid != os.getpid():

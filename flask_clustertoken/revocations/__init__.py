@@ -18,6 +18,7 @@ from .locks import LockTarget as LockTarget
 from .locks import lock_of as lock_of
 from .place import Place as Place
 from .reader import Hooks as Hooks
+from .runner import FOLLOWING as FOLLOWING
 from .runner import Runner as Runner
 from .view import View as View
 from .view import mark_covers as mark_covers

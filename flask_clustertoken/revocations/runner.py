@@ -7,7 +7,7 @@ import threading
 import time
 
 from ..backoff import Backoff
-from ..errors import StoreError
+from ..errors import NoThread, StoreError
 from .aside import Aside
 from .follower import RETRY_AFTER, Follower
 
@@ -15,6 +15,9 @@ logger = logging.getLogger("flask_clustertoken")
 
 #: Seconds that a step which failed in a way that nobody thought of is put off at most.
 LONGEST_PAUSE = 30.0
+
+#: What the thread is for.
+FOLLOWING = "following the cluster"
 
 
 class Runner:
@@ -25,10 +28,30 @@ class Runner:
         self._stopped = False
         self._watching = False
         self._aside = Aside(follower)
-        self._thread = threading.Thread(target=self._run, name="clustertoken-follower", daemon=True)
+        self._begun = threading.Event()
+        self._thread = threading.Thread(
+            target=self._begin, name="clustertoken-follower", daemon=True
+        )
+
+    def prepare(self) -> None:
+        """Have the thread, which takes no step before :meth:`start`.
+
+        Raises :class:`~flask_clustertoken.errors.NoThread` where none can be had.
+        """
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise NoThread(FOLLOWING) from error
 
     def start(self) -> None:
-        self._thread.start()
+        """Take steps from here on; whoever has not prepared it does so now."""
+        if self._thread.ident is None:
+            self.prepare()
+        self._begun.set()
+
+    def _begin(self) -> None:
+        self._begun.wait()
+        self._run()
 
     def _run(self) -> None:
         delay = 0.0
@@ -52,7 +75,8 @@ class Runner:
             try:
                 self._follower.store.watch(self._moved)
                 self._watching = True
-            except StoreError:
+            except (StoreError, NoThread):
+                # (Meanwhile each proof of freshness reads what there is.)
                 logger.debug("the store cannot be watched yet", exc_info=True)
 
     def _moved(self) -> None:
@@ -74,5 +98,6 @@ class Runner:
 
     def stop(self) -> None:
         self._stopped = True
+        self._begun.set()
         self._aside.stop()
         self._follower.wake.set()

@@ -30,7 +30,7 @@ from types import TracebackType
 
 from ..backoff import Backoff, share
 from ..clock import SKEW, Clock
-from ..errors import StoreError, StoreUnavailable
+from ..errors import NoThread, StoreError, StoreUnavailable
 from ..stores import Lease
 from ..stores.base import Add, Change, ClusterStore, Put, Unchanged, next_seq
 
@@ -84,8 +84,9 @@ class SharedLease:
     """The lease of one holder: ``with data.lease("reindex", 30) as lease: if lease.held: …``.
 
     Entering tries to take it, for *wait* seconds at most, and raises a
-    :class:`~flask_clustertoken.errors.StoreError` where the store does not answer; whether it was
-    taken says :attr:`held`. Leaving gives it back. It serves once.
+    :class:`~flask_clustertoken.errors.StoreError` where the store does not answer, or
+    :class:`~flask_clustertoken.errors.NoThread` where nobody would renew it; whether it was taken
+    says :attr:`held`. Leaving gives it back. It serves once.
     """
 
     def __init__(
@@ -149,8 +150,19 @@ class SharedLease:
             left = over - self._clock.monotonic()
             self._pause(min(left, share(min(_TRY_EVERY, self.seconds), 0.5)))
         if self.fence and self._threaded:
-            threading.Thread(target=self._run, name="clustertoken-lease", daemon=True).start()
+            self._begin_to_renew()
         return self
+
+    def _begin_to_renew(self) -> None:
+        thread = threading.Thread(target=self._run, name="clustertoken-lease", daemon=True)
+        try:
+            thread.start()
+        except BaseException as error:
+            # Whoever did not enter does not leave: others would wait for its end.
+            self._leave()
+            if isinstance(error, RuntimeError):
+                raise NoThread("renewing a lease") from error
+            raise
 
     def _taken(self, over: float) -> bool:
         try:
@@ -244,6 +256,9 @@ class SharedLease:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         if os.getpid() != self._pid:
             return
         self._stop.set()

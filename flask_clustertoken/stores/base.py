@@ -253,7 +253,8 @@ class ClusterStore(ABC):
         """Call *moved*, from any thread, whenever the feed may have moved or the line was cut.
 
         At most one watcher a handle; it must only set a flag. A store without such a call
-        sets :attr:`look_every`.
+        sets :attr:`look_every`. Raises :class:`~flask_clustertoken.errors.NoThread` where it needs
+        one and there is none.
         """
 
     @abstractmethod

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from ..clock import Clock
-from ..errors import Conflict, StoreError
+from ..errors import Conflict, NoThread, StoreError
 from . import rules
 from .base import (
     PAGE,
@@ -184,9 +184,13 @@ class ServerStore(ClusterStore, Generic[Opened, Facts]):
 
     def watch(self, moved: Callable[[], None]) -> None:
         opened = self._open()
-        before = self._watch
-        self._watch = self._watcher(opened, moved)
-        self._watch.start()
+        before, watch = self._watch, self._watcher(opened, moved)
+        self._watch = watch
+        try:
+            watch.start()
+        except RuntimeError as error:
+            self._watch = before
+            raise NoThread("hearing of the feed's moves") from error
         if before is not None:
             before.stop()
 

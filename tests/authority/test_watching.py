@@ -12,8 +12,10 @@ import pytest
 
 from flask_clustertoken.authority import TokenAuthority, Watch, Watching
 from flask_clustertoken.clock import SKEW
+from flask_clustertoken.errors import NoThread
 from flask_clustertoken.tokens import Refusal, Token
 from tests.doubles import DAY, Cluster, store_of
+from tests.no_thread import no_thread
 from tests.waiting import wait_until
 
 
@@ -402,6 +404,50 @@ def test_whoever_raises_at_the_end_harms_nobody(
         watching.step()
     assert len(told) == 1
     assert "the line is dead" in caplog.text
+
+
+def test_a_connection_that_nobody_could_look_after_is_not_opened(cluster: Cluster) -> None:
+    """The system gives no thread at the moment. The next one that is opened is looked after."""
+    node = cluster.node()
+    token, told = token_of(node), list[Refusal]()
+    with no_thread("clustertoken-watching"):
+        with pytest.raises(NoThread, match=r"pids\.max"):
+            node.watching.watch(token, told.append).open()
+        with pytest.raises(NoThread):
+            node.watching.while_valid(token, [b"a"])
+    assert len(node.watching) == 0
+    with node.watching.watch(token) as watch:
+        node.revoke_subject("alice")
+        assert watch.wait(30)
+    assert told == []
+
+
+def test_who_saw_the_thread_begin_that_could_not_is_refused_too(cluster: Cluster) -> None:
+    """Opened while another one was trying to start it: nobody would look after that either."""
+    node = cluster.node()
+    token, opened = token_of(node), list[Watch]()
+
+    def meanwhile() -> None:
+        opened.append(node.watching.watch(token).open())
+
+    with no_thread("clustertoken-watching", meanwhile), pytest.raises(NoThread):
+        node.watching.watch(token).open()
+    assert [reason(one) for one in opened] == ["stale"]
+    assert opened[0].wait(0)
+    assert len(node.watching) == 0
+
+
+def test_whoever_is_told_is_told_once_there_are_threads_again(cluster: Cluster) -> None:
+    """The connection ends at once all the same."""
+    node = cluster.node()
+    token, told = token_of(node), list[Refusal]()
+    with no_thread("clustertoken-caller") as refused:
+        watch = node.watching.watch(token, told.append).open()
+        node.revoke_subject("alice")
+        assert watch.wait(30)
+        wait_until(lambda: refused)
+        assert not told
+    wait_until(lambda: told == [watch.ended])
 
 
 def test_a_connection_that_was_closed_is_not_told(cluster: Cluster) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from flask_clustertoken import backoff
-from flask_clustertoken.errors import StoreUnavailable
+from flask_clustertoken.errors import NoThread, StoreUnavailable
 from flask_clustertoken.revocations import Runner, runner
 from flask_clustertoken.revocations.entry import LIFETIME_ANNOUNCED
 from flask_clustertoken.stores.base import NewEntry
 from tests.doubles import Cluster, WatchedStore, store_of
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -116,6 +117,29 @@ def test_nodes_that_began_together_do_not_vouch_together(cluster: Cluster) -> No
     due = {one.next_contact - cluster.clock.monotonic() for one in followers}
     assert len(due) > 15
     assert 2 < min(due) < max(due) <= 10 / 3
+
+
+def test_a_store_that_cannot_be_watched_is_followed_all_the_same(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system had no thread that waits for its word: the next step asks for one again."""
+    node = cluster.node()
+    store = store_of(node)
+
+    def watch(moved: Any) -> None:
+        raise NoThread("hearing of the feed's moves")
+
+    monkeypatch.setattr(node.runtime, "_threaded", True)
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "watch", watch)
+        follower = node.follower()
+        vouched = store.calls["vouch"]
+        cluster.clock.advance(5)
+        follower.wake.set()
+        wait_until(lambda: store.calls["vouch"] > vouched)
+        assert not cluster.shelf.watchers
+    follower.wake.set()
+    wait_until(lambda: cluster.shelf.watchers)
 
 
 def test_threads_of_a_heart_end_when_told(cluster: Cluster) -> None:

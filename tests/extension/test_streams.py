@@ -14,6 +14,7 @@ from flask_clustertoken.clock import SKEW, ManualClock
 from flask_clustertoken.extension import end_event, state_of
 from flask_clustertoken.tokens import Refusal
 from tests.extension.parts import DAY, MakeApp, api_text, bearer, cookie, login_text
+from tests.no_thread import no_thread
 
 
 def by_hand(app: Flask) -> Watching:
@@ -138,6 +139,21 @@ def test_the_renewal_by_the_streams_own_answer_counts(
         clock.advance(500)
         watching.step()
         assert next(pieces) == b"event: end\ndata: expired\n\n"
+
+
+def test_a_stream_that_nobody_could_look_after_is_503(make_app: MakeApp) -> None:
+    """The system gives no thread: it is refused, for it would outlive its login."""
+    app, tokens = make_app()
+    add_stream(app, tokens)
+    headers = cookie(login_text(app))
+
+    with no_thread("clustertoken-watching"):
+        answer = app.test_client().get("/stream", headers=headers)
+
+    assert answer.status_code == 503
+    assert "Retry-After" in answer.headers
+    with app.test_client().get("/stream", headers=headers) as answer:
+        assert next(answer.iter_encoded()) == b"alice\n"
 
 
 def test_answers_that_are_never_read_leave_nothing_behind(make_app: MakeApp) -> None:

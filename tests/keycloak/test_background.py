@@ -16,6 +16,7 @@ from flask_clustertoken.keycloak.protocol import Background, background
 from tests.keycloak.app import Make, create_app
 from tests.keycloak.flow import Flow
 from tests.keycloak.issuer import Issuer
+from tests.no_thread import no_thread
 from tests.waiting import came_true, holds_for, wait_until
 
 
@@ -115,6 +116,20 @@ def test_a_call_that_fails_stops_no_other(caplog: pytest.LogCaptureFixture) -> N
         wait_until(lambda: not runner._looks._keys, 5)
         runner.look("a", "a look", done.set)
     assert done.wait(5)
+
+
+def test_what_got_no_thread_is_done_once_there_is_one(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever asks for it is not harmed, and one word in the log says so."""
+    runner, done = Background(), list[str]()
+    with no_thread("clustertoken-keycloak"):
+        runner.run("a logout", lambda: done.append("told"))
+        for _ in range(2):
+            runner.look("a", "a look", lambda: done.append("looked"))
+    assert caplog.text.count("pids.max") == 2, "once for each kind"
+    runner.look("a", "a look", lambda: done.append("looked twice"))
+    wait_until(lambda: done == ["looked"])
+    runner.start()
+    wait_until(lambda: done == ["looked", "told"])
 
 
 def test_what_is_left_out_is_said(

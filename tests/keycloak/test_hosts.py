@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,13 +17,15 @@ from flask_clustertoken import backoff
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.keycloak.errors import KeycloakUnavailable
-from flask_clustertoken.keycloak.nodes import registrar
+from flask_clustertoken.keycloak.nodes import NodeRegistration, registrar
 from flask_clustertoken.keycloak.nodes.hosts import SIGN_LASTS, Hosts
 from flask_clustertoken.keycloak.nodes.registrar import Registrar
 from flask_clustertoken.keycloak.options import KeycloakOptions
 from flask_clustertoken.keycloak.sessions.labels import Keys
 from flask_clustertoken.settings import Settings
 from tests.keycloak.app import MakeApp
+from tests.no_thread import no_thread
+from tests.waiting import wait_until
 
 
 class Server:
@@ -243,3 +246,21 @@ def test_who_registers_a_host_by_hand_is_written_down(
         ("keycloak_node_added", "web1.example.org", "command"),
         ("keycloak_node_removed", "web1.example.org", "command"),
     ]
+
+
+def test_a_host_whose_worker_had_no_thread_is_registered_later(cluster: Cluster) -> None:
+    """With one of the next steps; and no login waits for it meanwhile."""
+    _, hosts = cluster.hosts()
+    options = KeycloakOptions(
+        "demo", "app", "http://k", node_host="one", register_node_at_startup=True
+    )
+    server: Any = cluster.server
+    registration = NodeRegistration(cluster.authority, options, hosts, lambda: server)
+    with no_thread("clustertoken-node"):
+        registration.join()
+        registration.before_login()
+        registration.join_late()
+    assert cluster.server.calls == []
+    registration.join_late()
+    wait_until(lambda: cluster.server.calls == ["+one"])
+    registration.leave()

@@ -9,12 +9,13 @@ import pytest
 
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import SKEW, ManualClock
-from flask_clustertoken.errors import StoreUnavailable
+from flask_clustertoken.errors import NoThread, StoreUnavailable
 from flask_clustertoken.shared import SharedLease
 from flask_clustertoken.shared.lease import APART
 from flask_clustertoken.testing.contract import in_a_child
 from flask_clustertoken.tokens import WrongArgument
 from tests.doubles import Cluster, RemoteStore, store_of
+from tests.no_thread import no_thread
 
 SECONDS = 30.0
 
@@ -88,6 +89,15 @@ def test_a_thread_renews_it(cluster: Cluster) -> None:
         store_of(node).after["append"] = renewed.set
         assert renewed.wait(60)
         assert mine.held
+
+
+def test_where_no_thread_could_renew_it_nobody_holds_it(cluster: Cluster) -> None:
+    """It is given back at once: whoever waits for it need not wait for its end."""
+    one, two = (cluster.node().shared("tasks") for _ in range(2))
+    with no_thread("clustertoken-lease"), pytest.raises(NoThread), one.lease("index", SECONDS):
+        raise AssertionError
+    with two.lease("index", SECONDS) as other:
+        assert other.held
 
 
 def test_a_holder_that_is_cut_off_has_lost_it_before_another_has_it(cluster: Cluster) -> None:

@@ -15,6 +15,7 @@ from flask_clustertoken.stores.zookeeper import Line, handler
 from flask_clustertoken.stores.zookeeper.address import EnsembleAddress, ZooKeeperOptions
 from flask_clustertoken.stores.zookeeper.connection import CallDeadline
 from flask_clustertoken.stores.zookeeper.site import get
+from tests.no_thread import no_thread
 from tests.servers.ports import spare_ports
 from tests.waiting import wait_until
 
@@ -80,6 +81,48 @@ def test_a_client_of_which_nothing_is_heard_is_replaced(
         assert line._put_up_with == 2.0
     finally:
         over.set()
+
+
+@pytest.mark.parametrize("had", range(3))
+def test_a_client_that_got_only_some_of_its_threads_is_made_anew(
+    line: Line, monkeypatch: pytest.MonkeyPatch, had: int
+) -> None:
+    """kazoo needs three. What it had ends, calls are told, and not each of them tries again."""
+    monkeypatch.setattr(backoff, "share", lambda bound: 60 * bound)
+    before, start, asked = set(threading.enumerate()), threading.Thread.start, list[int]()
+
+    def few(self: threading.Thread) -> None:
+        asked.append(1)
+        if len(asked) > had:
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", few)
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match=r"pids\.max"):
+                line.ask(CallDeadline(0.05), get("/app"))
+    assert len(asked) == had + 1
+    wait_until(lambda: set(threading.enumerate()) <= before)
+    line._build_at = 0.0
+    fails(line)
+    assert len(set(threading.enumerate()) - before) == 3
+
+
+def test_a_client_that_no_thread_can_stop_is_stopped_later(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two at once would be one session too many; and closing the store harms nobody."""
+    fails(line)
+    client = line._zk
+    with no_thread("clustertoken-zk-stop"):
+        with monkeypatch.context() as patched:
+            patched.setattr(line, "_useless", lambda: True)
+            fails(line)
+        assert line._zk is client
+        line.close()
+    client.stop()
+    client.close()
 
 
 def test_sockets_are_waited_for_as_kazoo_does_it() -> None:

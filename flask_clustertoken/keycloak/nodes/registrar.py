@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ...authority import TokenAuthority
 from ...backoff import Backoff
-from ...errors import ClusterTokenError, ConfigurationError
+from ...errors import ClusterTokenError, ConfigurationError, NoThread
 from ..errors import KeycloakError
 from ..options import KeycloakOptions
 from ..protocol import Provider
@@ -124,6 +124,7 @@ class NodeRegistration:
         self._hosts = hosts
         self._provider = provider
         self.registrar: Registrar | None = None
+        self._late = False
 
     def join(self) -> None:
         """This process is a node of the cluster now. A fork's child has a registrar of its own."""
@@ -139,8 +140,20 @@ class NodeRegistration:
         except ConfigurationError as error:
             logger.error("this host is not registered as a node: %s", error)
             return
-        self.registrar = Registrar(self._authority, self._options, self._hosts, provider)
-        self.registrar.start()
+        registrar = Registrar(self._authority, self._options, self._hosts, provider)
+        try:
+            registrar.start()
+        except RuntimeError:
+            if not self._late:
+                logger.warning("%s", NoThread("registering this host as a node"))
+            self._late = True
+            return
+        self.registrar, self._late = registrar, False
+
+    def join_late(self) -> None:
+        """After each step of the follower: join, where there was no thread for it before."""
+        if self._late:
+            self.join()
 
     def before_login(self) -> None:
         """See :meth:`Registrar.before_login`."""

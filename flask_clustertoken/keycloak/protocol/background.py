@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ... import forks
+from ...errors import NoThread
 
 logger = logging.getLogger(__name__)
 
@@ -45,27 +46,43 @@ class _Lane:
         self._waiting: deque[_Call] = deque()
         self._keys: set[str] = set()
         self._thread: threading.Thread | None = None
+        self._late = False
         self._lock = threading.Lock()
         self._idle = threading.Event()
         self._idle.set()
 
     def add(self, call: _Call) -> None:
         with self._lock:
-            if call.key is not None and call.key in self._keys:
-                return
-            if len(self._waiting) >= self._limit:
-                logger.error("%s was left out: too many calls to Keycloak wait", call.what)
-                return
-            self._waiting.append(call)
-            if call.key is not None:
-                self._keys.add(call.key)
-            self._idle.clear()
-            if self._thread is None:
-                thread = threading.Thread(
-                    target=self._work, name="clustertoken-keycloak", daemon=True
-                )
-                thread.start()
-                self._thread = thread
+            if call.key is None or call.key not in self._keys:
+                self._add(call)
+        self.start()
+
+    def start(self) -> None:
+        """Begin what waits, where there was no thread for it before."""
+        if self._waiting and self._thread is None:
+            with self._lock:
+                if self._waiting and self._thread is None:
+                    self._start()
+
+    def _add(self, call: _Call) -> None:
+        if len(self._waiting) >= self._limit:
+            logger.error("%s was left out: too many calls to Keycloak wait", call.what)
+            return
+        self._waiting.append(call)
+        if call.key is not None:
+            self._keys.add(call.key)
+        self._idle.clear()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name="clustertoken-keycloak", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._late:
+                logger.warning("%s. They wait", NoThread("calls to Keycloak"))
+            self._late = True
+            return
+        self._thread, self._late = thread, False
 
     def _work(self) -> None:
         while True:
@@ -84,6 +101,7 @@ class _Lane:
 
     def drain(self, patience: float) -> int:
         """Wait for what there is; says how many calls still wait or are under way."""
+        self.start()
         if self._idle.wait(patience):
             return 0
         return len(self._waiting) + 1
@@ -102,6 +120,11 @@ class Background:
     def look(self, key: str, what: str, work: Callable[[], None]) -> None:
         """Do *work* when there is time, unless it waits already for the same *key*."""
         self._looks.add(_Call(what, work, key))
+
+    def start(self) -> None:
+        """Begin what waits for a thread; to be called now and then."""
+        self._logouts.start()
+        self._looks.start()
 
     def drain(self) -> None:
         """Wait a moment for logouts: the process ends."""

@@ -97,8 +97,10 @@ class Appender:
         try:
             yield
         finally:
-            self._queue.leave()
-            self._turns.give()
+            try:
+                self._queue.leave()
+            finally:
+                self._turns.give()
 
     def _look(
         self, deadline: CallDeadline, asked: Questions, beaten: bool

@@ -4,8 +4,8 @@ kazoo's own synchronous calls can block for ever while the line is down, its bac
 to an hour, its connection thread can end for good, and it does not notice a fork. So here:
 every call is asynchronous and waited for until a deadline, nothing is queued while there is no
 line, the back-off is our own and capped, and a client that is dead is thrown away and made anew.
-Not one that only waits for slow servers: a new one would cost them a session more. This file and
-:mod:`.handler` are those that know kazoo, which is imported at the first call.
+Not one that only waits for slow servers: a new one would cost them a session more. This file,
+:mod:`.handler` and :mod:`.living` know kazoo, which is imported at the first call.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from ...errors import ClusterTokenError, StoreUnavailable, ValueTooLarge
 from .address import EnsembleAddress, ZooKeeperOptions
 from .codec import Packed
 from .handler import make_handler
+from .living import begin, discard, no_thread
 
 _log = logging.getLogger(__name__)
 
@@ -141,6 +142,8 @@ class Line:
         self._pauses = Backoff(RECONNECT, LONGEST_RECONNECT)
         self._replacing = Backoff(REPLACE, LONGEST_REPLACE)
         self._put_up_with = 0.0
+        #: There was no thread for a client: none is made until then.
+        self._build_at, self._building = 0.0, Backoff(RECONNECT, LONGEST_RECONNECT)
         #: Seconds of failures without a sign of life after which a client is replaced.
         self.patience = max(10.0, 2 * options.session_timeout)
 
@@ -157,10 +160,15 @@ class Line:
             self._closed = True
             zk, self._zk = self._zk, None
         if zk is not None:
-            _discard(zk).join(patience)
+            try:
+                discard(zk).join(patience)
+            except StoreUnavailable as error:
+                _log.warning("the ZooKeeper client was not stopped: %s", error)
 
     def _build(self) -> None:
         """A new client, connecting in the background."""
+        if time.monotonic() < self._build_at:
+            raise no_thread()
         from kazoo.client import KazooClient
         from kazoo.protocol.states import Callback, KazooState
         from kazoo.retry import KazooRetry
@@ -204,7 +212,13 @@ class Line:
 
         zk.add_listener(listener)
         self._zk, self._born = zk, time.monotonic()
-        self._live = zk.start_async()
+        try:
+            self._live = begin(zk)
+        except StoreUnavailable:
+            self._zk = None
+            self._build_at = time.monotonic() + self._building.next()
+            raise
+        self._building.reset()
 
     def _pace(self, handler: Any) -> None:
         """Let *handler*'s client make its rounds at our pace, and show that it does."""
@@ -234,7 +248,8 @@ class Line:
                 self._build()
             elif self._useless():
                 _log.warning("the connection to ZooKeeper is of no more use: making a new one")
-                _discard(self._zk)
+                discard(self._zk)
+                self._zk = None
                 self._put_up_with = self._replacing.next()
                 self._build()
             return self._zk
@@ -383,18 +398,3 @@ def _transaction(zk: Any, ops: Sequence[Op]) -> Any:
         else:
             add(CheckVersion(op.path, op.version))
     return transaction.commit_async()
-
-
-def _discard(zk: Any) -> threading.Thread:
-    """Stop a client where it may hang without hurting anybody."""
-
-    def stop() -> None:
-        try:
-            zk.stop()
-            zk.close()
-        except Exception as error:
-            _log.debug("a discarded ZooKeeper client did not stop: %s", type(error).__name__)
-
-    thread = threading.Thread(target=stop, name="clustertoken-zk-stop", daemon=True)
-    thread.start()
-    return thread

@@ -44,13 +44,24 @@ class Turns:
                 return True
             mine = threading.Event()
             self._waiting.append(mine)
-        if mine.wait(seconds):
-            return True
+        try:
+            if mine.wait(seconds):
+                return True
+        except BaseException:
+            # (A greenlet's own time-out or its end, a signal.) A turn that comes to nobody would
+            # be the last one of this process.
+            if not self._left(mine):
+                self.give()
+            raise
+        return not self._left(mine)
+
+    def _left(self, mine: threading.Event) -> bool:
+        """Wait no more; ``False``: the turn came just now."""
         with self._lock:
-            if mine in self._waiting:
-                self._waiting.remove(mine)
+            if mine not in self._waiting:
                 return False
-        return True  # it came just now
+            self._waiting.remove(mine)
+            return True
 
     def give(self) -> None:
         """Let the next one have it."""
