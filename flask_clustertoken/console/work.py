@@ -18,7 +18,7 @@ from typing import Any, Literal
 from ..audit import Actor, AuditTrail, done_by
 from ..authority import TokenAuthority, TokenFilter
 from ..cluster import Confirmation, Revocation
-from ..errors import ClusterTokenError
+from ..errors import ClusterTokenError, NoThread
 from ..shared import SharedData
 
 #: What the console keeps lies under this name of the deployment's shared data.
@@ -158,7 +158,11 @@ class Works:
         thread = threading.Thread(
             target=self._do, args=(work, actor, do), name="clustertoken-console", daemon=True
         )
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            why = NoThread("an act of the console")
+            return self._note(replace(work, state="stopped", trouble=str(why)))
         # (Mostly it is over by then, and the first page that is shown says so.)
         thread.join(AT_ONCE)
         return work

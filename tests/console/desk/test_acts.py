@@ -22,6 +22,7 @@ from flask_clustertoken.revocations import BEYOND
 from flask_clustertoken.tokens import Token
 from tests.doubles import Cluster
 from tests.extension.parts import MakeApp
+from tests.no_thread import no_thread
 from tests.waiting import wait_until
 
 from .parts import Desk, fill, lines, make_desk, next_in
@@ -455,3 +456,16 @@ def test_what_is_kept_of_work_has_room_whatever_the_number_of_nodes(host: Cluste
     assert found is not None
     assert found.answered == names
     assert node.shared(SHARED).get("w")
+
+
+def test_an_act_for_which_there_is_no_thread_is_gone_on_with_later(memory: Desk) -> None:
+    """The page says why, and has the button; nothing has ended meanwhile."""
+    bob = memory.browser("bob")
+    with no_thread("clustertoken-console"):
+        shown = memory.outcome(memory.post("/tokens/end", subject="bob", prefix="b"))
+    assert "It was not done" in shown
+    assert "no thread to give" in shown
+    assert memory.is_in(bob)
+    (work,) = re.findall(r'name="work" value="([^"]+)"', shown)
+    assert "1 token ended" in memory.outcome(memory.post("/work", work=work))
+    assert not memory.is_in(bob)
