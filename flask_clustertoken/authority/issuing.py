@@ -18,13 +18,13 @@ from ..errors import (
 )
 from ..events import TokenBound, TokenIssued
 from ..stores.base import Add
-from ..tokens import Token, new_id, record_key, validation
+from ..tokens import Token, new_id, validation
 from .authentication import Authentication
 from .issued import IssuedToken
 from .lifetimes import Lifetimes
 from .listing import Listing
 from .proving import CHALLENGE_LIFE
-from .revoking import Revoking
+from .revoking import Revoking, registration_key
 from .writing import Writing
 
 #: Seconds within which logins of one subject count as simultaneous.
@@ -160,7 +160,9 @@ class Issuing:
         issued = IssuedToken(token, runtime.wire.write(token))
         if check is not None:
             check(issued)
-        once = Add(_registration_key(login.id), b"1", made_at + CHALLENGE_LIFE + 2 * SKEW)
+        # (Whoever ends *login* reads there what took its place.)
+        note = token.id.encode()
+        once = Add(registration_key(login.id), note, made_at + CHALLENGE_LIFE + 2 * SKEW)
         try:
             self._writing.write(
                 lambda _: issued, token.since, self._lifetimes.spare, login, once=once
@@ -301,11 +303,6 @@ class Issuing:
         self._revoking.revoke_ids([one.id for one in doomed])
         if any(one.id == token.id for one in doomed):
             raise TokenLimitReached("other logins of the same moment took all the places")
-
-
-def _registration_key(token_id: str) -> str:
-    """Where the store keeps for a while that a login was bound to a key."""
-    return "bound/" + record_key(token_id).removeprefix("token/")
 
 
 def _oldest(alive: list[Token], mine: Token, count: int) -> list[Token]:

@@ -18,6 +18,7 @@ from ..tokens import (
     TokenKind,
     digests,
     from_record,
+    is_id,
     lives_until,
     record_key,
     validation,
@@ -45,14 +46,32 @@ class Revoking:
         self._lifetimes = lifetimes
 
     def revoke_ids(self, token_ids: Sequence[str]) -> Revocation:
-        """End these tokens. Raises :class:`ValueError` for what is no token id."""
+        """End these tokens, and the bound logins that took the place of one of them.
+
+        Raises :class:`ValueError` for what is no token id.
+        """
         keys = {token_id: record_key(token_id) for token_id in token_ids}
         self._runtime.follower()
         found = self._runtime.store.get_many(list(keys.values()))
         feed_entry = self.entry_of_ids(token_ids, recorded=len(found) == len(keys))
         logins = [one for one, key in keys.items() if self._was_login(found.get(key))]
         changes = [Delete(key) for key in keys.values()]
-        return self.revoke(feed_entry, changes, named=list(keys), logins=logins)
+        revocation = self.revoke(feed_entry, changes, named=list(keys), logins=logins)
+        return self.end_successors(token_ids) or revocation
+
+    def end_successors(self, token_ids: Sequence[str]) -> Revocation | None:
+        """End the bound logins that took the place of these, which were ended just now.
+
+        A registration may have been acknowledged whose answer is still under way: its browser
+        would be logged in again when that arrives. It is looked for behind the end, and none can
+        come any more: each is made on the strength of the login that ended. ``None``: there is
+        none, or it was registered minutes ago, and the old login had no browser to end it.
+        """
+        if self._runtime.settings.device_bound == "off":
+            return None
+        notes = self._runtime.store.get_many([registration_key(one) for one in token_ids])
+        bound = [said for one in notes.values() if is_id(said := one.value.decode())]
+        return self.revoke_ids(bound) if bound else None
 
     def _was_login(self, record: Record | None) -> bool:
         if record is None:  # what has one is over without it
@@ -66,18 +85,26 @@ class Revoking:
         """End *token*, which is at hand: entry, record and head in one step, and no look before.
 
         Where the store never had a record of it, or has none any more, its id is remembered
-        for as long as a copy of it may live.
+        for as long as a copy of it may live. The unbound login that it took the place of ends with
+        it; and if it is one itself, so does what took its place.
         """
-        key, named = token.record_key, [token.id]
+        revocation = self._end(token)
+        if token.kind == "login" and not token.bound_key:
+            return self.end_successors([token.id]) or revocation
+        return revocation
+
+    def _end(self, token: Token) -> Revocation:
+        ids, named = ending(token), [token.id]
         logins = named if token.kind == "login" else []
+        deletes = [Delete(record_key(one)) for one in ids]
         if not self._lifetimes.keeps_record(token):
-            entry = self.entry_of_ids(named, recorded=False)
+            entry = self.entry_of_ids(ids, recorded=False)
             return self.revoke(entry, named=named, logins=logins)
         with suppress(Conflict):
-            feed_entry = self.entry_of_ids(named, recorded=True)
-            alive = Require(key, lives_until(token))
-            return self.revoke(feed_entry, [alive, Delete(key)], named=named, logins=logins)
-        return self.revoke(self.entry_of_ids(named, recorded=False), [Delete(key)], named=named)
+            feed_entry = self.entry_of_ids(ids, recorded=True)
+            alive = Require(token.record_key, lives_until(token))
+            return self.revoke(feed_entry, [alive, *deletes], named=named, logins=logins)
+        return self.revoke(self.entry_of_ids(ids, recorded=False), deletes, named=named)
 
     def entry_of_ids(self, token_ids: Sequence[str], *, recorded: bool) -> FeedEntry:
         """What says that these tokens are over. *recorded*: nothing of them lives without a
@@ -194,3 +221,13 @@ class Revoking:
         told = TokenRevoked(seq, feed_entry, tuple(named), tuple(logins))
         self._runtime.events.announce(told)
         return Revocation(seq, self._publisher)
+
+
+def ending(token: Token) -> list[str]:
+    """The ids that end with *token*: its own, and that of the login that it took the place of."""
+    return [token.id, token.succeeds] if token.succeeds else [token.id]
+
+
+def registration_key(token_id: str) -> str:
+    """Where the store keeps for a while which bound login took the place of this one."""
+    return "bound/" + record_key(token_id).removeprefix("token/")

@@ -6,15 +6,16 @@ An issue ends like a validation: a revocation that arrives while a token is bein
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from ..cluster import NodeRuntime
 from ..errors import Conflict, HeadMoved, Locked, RevokedMeanwhile, StoreError, StoreUnavailable
 from ..stores.base import Add, Change, Delete, HeadIs
-from ..tokens import Token, record_end, to_record, view_keys
+from ..tokens import Token, record_end, record_key, to_record, view_keys
 from .issued import IssuedToken
 from .lifetimes import Lifetimes
-from .revoking import Revoking
+from .revoking import Revoking, ending
 from .standing import Standing
 from .verdict import Verdict
 
@@ -70,6 +71,9 @@ class Writing:
             self.refuse_ended(issued.token, standing, keys)
             try:
                 self._add(issued.token, spare, replaces, standing, [HeadIs(*place), *also])
+                if replaces is not None and not replaces.bound_key:
+                    with self._withdrawn_in_trouble(issued.token):
+                        self._revoking.end_successors([replaces.id])
                 return issued
             except HeadMoved:
                 place = verdict.catch_up(since)
@@ -78,12 +82,17 @@ class Writing:
         self._still_wanted(issued.token, since, standing)
         if replaces is not None:
             # Not in one step with the record: the look behind it would find who asked ended.
-            try:
+            with self._withdrawn_in_trouble(issued.token):
                 self._revoking.end(replaces)
-            except StoreError:
-                self.withdraw(issued.token)
-                raise
         return issued
+
+    @contextmanager
+    def _withdrawn_in_trouble(self, token: Token) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            self.withdraw(token)
+            raise
 
     def refuse_ended(
         self, token: Token, standing: Standing, keys: Iterable[int] | None = None
@@ -116,10 +125,10 @@ class Writing:
             changes.append(Add(token.record_key, value, record_end(token, spare)))
         try:
             if replaces is not None:
-                feed_entry = self._revoking.entry_of_ids([replaces.id], recorded=recorded)
+                ids, named = ending(replaces), [replaces.id]
+                feed_entry = self._revoking.entry_of_ids(ids, recorded=recorded)
                 if recorded:
-                    changes.append(Delete(replaces.record_key))
-                named = [replaces.id]
+                    changes += [Delete(record_key(one)) for one in ids]
                 self._revoking.revoke(feed_entry, changes, named=named, logins=named)
             elif changes:
                 self._runtime.store.append([], changes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -237,3 +237,72 @@ def test_a_login_may_be_new_by_any_clock(cluster: Cluster, token_store: str) -> 
     cluster.step()
     assert reason(one.authenticate(text)) == "unbound"
     assert reason(two.authenticate(text)) == "unbound"
+
+
+@pytest.fixture
+def offering(cluster: Cluster, token_store: str) -> list[TokenAuthority]:
+    """Nodes of an app that offers to bind logins."""
+    made = [cluster.node(TOKEN_STORE=token_store, DEVICE_BOUND="offer") for _ in range(2)]
+    cluster.step()
+    return made
+
+
+ENDS: dict[str, Callable[[TokenAuthority, Token], object]] = {
+    "logout": lambda node, login: node.end(login),
+    "by its id": lambda node, login: node.revoke_ids([login.id]),
+    "another login in its place": lambda node, login: node.issue_login("bob", replaces=login),
+}
+
+
+@pytest.mark.parametrize("way", ENDS)
+def test_a_log_out_behind_the_registration_ends_what_the_browser_is_yet_to_get(
+    cluster: Cluster, offering: list[TokenAuthority], way: str
+) -> None:
+    """It was sent with the old cookie, and the answer with the new one comes after its own."""
+    one, other = offering
+    login = one.issue_login("alice")
+    bound = one.bind(login.token, KEY)
+    cluster.step()
+    ENDS[way](other, login.token)
+    cluster.step()
+    for node in offering:
+        assert reason(node.authenticate(login.text)) == "revoked"
+        proofs = proof_of(one, bound.token)
+        assert reason(node.authenticate(bound.text, proofs=proofs)) == "revoked"
+    assert [token.id for token in one.tokens_of("alice")] == []
+
+
+@pytest.mark.parametrize("way", ENDS)
+def test_where_the_successor_cannot_be_looked_for_the_log_out_is_no_success(
+    offering: list[TokenAuthority], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tried again, it ends both."""
+    one, other = offering
+    login = one.issue_login("alice")
+    bound = one.bind(login.token, KEY)
+
+    def cut(keys: object) -> object:
+        raise StoreUnavailable("the line is cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store_of(other), "get_many", cut)
+        with pytest.raises(StoreUnavailable):
+            ENDS[way](other, login.token)
+    other.revoke_ids([login.token.id])
+    assert reason(other.authenticate(bound.text, proofs=proof_of(one, bound.token))) == "revoked"
+
+
+@pytest.mark.parametrize("way", ["logout", "another login in its place"])
+def test_a_log_out_by_the_bound_login_ends_the_unbound_one_at_once(
+    cluster: Cluster, offering: list[TokenAuthority], way: str
+) -> None:
+    """And not five seconds later, by a process that may be gone then."""
+    one, other = offering
+    login = one.issue_login("alice")
+    bound = one.bind(login.token, KEY)
+    cluster.step()
+    assert other.authenticate(bound.text, proofs=proof_of(one, bound.token))
+    ENDS[way](other, bound.token)
+    cluster.step()
+    for node in offering:
+        assert reason(node.authenticate(login.text)) == "revoked"
