@@ -6,6 +6,7 @@ puts it back. Only the end can be lost like that; so only the end is kept here.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -35,21 +36,32 @@ class Tail:
         self._kept: dict[str, Kept] = {}
         self._bytes = 0
         self._dropped = False
+        self._lock = threading.Lock()
 
     def of(self, epoch: str) -> None:
         """The store is *epoch* from here on; what is kept of another one is nothing."""
-        if epoch != self.epoch:
-            self.epoch = epoch
-            self._kept, self._bytes, self._dropped, self.last = {}, 0, False, 0
+        with self._lock:
+            if epoch != self.epoch:
+                self.epoch = epoch
+                self._kept, self._bytes, self._dropped, self.last = {}, 0, False, 0
 
-    def add(self, entries: Iterable[Kept]) -> None:
-        for one in entries:
-            if one.entry.id not in self._kept:
-                self._bytes += len(one.entry.body)
-            self._kept[one.entry.id] = one
-            self.last = max(self.last, one.entry.seq)
-        if len(self._kept) > ENTRIES or self._bytes > BYTES:
-            self._shorten()
+    def add(self, entries: Iterable[Kept], epoch: str) -> bool:
+        """Keep *entries*, which the store *epoch* told of; ``False``: that is not the one here.
+
+        An answer may be so late that another store was met meanwhile, and what is kept here is put
+        into that one.
+        """
+        with self._lock:
+            if epoch != self.epoch:
+                return False
+            for one in entries:
+                if one.entry.id not in self._kept:
+                    self._bytes += len(one.entry.body)
+                self._kept[one.entry.id] = one
+                self.last = max(self.last, one.entry.seq)
+            if len(self._kept) > ENTRIES or self._bytes > BYTES:
+                self._shorten()
+            return True
 
     def _shorten(self) -> None:
         kept: dict[str, Kept] = {}
@@ -65,9 +77,10 @@ class Tail:
     def forget(self, seqs: Iterable[int]) -> None:
         """These were trimmed: they are not to come again."""
         gone = set(seqs)
-        for one in list(self._kept.values()):
-            if one.entry.seq in gone and self._kept.pop(one.entry.id, None) is not None:
-                self._bytes -= len(one.entry.body)
+        with self._lock:
+            for one in list(self._kept.values()):
+                if one.entry.seq in gone and self._kept.pop(one.entry.id, None) is not None:
+                    self._bytes -= len(one.entry.body)
 
     def entries(self) -> list[Kept]:
         """In the order of the feed."""

@@ -195,7 +195,7 @@ def never_mended(patch: pytest.MonkeyPatch) -> None:
 
 
 def never_remembered(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(tail.Tail, "add", lambda self, entries: None)
+    patch.setattr(tail.Tail, "add", lambda self, entries, epoch: False)
 
 
 def never_looked_at(patch: pytest.MonkeyPatch) -> None:

@@ -735,6 +735,29 @@ def test_a_server_that_does_not_say_its_lineage_has_one_of_its_last_start(
     assert rows[0][0].startswith("start/")
 
 
+def test_an_answer_of_tables_that_are_gone_is_not_put_into_the_next_ones(
+    opened: Open, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were dropped while it was on its way, and another thread had met the new ones."""
+    store, other = opened(schema="gone"), opened(schema="gone")
+    store.append([new("before")], [Delete("record")])
+    keep = PostgreSQLRealm._keep
+
+    def late(realm: PostgreSQLRealm, entries: Any, history: str) -> None:
+        monkeypatch.setattr(PostgreSQLRealm, "_keep", keep)
+        server.sql("DROP SCHEMA gone CASCADE", database=APP)
+        other.append([], [Add("record", b"of the new one", None)])
+        store.head()
+        keep(realm, entries, history)
+
+    monkeypatch.setattr(PostgreSQLRealm, "_keep", late)
+    store.read(0)
+    store.head()
+    assert feed(other) == []
+    assert other.get("record") is not None
+    server.sql("DROP SCHEMA gone CASCADE", database=APP)
+
+
 def test_tables_that_somebody_dropped_are_another_store(opened: Open, server: Server) -> None:
     """With another epoch, so that no token of before is good there."""
     first, schema = opened(schema="dropped"), "DROP SCHEMA dropped CASCADE"

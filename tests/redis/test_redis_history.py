@@ -285,7 +285,7 @@ def never_looked_at(patch: pytest.MonkeyPatch) -> None:
 
 
 def never_remembered(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(tail.Tail, "add", lambda self, entries: None)
+    patch.setattr(tail.Tail, "add", lambda self, entries, epoch: False)
 
 
 @pytest.mark.parametrize("break_it", [never_mended, never_looked_at, never_remembered])
@@ -334,3 +334,25 @@ def test_very_many_ended_entries_are_walked_in_order(
     while page := store.ended(200.0, met[-1] if met else 0, limit=400):
         met += [one.seq for one in page]
     assert met == seqs
+
+
+def test_an_answer_of_a_store_that_is_gone_is_not_put_into_the_next_one(
+    own_server: Server, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server was emptied while it was on its way, and another thread had met the new store."""
+    store, other = opened(), opened()
+    store.append([NewEntry("before", b"x", None)], [Delete("record/1")])
+    keep = RedisRealm._keep
+
+    def late(realm: RedisRealm, entries: Iterable[Kept], history: str) -> None:
+        monkeypatch.setattr(RedisRealm, "_keep", keep)
+        own_server.ask("FLUSHALL")
+        other.append([], [Add("record/1", b"of the new one", None)])
+        store.head()
+        keep(realm, entries, history)
+
+    monkeypatch.setattr(RedisRealm, "_keep", late)
+    store.read(0)
+    store.head()
+    assert feed_of(other) == []
+    assert other.get("record/1") is not None

@@ -141,11 +141,11 @@ class PostgreSQLRealm:
 
     def _keep(self, entries: Iterable[Kept], history: str) -> None:
         """Remember what was told in *history*, also where another one was met meanwhile."""
-        self.tail.add(entries)
+        kept = self.tail.add(entries, history.split("/")[1])
         # (In this order, and the other way round where a history is met: either it finds them
         # among what is kept, or it is seen here that it did not.)
         if self.met != history:
-            self._late = True
+            self._late = self._late or kept
             self._history = ""
 
     @property

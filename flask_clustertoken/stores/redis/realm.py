@@ -127,11 +127,11 @@ class RedisRealm:
 
     def _keep(self, entries: Iterable[Kept], history: str) -> None:
         """Remember what was told in *history*, also where another one was met meanwhile."""
-        self.tail.add(entries)
+        kept = self.tail.add(entries, history.partition("/")[2])
         # (In this order, and the other way round where a history is met: either it finds them
         # among what is kept, or it is seen here that it did not.)
         if self._met != history:
-            self._late = True
+            self._late = self._late or kept
             self._history = ""
 
     def _known(self, history: str) -> str:
