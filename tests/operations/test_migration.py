@@ -16,7 +16,8 @@ from flask_clustertoken.operations.migration import (
     MigrationRefused,
 )
 from flask_clustertoken.shared import sweep_files
-from flask_clustertoken.stores.base import Add, Require
+from flask_clustertoken.stores.base import PAGE, Add, Record, Require
+from flask_clustertoken.stores.memory import MemoryStore, Shelf
 from flask_clustertoken.tokens import RING_KEY
 from tests.cli.parts import Line, MakeLine
 from tests.operations.houses import (
@@ -276,6 +277,53 @@ def test_what_is_deleted_while_it_copies_stays_deleted(build: Builder, tmp_path:
         migrate(old, new, end)
         assert new.get(issued.token.record_key) is None
     node.close()
+
+
+def test_what_ends_by_itself_meanwhile_holds_nothing_up() -> None:
+    """Logins expire during each walk, also behind the seal: stores that hold the same are alike."""
+    clock = ManualClock()
+    shelf, other = Shelf(), Shelf()
+
+    class Slow(MemoryStore):
+        """A page takes a second, in which one of the records ends."""
+
+        def scan(self, prefix: str, after: str = "", limit: int = PAGE) -> list[tuple[str, Record]]:
+            self.clock.advance(1)
+            return super().scan(prefix, after, limit)
+
+    with Slow(shelf, clock=clock) as old, MemoryStore(other, clock=clock) as new:
+        for number in range(1000):
+            old.add(f"token/000/{number:040x}", b"x", clock.time() + 0.5 + number)
+
+        done = migrate(old, new)
+
+        assert new.root().state == "open"
+        left = old.scan("token/")
+        assert new.scan("token/") == left
+        assert 0 < len(left) < done.records["token"] < 1000
+
+
+@both
+def test_what_is_deleted_last_is_ended_among_what_ends_by_itself(
+    build: Builder, tmp_path: Path
+) -> None:
+    """A logout is told from an expiry: it is brought into the target, whatever ends with it."""
+    clock = ManualClock()
+    source, target = build(tmp_path, clock)
+    keys = [f"token/000/{number:040x}" for number in range(3)]
+
+    def end(what: str, *_: object) -> None:
+        if what == "sealing the source":
+            clock.advance(40)
+            old.delete(keys[1])
+
+    with source.open() as old, target.open() as new:
+        for key, ends in zip(keys, (30, 3600, 3600), strict=True):
+            old.add(key, b"x", clock.time() + ends)
+
+        migrate(old, new, end)
+
+        assert set(new.get_many(keys)) == {keys[2]}
 
 
 def test_progress_has_a_total() -> None:
