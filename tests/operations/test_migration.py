@@ -13,6 +13,8 @@ from flask_clustertoken.clock import SKEW, ManualClock
 from flask_clustertoken.errors import StoreNotOpen
 from flask_clustertoken.operations import migrate
 from flask_clustertoken.operations.migration import (
+    LEASE_FOR,
+    MigrationIncomplete,
     MigrationRefused,
 )
 from flask_clustertoken.shared import sweep_files
@@ -22,8 +24,11 @@ from flask_clustertoken.tokens import RING_KEY
 from tests.cli.parts import Line, MakeLine
 from tests.operations.houses import (
     Builder,
+    Cut,
     Inhabitants,
     both,
+    directory_house,
+    directory_houses,
     memory_houses,
     snapshot,
 )
@@ -202,6 +207,58 @@ def test_a_source_is_moved_once(tmp_path: Path) -> None:
             migrate(a, c)
         migrate(b, c)
     people.check(third)
+
+
+def test_a_target_that_was_begun_before_another_one_is_not_opened_as_well(tmp_path: Path) -> None:
+    """Cut off and moved elsewhere: the first command once more is refused, by the seal's place."""
+    clock = ManualClock()
+    source, first = directory_houses(tmp_path, clock)
+    second = directory_house(tmp_path / "second", clock)
+    people = Inhabitants()
+    people.move_in(source.authority())
+
+    def killed(*_: object) -> None:
+        raise Cut
+
+    with source.open() as a, first.open() as b, second.open() as c:
+        with pytest.raises(Cut):
+            migrate(a, b, killed)
+        migrate(a, c)
+        clock.advance(LEASE_FOR + 1)
+
+        with pytest.raises(MigrationRefused, match=f"was moved to {c.url} already"):
+            migrate(a, b)
+
+        assert b.root().state == "preparing"
+        assert migrate(a, c).repeated
+        # It is good for the one that the realm lives in now.
+        migrate(c, b)
+        assert migrate(a, b).repeated
+    people.check(first)
+
+
+@pytest.mark.parametrize("when", ["counting", "copying: feed", "sealing the source"])
+def test_of_two_targets_at_once_one_is_opened(tmp_path: Path, when: str) -> None:
+    """Another migration, into another place, seals the source while this one is at work."""
+    clock = ManualClock()
+    source, first = directory_houses(tmp_path, clock)
+    second = directory_house(tmp_path / "second", clock)
+    Inhabitants().move_in(source.authority())
+
+    def another(what: str, *_: object) -> None:
+        if what == when and a.root().state == "open":
+            migrate(a, c)
+
+    with source.open() as a, first.open() as b, second.open() as c:
+        with pytest.raises((MigrationRefused, MigrationIncomplete)) as refused:
+            migrate(a, b, another)
+        assert b.root().state == "preparing"
+        assert c.root().state == "open"
+        # Whoever came between our look at the root and the seal is seen at the next attempt.
+        if when == "sealing the source":
+            with pytest.raises(MigrationRefused) as refused:
+                migrate(a, b)
+        assert f"was moved to {c.url} already" in str(refused.value)
 
 
 def test_the_command(line: Line, make_line: MakeLine, tmp_path: Path) -> None:
