@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from . import nodes as nodes
 from .confirmation import Answer as Answer
+from .confirmation import Behind as Behind
 from .confirmation import Confirmation as Confirmation
 from .confirmation import Revocation as Revocation
 from .confirmation import Silence as Silence

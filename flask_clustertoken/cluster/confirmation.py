@@ -107,7 +107,7 @@ def confirm(
         return Confirmation(seq, clock.monotonic() - start)
     entry_id = secrets.token_hex(16)
     barrier = publisher.append(FeedEntry("barrier", clock.time()), entry_id=entry_id)
-    behind = _Behind(store, Place(barrier, entry_id))
+    behind = Behind(store, Place(barrier, entry_id))
     if runtime.active:
         runtime.follower().step()
     # From here on: whoever may accept tokens is in this list, or joined behind the barrier.
@@ -150,7 +150,7 @@ def confirm(
         pause = min(pause * 1.5, LAST_LOOK)
 
 
-class _Behind:
+class Behind:
     """The feed from *barrier* on. A node that stands there has applied what comes before it.
 
     By the number alone a node of another history would count: where a clock had run ahead, one

@@ -12,7 +12,8 @@ import threading
 from collections.abc import Callable
 
 from ..clock import Clock
-from ..cluster import Node
+from ..cluster import Behind, Node
+from ..revocations import Place
 from ..stores.base import ClusterStore
 
 #: Seconds between two looks at the list.
@@ -23,17 +24,21 @@ Progress = Callable[[list[Node], float, float], object]
 
 
 class Drain:
-    """The nodes of *store*, which was sealed (acknowledged to us) before this is made."""
+    """The nodes of *store*, which was sealed (acknowledged to us) before this is made.
+
+    *seal* is its number: nothing is appended behind it.
+    """
 
     def __init__(self, store: ClusterStore, clock: Clock, seal: int) -> None:
         self._store = store
         self._clock = clock
-        self._seal = seal
         self._since = clock.monotonic()
         # An embedded store needs no waiting: there each request compares its node's position
         # with the store's before it is judged, so the first one behind the seal reads the seal.
         listed = [] if store.embedded else store.nodes()
         self._waiting = {one.node_id: Node.decode(one) for one in listed}
+        # (Where nobody is waited for, nobody is compared with it either.)
+        self._behind = Behind(store, _place(store, seal) if listed else Place(seal))
         self._longest = max(map(_over_after, self._waiting.values()), default=0.0)
 
     def wait(self, progress: Progress, pause: Callable[[float], object] | None = None) -> None:
@@ -47,13 +52,19 @@ class Drain:
                 name: node
                 for name, node in self._waiting.items()
                 if name in present
-                and present[name].applied < self._seal
+                and present[name] not in self._behind
                 and waited < _over_after(node)
             }
             if self._waiting:
                 left = max(map(_over_after, self._waiting.values())) - waited
                 progress(list(self._waiting.values()), left, self._longest)
                 pause(min(LOOK_EVERY, left))
+
+
+def _place(store: ClusterStore, seal: int) -> Place:
+    """Number *seal* with the entry that stands there, ``""`` where it cannot be read any more."""
+    here = store.read(seal - 1, 1).entries[:1]
+    return Place(seal, here[0].id if here and here[0].seq == seal else "")
 
 
 def _over_after(node: Node) -> float:

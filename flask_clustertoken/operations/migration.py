@@ -23,6 +23,7 @@ from ..clock import SKEW, Clock
 from ..cluster import Node
 from ..errors import ClusterTokenError
 from ..revocations import FeedEntry
+from ..settings import plain_url
 from ..stores import Lease
 from ..stores.base import FORMAT, ClusterStore, Root
 from .copying import LEFT_BEHIND, TOO_LONG, Copy, MigrationIncomplete, Progress
@@ -43,7 +44,7 @@ WARM_UPS = 3
 
 
 class MigrationRefused(ClusterTokenError):
-    """These two stores cannot be source and target; nothing was changed."""
+    """These two stores cannot be source and target; neither was sealed or opened by this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class _Move:
                     if not self.copy.walk("copying"):
                         break
                 self._seal()
+            self._check_moved_here(self.source.root())
             # (Asked for behind the seal, also where another process had sealed it.)
             head = self.source.head()
             drain = Drain(self.source, self.clock, head)
@@ -142,16 +144,24 @@ class _Move:
         ours = source.epoch == target.epoch
         if source.state == "sealed":
             if not ours:
-                raise MigrationRefused(
-                    f"the source was moved to {source.moved_to} already; name that one as target "
-                    "to finish, or as source to move on"
-                )
+                raise _moved_elsewhere(source)
             if target.state == "sealed":
                 raise MigrationRefused(f"the target itself was moved on to {target.moved_to}")
-            return target.state == "open"
+            if target.state == "open":
+                return True  # also where it came there by way of others
+            self._check_moved_here(source)
+            return False
         if ours and target.state != "preparing":
             raise MigrationRefused("source and target are the same store, or one is a copy")
         return False
+
+    def _check_moved_here(self, source: Root) -> None:
+        """Of two targets that were begun to be filled, the one that the seal names is opened.
+
+        The other one would be a second store of the epoch, without what was revoked in the first.
+        """
+        if plain_url(source.moved_to) != plain_url(self.target.url):
+            raise _moved_elsewhere(source)
 
     def _prepare(self) -> Root:
         """The target, ``preparing`` under the source's epoch; or why it cannot be."""
@@ -230,3 +240,10 @@ class _Move:
         if not self.lease.hold(HOLD_FOR):
             raise MigrationIncomplete(TOO_LONG)
         self.lease_looked = now
+
+
+def _moved_elsewhere(source: Root) -> MigrationRefused:
+    return MigrationRefused(
+        f"the source was moved to {source.moved_to} already; name that one as target "
+        "to finish, or as source to move on"
+    )

@@ -170,8 +170,6 @@ class Reader:
             self.advance(place.seq, era, learnt, place.entry)
             if not batch.more:
                 break
-        if self.view.broken:
-            self._void(self.view.broken)
         return found
 
     def place(self) -> Place:
@@ -252,6 +250,9 @@ class Reader:
             # that finds nothing left to read. A store in trouble is asked again.
             self._hooks.keys()
             self._keys_seen = changed
+        if self.view.broken:
+            # This too: whoever waits for the nodes of a sealed store goes by the position.
+            self._void(self.view.broken)
         return learnt, restored
 
     def advance(self, seq: int, era: int, learnt: Sequence[Learnt] = (), entry: str = "") -> None:

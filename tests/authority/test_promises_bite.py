@@ -287,7 +287,7 @@ def test_an_answer_by_the_number_is_noticed(
     from flask_clustertoken.cluster import confirmation
 
     monkeypatch.setattr(
-        confirmation._Behind, "__contains__", lambda self, node: node.applied >= self._barrier
+        confirmation.Behind, "__contains__", lambda self, node: node.applied >= self._barrier
     )
     waiting = test_confirmation.Waiting(cluster)
     monkeypatch.setattr(confirmation, "threading", waiting)

@@ -13,16 +13,22 @@ from flask_clustertoken.clock import SKEW, ManualClock
 from flask_clustertoken.errors import StoreNotOpen
 from flask_clustertoken.operations import migrate
 from flask_clustertoken.operations.migration import (
+    LEASE_FOR,
+    MigrationIncomplete,
     MigrationRefused,
 )
 from flask_clustertoken.shared import sweep_files
-from flask_clustertoken.stores.base import Add, Require
+from flask_clustertoken.stores.base import PAGE, Add, Record, Require
+from flask_clustertoken.stores.memory import MemoryStore, Shelf
 from flask_clustertoken.tokens import RING_KEY
 from tests.cli.parts import Line, MakeLine
 from tests.operations.houses import (
     Builder,
+    Cut,
     Inhabitants,
     both,
+    directory_house,
+    directory_houses,
     memory_houses,
     snapshot,
 )
@@ -203,6 +209,58 @@ def test_a_source_is_moved_once(tmp_path: Path) -> None:
     people.check(third)
 
 
+def test_a_target_that_was_begun_before_another_one_is_not_opened_as_well(tmp_path: Path) -> None:
+    """Cut off and moved elsewhere: the first command once more is refused, by the seal's place."""
+    clock = ManualClock()
+    source, first = directory_houses(tmp_path, clock)
+    second = directory_house(tmp_path / "second", clock)
+    people = Inhabitants()
+    people.move_in(source.authority())
+
+    def killed(*_: object) -> None:
+        raise Cut
+
+    with source.open() as a, first.open() as b, second.open() as c:
+        with pytest.raises(Cut):
+            migrate(a, b, killed)
+        migrate(a, c)
+        clock.advance(LEASE_FOR + 1)
+
+        with pytest.raises(MigrationRefused, match=f"was moved to {c.url} already"):
+            migrate(a, b)
+
+        assert b.root().state == "preparing"
+        assert migrate(a, c).repeated
+        # It is good for the one that the realm lives in now.
+        migrate(c, b)
+        assert migrate(a, b).repeated
+    people.check(first)
+
+
+@pytest.mark.parametrize("when", ["counting", "copying: feed", "sealing the source"])
+def test_of_two_targets_at_once_one_is_opened(tmp_path: Path, when: str) -> None:
+    """Another migration, into another place, seals the source while this one is at work."""
+    clock = ManualClock()
+    source, first = directory_houses(tmp_path, clock)
+    second = directory_house(tmp_path / "second", clock)
+    Inhabitants().move_in(source.authority())
+
+    def another(what: str, *_: object) -> None:
+        if what == when and a.root().state == "open":
+            migrate(a, c)
+
+    with source.open() as a, first.open() as b, second.open() as c:
+        with pytest.raises((MigrationRefused, MigrationIncomplete)) as refused:
+            migrate(a, b, another)
+        assert b.root().state == "preparing"
+        assert c.root().state == "open"
+        # Whoever came between our look at the root and the seal is seen at the next attempt.
+        if when == "sealing the source":
+            with pytest.raises(MigrationRefused) as refused:
+                migrate(a, b)
+        assert f"was moved to {c.url} already" in str(refused.value)
+
+
 def test_the_command(line: Line, make_line: MakeLine, tmp_path: Path) -> None:
     """``migrate`` moves the app's store; the app set to the new one knows every login."""
     text = line.authority.issue_login("alice").text
@@ -276,6 +334,53 @@ def test_what_is_deleted_while_it_copies_stays_deleted(build: Builder, tmp_path:
         migrate(old, new, end)
         assert new.get(issued.token.record_key) is None
     node.close()
+
+
+def test_what_ends_by_itself_meanwhile_holds_nothing_up() -> None:
+    """Logins expire during each walk, also behind the seal: stores that hold the same are alike."""
+    clock = ManualClock()
+    shelf, other = Shelf(), Shelf()
+
+    class Slow(MemoryStore):
+        """A page takes a second, in which one of the records ends."""
+
+        def scan(self, prefix: str, after: str = "", limit: int = PAGE) -> list[tuple[str, Record]]:
+            self.clock.advance(1)
+            return super().scan(prefix, after, limit)
+
+    with Slow(shelf, clock=clock) as old, MemoryStore(other, clock=clock) as new:
+        for number in range(1000):
+            old.add(f"token/000/{number:040x}", b"x", clock.time() + 0.5 + number)
+
+        done = migrate(old, new)
+
+        assert new.root().state == "open"
+        left = old.scan("token/")
+        assert new.scan("token/") == left
+        assert 0 < len(left) < done.records["token"] < 1000
+
+
+@both
+def test_what_is_deleted_last_is_ended_among_what_ends_by_itself(
+    build: Builder, tmp_path: Path
+) -> None:
+    """A logout is told from an expiry: it is brought into the target, whatever ends with it."""
+    clock = ManualClock()
+    source, target = build(tmp_path, clock)
+    keys = [f"token/000/{number:040x}" for number in range(3)]
+
+    def end(what: str, *_: object) -> None:
+        if what == "sealing the source":
+            clock.advance(40)
+            old.delete(keys[1])
+
+    with source.open() as old, target.open() as new:
+        for key, ends in zip(keys, (30, 3600, 3600), strict=True):
+            old.add(key, b"x", clock.time() + ends)
+
+        migrate(old, new, end)
+
+        assert set(new.get_many(keys)) == {keys[2]}
 
 
 def test_progress_has_a_total() -> None:

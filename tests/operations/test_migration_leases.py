@@ -12,6 +12,7 @@ import pytest
 from flask_clustertoken.authority import TokenAuthority
 from flask_clustertoken.clock import ManualClock
 from flask_clustertoken.errors import StoreNotOpen
+from flask_clustertoken.events import RevocationApplied
 from flask_clustertoken.operations import migrate
 from flask_clustertoken.operations.migration import (
     MigrationRefused,
@@ -20,12 +21,13 @@ from flask_clustertoken.settings import Settings
 from flask_clustertoken.stores.memory import MemoryStore, Shelf
 from tests.cli.parts import MakeLine
 from tests.doubles import SECRET as CORE_SECRET
-from tests.doubles import Cluster, RemoteStore, store_of
+from tests.doubles import Cluster, RemoteStore, reason, store_of
 from tests.operations.houses import (
     Cut,
     directory_houses,
     memory_houses,
 )
+from tests.revocations.histories import roll_back, run_ahead
 
 
 @dataclass
@@ -104,6 +106,58 @@ def test_nobody_is_waited_for_who_has_read_the_seal(watched: Watched) -> None:
 
     assert watched.paused < 1
     assert not watched.cut.authenticate(watched.text)
+
+
+def test_a_number_of_another_history_is_not_taken_for_the_seal(watched: Watched) -> None:
+    """A node that read what a backup lost stands above the seal, and has not read it."""
+    cluster, cut = watched.cluster, watched.cut
+    run_ahead(cluster)
+    kept = len(cluster.shelf.entries)
+    # (Nobody else is to be waited for.)
+    cluster.members.pop(0).close()
+    shell = cluster.node(active=False)
+    for _ in range(3):
+        shell.revoke_labels(["lost"])
+    cluster.members.pop()
+    cluster.step(cut)
+    cluster.clock.advance(4)
+    cluster.step(cut)
+    assert cut.authenticate(watched.text)
+    store_of(cut).cut()
+    roll_back(cluster, kept)
+
+    watched.move()
+
+    assert cut.follower().view.applied > cluster.shelf.head
+    assert reason(cut.authenticate(watched.text)) == "stale"
+    assert watched.paused > cut.settings.max_staleness - 1
+
+
+def test_who_has_published_the_seal_has_no_lease_any_more(watched: Watched) -> None:
+    """A listener may work for long: before anybody can see how far was read, the lease is gone."""
+    node, follower = watched.cut, watched.cut.follower()
+    other = watched.cluster.members[0]
+    ended = other.issue_login("bob")
+    seen: list[tuple[bool, bool]] = []
+    node.events.listen(
+        RevocationApplied,
+        lambda _: seen.append(
+            (follower.view.applied == watched.cluster.shelf.head, follower.fresh)
+        ),
+    )
+
+    def wait(_: float) -> None:
+        raise Cut
+
+    other.revoke_ids([ended.token.id])
+    with pytest.raises(Cut):
+        watched.move(wait=wait)
+    assert watched.store(watched.cluster.shelf).root().state == "sealed"
+    assert follower.fresh
+
+    follower.follow()
+
+    assert seen == [(True, False)]
 
 
 def test_a_repeated_move_waits_anew(watched: Watched) -> None:

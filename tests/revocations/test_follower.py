@@ -195,6 +195,22 @@ def test_a_sealed_store_makes_stale_for_good(cluster: Cluster) -> None:
     assert "zookeeper://z" in node.follower().trouble
 
 
+def test_a_seal_that_is_read_behind_a_gap_ends_the_lease(cluster: Cluster) -> None:
+    """Whatever way the seal was read, nobody vouches for this node: its position says it has."""
+    node, other = cluster.node(), cluster.node()
+    cluster.step()
+    other.revoke_labels(["trimmed"])
+    gone = cluster.shelf.head
+    root = store_of(other).root()
+    seal = FeedEntry("sealed", cluster.clock.time(), extra={"moved_to": "zookeeper://z"})
+    store_of(other).change_root(root, Root(root.epoch, "sealed", "zookeeper://z"), seal.entry(0.0))
+    store_of(other).trim([gone])
+    assert node.follower().fresh
+    node.follower().follow()
+    assert node.follower().view.applied == cluster.shelf.head
+    assert not node.follower().fresh
+
+
 @pytest.mark.parametrize(
     "root", [Root("e", "preparing"), Root("e", "sealed"), Root("e", format=99)]
 )
