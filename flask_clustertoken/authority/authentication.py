@@ -233,8 +233,9 @@ class Authentication:
             if view.covers(token, seen.keys):
                 return Refusal("revoked", "a revocation covers it", token.id, token.subject)
             seen.checked = generation
-        # 5 view fresh?
-        if clock.monotonic() >= lease_end and not self._verdict.goes_on(follower):
+        # 5 view fresh? (Also where another thread has read meanwhile that the store is sealed.)
+        over = view.broken or clock.monotonic() >= lease_end
+        if over and not self._verdict.goes_on(follower):
             return not_vouched_for(token, follower)
         return token
 

@@ -45,7 +45,8 @@ class Verdict:
         ended = self.ended(token)
         if ended is not None:
             return ended
-        if runtime.clock.monotonic() >= lease_end and not self.goes_on(follower):
+        over = follower.view.broken or runtime.clock.monotonic() >= lease_end
+        if over and not self.goes_on(follower):
             return not_vouched_for(token, follower)
         return None
 

@@ -160,6 +160,43 @@ def test_who_has_published_the_seal_has_no_lease_any_more(watched: Watched) -> N
     assert seen == [(True, False)]
 
 
+@pytest.mark.parametrize("remote", [True, False], ids=["a server", "embedded"])
+def test_a_request_that_began_before_another_thread_read_the_seal_is_refused(remote: bool) -> None:
+    """It took note of the lease first. By when it is over the target may have ended its login."""
+    old, new = Cluster(remote=remote), Cluster(remote=remote)
+    new.clock = old.clock
+    node = old.node()
+    login = node.issue_login("ann")
+    old.step()
+
+    def handle(cluster: Cluster) -> MemoryStore:
+        if not remote:
+            return MemoryStore(cluster.shelf, clock=old.clock)
+        store = RemoteStore(cluster.shelf, clock=old.clock)
+        store.server = old.clock
+        return store
+
+    def move() -> None:
+        def wait(seconds: float) -> None:
+            old.clock.advance(seconds)
+            node.follower().step()
+
+        migrate(handle(old), handle(new), clock=old.clock, wait=wait)
+        assert new.node().revoke_subject("ann").confirm(0.0)
+
+    if remote:
+        # All of it happens while the request reads the login's record.
+        node.remembered.doubt()
+        store_of(node).after["get_many"] = move
+    else:
+        move()
+        store_of(node).after["get_many"] = lambda: bool(node.follower().follow())
+        node.remembered.doubt()
+    assert reason(node.authenticate(login.text)) == "stale"
+    old.close()
+    new.close()
+
+
 def test_a_repeated_move_waits_anew(watched: Watched) -> None:
     """Cut off after the seal and repeated, it counts from its own beginning."""
     store_of(watched.cut).cut()
