@@ -41,6 +41,9 @@ LOOK_AGAIN = 2.0
 #: Seconds after which the follower is asked again.
 CALL_AGAIN = 5.0
 
+#: Times that one step tries: each takes two calls.
+CLASHES = 3
+
 #: Times that a note is read anew because another node was faster, or that a second holder is
 #: looked for again after the store was in trouble.
 TRIES = 5
@@ -197,10 +200,36 @@ class Reuse:
         try:
             self._settle(logins)
         except StoreError:
-            self._look_again(batch)
+            self._look_again(one for sightings in logins.values() for one in sightings)
             raise
 
-    def _settle(self, logins: Mapping[str, list[Sighting]]) -> None:
+    def _settle(self, logins: dict[str, list[Sighting]]) -> None:
+        """Settle *logins*, all at once; where another node was faster with one, read all anew.
+
+        Behind some such clashes they wait for another step: one step makes no more calls the more
+        nodes note the same logins at once, as they do where a page asks several of them.
+        """
+        for _ in range(CLASHES):
+            clashed = self._clash(logins)
+            if clashed is None:
+                return
+            key = clashed if clashed in logins else next(iter(logins))
+            logins[key][0].tries += 1
+            if logins[key][0].tries >= TRIES:
+                del logins[key]
+            if not logins:
+                return
+        while logins:
+            self._wait_for_another_step(logins.popitem()[1])
+
+    def _wait_for_another_step(self, sightings: Sequence[Sighting]) -> None:
+        # (Before what came meanwhile, which may be of the same login.)
+        self._waiting.extendleft(reversed(sightings))
+        self._call()
+
+    def _clash(self, logins: Mapping[str, list[Sighting]]) -> str | None:
+        """Settle *logins* at once; or nothing of them, and the note that another node has changed
+        since it was read."""
         found = self._read(logins)
         outcomes = [self._judge(key, logins[key], found.get(key)) for key in logins]
         changes = [one for outcome in outcomes for one in outcome.changes]
@@ -209,19 +238,11 @@ class Reuse:
         try:
             if changes:
                 self._runtime.store.append([], changes)
-        except Conflict:
-            if len(logins) > 1:
-                for key, sightings in logins.items():
-                    self._settle({key: sightings})
-                return
-            # Another node was faster: what it wrote is judged anew.
-            sightings = next(iter(logins.values()))
-            sightings[0].tries += 1
-            if sightings[0].tries < TRIES:
-                self._settle(logins)
-            return
+        except Conflict as error:
+            return error.key
         for outcome in outcomes:
             self._tell(outcome)
+        return None
 
     def _read(self, keys: Iterable[str]) -> Mapping[str, Record]:
         return self._runtime.store.get_many(list(keys))
