@@ -41,8 +41,9 @@ LOOK_AGAIN = 2.0
 #: Seconds after which the follower is asked again.
 CALL_AGAIN = 5.0
 
-#: Times that one step tries: each takes two calls.
+#: Times that one step tries, each with two calls; and logins that it ends.
 CLASHES = 3
+ENDED_AT_ONCE = 10
 
 #: Times that a note is read anew because another node was faster, or that a second holder is
 #: looked for again after the store was in trouble.
@@ -86,6 +87,8 @@ class Outcome:
     changes: Sequence[Change] = ()
     second: Sighting | None = None
     other: Whereabouts | None = None
+    #: When (monotonic) a use of these copies is to be noted again, once this is written.
+    noted: Sequence[tuple[Copies, float]] = ()
 
 
 def no_agent(_: Any) -> str:
@@ -227,11 +230,17 @@ class Reuse:
         self._waiting.extendleft(reversed(sightings))
         self._call()
 
-    def _clash(self, logins: Mapping[str, list[Sighting]]) -> str | None:
+    def _clash(self, logins: dict[str, list[Sighting]]) -> str | None:
         """Settle *logins* at once; or nothing of them, and the note that another node has changed
         since it was read."""
         found = self._read(logins)
         outcomes = [self._judge(key, logins[key], found.get(key)) for key in logins]
+        if self._runtime.settings.when_reused == "end":
+            # (Each is ended by itself, which takes some calls.)
+            doomed = [one for one in outcomes if one.second is not None and not one.second.ended]
+            for outcome in doomed[ENDED_AT_ONCE:]:
+                outcomes.remove(outcome)
+                self._wait_for_another_step(logins.pop(outcome.key))
         changes = [one for outcome in outcomes for one in outcome.changes]
         for outcome in outcomes:
             self._end_login(outcome.second)
@@ -241,6 +250,8 @@ class Reuse:
         except Conflict as error:
             return error.key
         for outcome in outcomes:
+            for copies, next_at in outcome.noted:
+                copies.next_at = next_at
             self._tell(outcome)
         return None
 
@@ -255,6 +266,7 @@ class Reuse:
                     one.copies.next_at = inf
             return Outcome(key)
         note, ends_at, second = before, 0.0, None
+        noted: list[tuple[Copies, float]] = []
         for one in sightings:
             generation = one.token.generation or 0
             if one.copies is None:
@@ -268,7 +280,7 @@ class Reuse:
             ends_at = max(ends_at, (one.token.expires_at or 0) + SKEW)
             late = self._store_time() - one.place.at
             wait = note.wait(generation, one.place.at, self._grace) - late
-            one.copies.next_at = self._runtime.clock.monotonic() + wait
+            noted.append((one.copies, self._runtime.clock.monotonic() + wait))
         if note is None or (second is not None and note.is_told(second.name)):
             second = None
         other = None
@@ -277,8 +289,8 @@ class Reuse:
             note = note.as_told(second.name)
             ends_at = max(ends_at, (second.token.expires_at or 0) + SKEW)
         if note is None or note == before:
-            return Outcome(key, (), second, other)
-        return Outcome(key, self._changes(key, record, note, ends_at), second, other)
+            return Outcome(key, (), second, other, noted)
+        return Outcome(key, self._changes(key, record, note, ends_at), second, other, noted)
 
     def _changes(
         self, key: str, record: Record | None, note: CopiesNote, ends_at: float

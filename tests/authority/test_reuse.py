@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -534,3 +535,129 @@ def test_the_version_before_reads_copies_of_today(cluster: Cluster, steps: bool)
     use(node, new, "thief")
     cluster.step()
     assert len(heard) == 1
+
+
+def clash_at_each_write(node: TokenAuthority, meddle: Callable[[], None]) -> None:
+    """*meddle* before each write of *node*, not only before the next one."""
+    store = store_of(node)
+
+    def again() -> None:
+        meddle()
+        store.before["append"] = again
+
+    store.before["append"] = again
+
+
+def test_what_clashes_again_and_again_waits_for_another_step(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other nodes write a note before each try, each time another one: the step ends all the
+    same, and no use is lost. The next step notes them."""
+    monkeypatch.setattr(WatchedStore, "shared", True)
+    node, other = cluster.node(), cluster.node()
+    copies = []
+    for number in range(20):
+        old = node.issue_login(f"user-{number}").text
+        pass_time(cluster, 1)
+        copies.append(old)
+    pass_time(cluster, 2 * DAY)
+    copies = [use(node, old) for old in copies]
+    pass_time(cluster, 5)
+    for copy in copies:
+        use(node, copy)
+    left = iter(copies)
+
+    def meddle() -> None:
+        use(other, next(left))
+        other.follower().step()
+
+    clash_at_each_write(node, meddle)
+    store = store_of(node)
+    store.calls.clear()
+    node.follower().step()
+    assert store.calls["append"] == reuse.CLASHES
+    assert store.calls["get_many"] <= reuse.CLASHES + 1
+    assert sum(note(cluster, copy) is not None for copy in copies) == reuse.CLASHES
+    store.before.clear()
+    node.follower().step()
+    assert all(note(cluster, copy) is not None for copy in copies)
+
+
+def test_a_second_holder_among_logins_that_clash_is_told_of_once(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked may not ask again: what waits for another step is judged there, once."""
+    monkeypatch.setattr(WatchedStore, "shared", True)
+    node, other = cluster.node(), cluster.node()
+    heard, elsewhere = listen(node), listen(other)
+    old, _ = old_and_new(cluster, node)
+    others = [node.issue_login(f"user-{number}").text for number in range(5)]
+    pass_time(cluster, 2 * DAY)
+    others = [use(node, text) for text in others]
+    pass_time(cluster, 5)
+    use(node, old, "thief")
+    for text in others:
+        use(node, text)
+    left = iter(others)
+
+    def meddle() -> None:
+        use(other, next(left))
+        other.follower().step()
+
+    clash_at_each_write(node, meddle)
+    node.follower().step()
+    assert heard == []
+    store_of(node).before.clear()
+    for _ in range(3):
+        cluster.step()
+    assert [one.asked.agent for one in heard + elsewhere] == ["thief"]
+
+
+def test_a_use_whose_note_could_not_be_written_is_noted_at_a_later_one(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What made the copies of before worthless; else a thief with one of them goes unseen."""
+    monkeypatch.setattr(WatchedStore, "shared", True)
+    node = cluster.node()
+    old = node.issue_login("alice").text
+    pass_time(cluster, 2 * DAY)
+    new = use(node, old)
+    use(node, new)
+    pass_time(cluster, GRACE + 1)
+    use(node, new)
+    store_of(node).failing = {"append": StoreUnavailable("the line is cut")}
+    node.follower().step()
+    store_of(node).heal()
+    pass_time(cluster, GRACE + 1)
+    use(node, new)
+    cluster.step()
+    token = node.wire.read(new, "login")
+    assert isinstance(token, Token)
+    assert note(cluster, new).spent == token.generation
+
+
+def test_many_second_holders_are_ended_some_in_each_step(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stolen jar of a hundred cookies costs no node its lease; each is ended and told of once."""
+    monkeypatch.setattr(WatchedStore, "shared", True)
+    node = cluster.node(WHEN_REUSED="end")
+    heard = listen(node)
+    count = reuse.ENDED_AT_ONCE * 2 + 3
+    olds = [node.issue_login(f"user-{number}").text for number in range(count)]
+    pass_time(cluster, 2 * DAY)
+    news = [use(node, old) for old in olds]
+    for wait in (5, GRACE + 1, GRACE + 1):
+        pass_time(cluster, wait)
+        for new in news:
+            use(node, new)
+        pass_time(cluster, 1)
+    for old in olds:
+        use(node, old, "thief")
+    ended = []
+    for _ in range(6):
+        pass_time(cluster, 1)
+        ended.append(len(heard))
+    assert ended[-1] == count
+    assert max(b - a for a, b in zip([0, *ended], ended, strict=False)) <= reuse.ENDED_AT_ONCE * 2
+    assert {reason(node.authenticate(new)) for new in news} == {"revoked"}
