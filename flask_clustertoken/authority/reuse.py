@@ -31,7 +31,7 @@ from ..tokens import CopiesNote, Token, Whereabouts, begun, copies_key, read_cop
 
 logger = logging.getLogger("flask_clustertoken")
 
-#: Sightings that wait at most (the oldest are lost then), and that are settled in one step.
+#: Sightings that wait at most (some are lost then), and that are settled in one step.
 MOST_WAITING = 10_000
 AT_ONCE = 100
 
